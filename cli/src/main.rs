@@ -1,0 +1,2 @@
+//! The `halfbyte` program.
+fn main() {}
