@@ -1,0 +1,349 @@
+//! A tensor in host memory: element type, shape, and shared little-endian bytes.
+
+use bytes::Bytes;
+use half::{bf16, f16};
+
+use super::HostError;
+use crate::dtype::DType;
+
+/// A dense row-major tensor. Its bytes always match its type and shape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostTensor {
+    dtype: DType,
+    shape: Vec<usize>,
+    data: Bytes,
+}
+
+impl HostTensor {
+    /// A tensor over `data`, little endian, row major, 4-bit elements two to a byte.
+    ///
+    /// # Errors
+    /// If the bytes are not exactly those that type and shape ask for.
+    pub fn new(dtype: DType, shape: Vec<usize>, data: Bytes) -> Result<Self, HostError> {
+        let expected = byte_count(dtype, &shape)?;
+        if data.len() != expected {
+            return Err(HostError::ByteCount { dtype, shape, expected, actual: data.len() });
+        }
+        Ok(Self { dtype, shape, data })
+    }
+
+    /// An `F32` tensor.
+    ///
+    /// # Errors
+    /// If the number of values is not the shape's.
+    pub fn from_f32(shape: Vec<usize>, values: &[f32]) -> Result<Self, HostError> {
+        check_count(&shape, values.len())?;
+        Self::new(DType::F32, shape, flat(values.iter().copied(), f32::to_le_bytes))
+    }
+
+    /// An `I64` tensor.
+    ///
+    /// # Errors
+    /// If the number of values is not the shape's.
+    pub fn from_i64(shape: Vec<usize>, values: &[i64]) -> Result<Self, HostError> {
+        check_count(&shape, values.len())?;
+        Self::new(DType::I64, shape, flat(values.iter().copied(), i64::to_le_bytes))
+    }
+
+    /// A `Bool` tensor.
+    ///
+    /// # Errors
+    /// If the number of values is not the shape's.
+    pub fn from_bool(shape: Vec<usize>, values: &[bool]) -> Result<Self, HostError> {
+        check_count(&shape, values.len())?;
+        Self::new(DType::Bool, shape, flat(values.iter().copied(), |v| [u8::from(v)]))
+    }
+
+    /// A tensor of any type from doubles: floats are rounded to nearest even (too large becomes infinite), integers are
+    /// truncated toward zero and held at the ends of their range (NaN becomes 0), `Bool` is whether the value is not 0.
+    ///
+    /// # Errors
+    /// If the number of values is not the shape's.
+    pub fn from_f64s(dtype: DType, shape: Vec<usize>, values: &[f64]) -> Result<Self, HostError> {
+        check_count(&shape, values.len())?;
+        Self::new(dtype, shape, encode_floats(dtype, values.iter().copied()))
+    }
+
+    /// Element type.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Size of each dimension; empty for a scalar.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The elements' bytes.
+    #[must_use]
+    pub fn data(&self) -> &Bytes {
+        &self.data
+    }
+
+    /// Number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether there are no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The same elements under another shape.
+    ///
+    /// # Errors
+    /// If that shape holds another number of elements.
+    pub fn reshape(self, shape: Vec<usize>) -> Result<Self, HostError> {
+        check_count(&shape, self.len())?;
+        Ok(Self { shape, ..self })
+    }
+
+    /// The elements as doubles: exact, but for 64-bit integers beyond 2^53, which are rounded. False is 0, true is 1.
+    #[must_use]
+    pub fn to_f64s(&self) -> Vec<f64> {
+        match self.dtype {
+            DType::F64 => self.read(f64::from_le_bytes),
+            DType::F32 => self.read(|b| f64::from(f32::from_le_bytes(b))),
+            DType::F16 => self.read(|b| f64::from(f16::from_le_bytes(b))),
+            DType::BF16 => self.read(|b| f64::from(bf16::from_le_bytes(b))),
+            _ => self.integers().into_iter().map(|v| v as f64).collect(),
+        }
+    }
+
+    /// The elements in single precision, rounded to nearest even.
+    #[must_use]
+    pub fn to_f32s(&self) -> Vec<f32> {
+        match self.dtype {
+            DType::F32 => self.read(f32::from_le_bytes),
+            dtype if dtype.is_float() => self.to_f64s().into_iter().map(|v| v as f32).collect(),
+            _ => self.integers().into_iter().map(|v| v as f32).collect(),
+        }
+    }
+
+    /// The elements as integers, with the rules of [`HostTensor::cast`].
+    #[must_use]
+    pub fn to_i64s(&self) -> Vec<i64> {
+        if self.dtype.is_float() {
+            self.to_f64s().into_iter().map(|v| v as i64).collect()
+        } else {
+            self.integers().into_iter().map(|v| v as i64).collect()
+        }
+    }
+
+    /// ONNX `Cast`: between integers the low bits are kept; a float becomes an integer by truncation toward zero, and out
+    /// of range (which ONNX leaves undefined) the nearest end of the range, NaN 0; floats are rounded to nearest even;
+    /// `Bool` is whether the element is not 0.
+    #[must_use]
+    pub fn cast(&self, dtype: DType) -> Self {
+        let data = if dtype == self.dtype {
+            self.data.clone()
+        } else if self.dtype.is_float() {
+            encode_floats(dtype, self.to_f64s().into_iter())
+        } else if dtype == DType::F32 {
+            flat(self.to_f32s().into_iter(), f32::to_le_bytes)
+        } else if dtype.is_float() {
+            encode_floats(dtype, self.to_f64s().into_iter())
+        } else {
+            encode_integers(dtype, self.integers().into_iter())
+        };
+        Self { dtype, shape: self.shape.clone(), data }
+    }
+
+    fn read<const N: usize, T>(&self, decode: impl Fn([u8; N]) -> T) -> Vec<T> {
+        self.data.as_chunks::<N>().0.iter().map(|bytes| decode(*bytes)).collect()
+    }
+
+    /// Elements of an integer or `Bool` tensor; empty for floats.
+    fn integers(&self) -> Vec<i128> {
+        match self.dtype {
+            DType::I64 => self.read(|b| i64::from_le_bytes(b).into()),
+            DType::I32 => self.read(|b| i32::from_le_bytes(b).into()),
+            DType::I16 => self.read(|b| i16::from_le_bytes(b).into()),
+            DType::I8 => self.read(|b| i8::from_le_bytes(b).into()),
+            DType::U64 => self.read(|b| u64::from_le_bytes(b).into()),
+            DType::U32 => self.read(|b| u32::from_le_bytes(b).into()),
+            DType::U16 => self.read(|b| u16::from_le_bytes(b).into()),
+            DType::U8 => self.read(|b| u8::from_le_bytes(b).into()),
+            DType::Bool => self.read(|[b]| (b != 0).into()),
+            DType::I4 => self.nibbles(|b| (((b << 4) as i8) >> 4).into()),
+            DType::U4 => self.nibbles(i128::from),
+            DType::F64 | DType::F32 | DType::F16 | DType::BF16 => Vec::new(),
+        }
+    }
+
+    fn nibbles(&self, decode: impl Fn(u8) -> i128) -> Vec<i128> {
+        self.data.iter().flat_map(|b| [b & 15, b >> 4]).take(self.len()).map(decode).collect()
+    }
+}
+
+fn byte_count(dtype: DType, shape: &[usize]) -> Result<usize, HostError> {
+    shape
+        .iter()
+        .try_fold(1usize, |len, &dim| len.checked_mul(dim))
+        .and_then(|len| dtype.size_bytes(len))
+        .ok_or_else(|| HostError::TooLarge { dtype, shape: shape.to_vec() })
+}
+
+fn check_count(shape: &[usize], actual: usize) -> Result<(), HostError> {
+    let expected = byte_count(DType::U8, shape)?;
+    if expected == actual {
+        return Ok(());
+    }
+    Err(HostError::ElementCount { shape: shape.to_vec(), expected, actual })
+}
+
+fn flat<T, const N: usize>(values: impl Iterator<Item = T>, encode: impl Fn(T) -> [u8; N]) -> Bytes {
+    values.flat_map(encode).collect::<Vec<u8>>().into()
+}
+
+fn pairs(nibbles: impl Iterator<Item = u8>) -> Bytes {
+    let nibbles: Vec<u8> = nibbles.collect();
+    nibbles.chunks(2).map(|pair| pair[0] & 15 | pair.get(1).map_or(0, |b| b << 4)).collect::<Vec<u8>>().into()
+}
+
+fn encode_floats(dtype: DType, values: impl Iterator<Item = f64>) -> Bytes {
+    match dtype {
+        DType::F64 => flat(values, f64::to_le_bytes),
+        DType::F32 => flat(values, |v| (v as f32).to_le_bytes()),
+        DType::F16 => flat(values, |v| f16::from_f32(round_to_odd(v)).to_le_bytes()),
+        DType::BF16 => flat(values, |v| bf16::from_f32(round_to_odd(v)).to_le_bytes()),
+        DType::I64 => flat(values, |v| (v as i64).to_le_bytes()),
+        DType::I32 => flat(values, |v| (v as i32).to_le_bytes()),
+        DType::I16 => flat(values, |v| (v as i16).to_le_bytes()),
+        DType::I8 => flat(values, |v| (v as i8).to_le_bytes()),
+        DType::U64 => flat(values, |v| (v as u64).to_le_bytes()),
+        DType::U32 => flat(values, |v| (v as u32).to_le_bytes()),
+        DType::U16 => flat(values, |v| (v as u16).to_le_bytes()),
+        DType::U8 => flat(values, |v| (v as u8).to_le_bytes()),
+        DType::Bool => flat(values, |v| [u8::from(v != 0.0)]),
+        DType::I4 => pairs(values.map(|v| v.clamp(-8.0, 7.0) as i8 as u8)),
+        DType::U4 => pairs(values.map(|v| v.clamp(0.0, 15.0) as u8)),
+    }
+}
+
+/// Keeps the low bits; for integer types and `Bool` only, float types go through [`encode_floats`].
+fn encode_integers(dtype: DType, values: impl Iterator<Item = i128>) -> Bytes {
+    match dtype {
+        DType::I64 | DType::U64 => flat(values, |v| (v as u64).to_le_bytes()),
+        DType::I32 | DType::U32 => flat(values, |v| (v as u32).to_le_bytes()),
+        DType::I16 | DType::U16 => flat(values, |v| (v as u16).to_le_bytes()),
+        DType::I8 | DType::U8 => flat(values, |v| (v as u8).to_le_bytes()),
+        DType::Bool => flat(values, |v| [u8::from(v != 0)]),
+        DType::I4 | DType::U4 => pairs(values.map(|v| v as u8)),
+        DType::F64 | DType::F32 | DType::F16 | DType::BF16 => encode_floats(dtype, values.map(|v| v as f64)),
+    }
+}
+
+/// `f64` to `f32` such that rounding once more to a shorter float gives the nearest one: an inexact result has its last
+/// bit set (Boldo and Melquiond, "Emulation of FMA and correctly rounded sums", 2008).
+fn round_to_odd(value: f64) -> f32 {
+    let near = value as f32;
+    if f64::from(near) == value || value.is_nan() {
+        return near;
+    }
+    let toward_zero = if f64::from(near).abs() > value.abs() { near.to_bits() - 1 } else { near.to_bits() };
+    f32::from_bits(toward_zero | 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, prop_assert_eq, proptest};
+
+    use super::{DType, HostError, HostTensor};
+
+    fn f64s(values: &[f64]) -> HostTensor {
+        HostTensor::from_f64s(DType::F64, vec![values.len()], values).unwrap()
+    }
+
+    #[test]
+    fn wrong_sizes_are_refused() {
+        let data = bytes::Bytes::from_static(&[0; 12]);
+        assert!(HostTensor::new(DType::F32, vec![3], data.clone()).is_ok());
+        assert!(matches!(
+            HostTensor::new(DType::F32, vec![4], data.clone()),
+            Err(HostError::ByteCount { expected: 16, actual: 12, .. })
+        ));
+        let huge = HostTensor::new(DType::F32, vec![usize::MAX, 2], data);
+        assert!(matches!(huge, Err(HostError::TooLarge { .. })));
+        assert!(matches!(
+            HostTensor::from_i64(vec![2, 2], &[1]),
+            Err(HostError::ElementCount { expected: 4, actual: 1, .. })
+        ));
+    }
+
+    #[test]
+    fn casts_follow_onnx() {
+        let cases: &[(DType, &[f64], &[f64])] = &[
+            (DType::I32, &[1.9, -1.9, 3e9, f64::NAN], &[1.0, -1.0, 2_147_483_647.0, 0.0]),
+            (DType::U8, &[-1.0, 255.9, 256.0], &[0.0, 255.0, 255.0]),
+            (DType::I4, &[-8.0, 7.9, 100.0], &[-8.0, 7.0, 7.0]),
+            (DType::U4, &[15.0, -3.0, 1.0], &[15.0, 0.0, 1.0]),
+            (DType::Bool, &[0.0, -0.0, 0.5, f64::NAN], &[0.0, 0.0, 1.0, 1.0]),
+            (DType::F16, &[65519.0, 65520.0, 2049.0, 2051.0], &[65504.0, f64::INFINITY, 2048.0, 2052.0]),
+            (DType::BF16, &[257.0, 259.0], &[256.0, 260.0]),
+        ];
+        for (dtype, from, to) in cases {
+            assert_eq!(f64s(from).cast(*dtype).to_f64s(), *to, "{dtype}");
+        }
+        let wide = HostTensor::from_i64(vec![3], &[-1, 256, 0x1_0000_0001]).unwrap();
+        assert_eq!(wide.cast(DType::U8).to_i64s(), [255, 0, 1]);
+        assert_eq!(wide.cast(DType::I4).to_i64s(), [-1, 0, 1]);
+        assert_eq!(wide.cast(DType::Bool).to_i64s(), [1, 1, 1]);
+        let large = HostTensor::from_i64(vec![1], &[0x7fff_ffbf_ffff_ffff]).unwrap();
+        assert_eq!(large.cast(DType::F32).to_f32s(), [0x7fff_ffbf_ffff_ffff_i64 as f32]);
+    }
+
+    #[test]
+    fn halves_are_rounded_once() {
+        let just_above_a_tie = 2049.0 + 1e-9;
+        assert_eq!(
+            f64s(&[just_above_a_tie, -just_above_a_tie]).cast(DType::F16).to_f64s(),
+            [2050.0, -2050.0]
+        );
+        assert_eq!(f64s(&[257.0 + 1e-9]).cast(DType::BF16).to_f64s(), [258.0]);
+        assert_eq!(f64s(&[1e300]).cast(DType::BF16).to_f64s(), [f64::INFINITY]);
+    }
+
+    proptest! {
+        #[test]
+        fn small_integers_survive_every_wide_type(values in proptest::collection::vec(0i64..8, 0..40)) {
+            let start = HostTensor::from_i64(vec![values.len()], &values).unwrap();
+            for dtype in DType::ALL.into_iter().filter(|d| *d != DType::Bool) {
+                let there = start.cast(dtype);
+                prop_assert_eq!(Some(there.data().len()), dtype.size_bytes(values.len()));
+                prop_assert_eq!(there.to_i64s(), values.clone());
+                prop_assert_eq!(there.cast(DType::I64), start.clone());
+            }
+        }
+
+        #[test]
+        fn signed_nibbles_survive(values in proptest::collection::vec(-8i64..8, 0..40)) {
+            let there = HostTensor::from_i64(vec![values.len()], &values).unwrap().cast(DType::I4);
+            prop_assert_eq!(there.to_i64s(), values);
+        }
+
+        #[test]
+        fn halves_are_the_nearest(value in -70000f64..70000.0, scale in -30i32..1) {
+            let value = value * f64::powi(2.0, scale);
+            let half = half::f16::from_f64(f64s(&[value]).cast(DType::F16).to_f64s()[0]);
+            let error = (half.to_f64() - value).abs();
+            for step in [-1i16, 1] {
+                let other = half::f16::from_bits(half.to_bits().wrapping_add_signed(step));
+                if other.is_finite() && half.is_finite() && half.to_f64() != 0.0 {
+                    proptest::prop_assert!(error <= (other.to_f64() - value).abs());
+                }
+            }
+        }
+
+        #[test]
+        fn floats_survive_themselves(bits in any::<u32>()) {
+            let tensor = HostTensor::from_f32(vec![], &[f32::from_bits(bits)]).unwrap();
+            prop_assert_eq!(tensor.to_f32s()[0].to_bits(), bits);
+        }
+    }
+}
