@@ -1,0 +1,1 @@
+//! Tests on any GPU; software Vulkan counts.
