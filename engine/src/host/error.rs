@@ -1,5 +1,6 @@
 //! What can be wrong with data in host memory or in a packed file.
 
+use super::WeightFormat;
 use crate::dtype::DType;
 
 /// Why host data cannot be used, where the fault is, and what to do.
@@ -43,4 +44,95 @@ pub enum HostError {
         /// The text.
         text: String,
     },
+    /// A weight that no quantised format holds.
+    #[error(
+        "row {row}, column {column}: the weight is {value}; only finite weights can be quantised, so mend the model or keep this matrix in f32"
+    )]
+    NotFinite {
+        /// Row of the matrix `[n, k]`.
+        row: usize,
+        /// Column.
+        column: usize,
+        /// The weight.
+        value: String,
+    },
+    /// Weights too large for half-precision scales, or for halves themselves.
+    #[error(
+        "row {row}, columns from {column} on: weights from {least} to {greatest} are beyond what half precision holds; keep this matrix in f32"
+    )]
+    ScaleRange {
+        /// Row of the matrix `[n, k]`.
+        row: usize,
+        /// First column of the group.
+        column: usize,
+        /// Least weight of the group.
+        least: String,
+        /// Greatest weight of the group.
+        greatest: String,
+    },
+    /// A matrix whose rows do not divide into packed words.
+    #[error(
+        "a matrix [{n}, {k}] cannot be stored as {format}: its rows must be a multiple of {multiple} long; use f16 or f32 for it"
+    )]
+    RowLength {
+        /// Rows.
+        n: usize,
+        /// Weights in a row.
+        k: usize,
+        /// The format.
+        format: WeightFormat,
+        /// What `k` must be a multiple of.
+        multiple: usize,
+    },
+    /// Sizes that overflow.
+    #[error("a matrix [{n}, {k}] in {format} is larger than memory can address")]
+    MatrixTooLarge {
+        /// Rows.
+        n: usize,
+        /// Weights in a row.
+        k: usize,
+        /// The format.
+        format: WeightFormat,
+    },
+    /// Packed bytes that are not those of the matrix.
+    #[error("a matrix [{n}, {k}] in {format} takes {expected} bytes of {part}, but {actual} were given")]
+    PackedSize {
+        /// Rows.
+        n: usize,
+        /// Weights in a row.
+        k: usize,
+        /// The format.
+        format: WeightFormat,
+        /// `weight` or `scales`.
+        part: &'static str,
+        /// Bytes that the format asks for.
+        expected: usize,
+        /// Bytes that were given.
+        actual: usize,
+    },
+    /// A piece that does not consist of whole blocks of four rows.
+    #[error(
+        "rows {start}..{end} of {n} cannot be cut out: a piece starts at a multiple of 4 and ends at one or at the last row"
+    )]
+    Piece {
+        /// First row asked for.
+        start: usize,
+        /// Row after the last.
+        end: usize,
+        /// Rows of the matrix.
+        n: usize,
+    },
+    /// A tensor that is no matrix of floats.
+    #[error(
+        "weights must be a matrix of f32, f16 or bf16, but this is {dtype} of shape {shape:?}; cast or reshape it first"
+    )]
+    NotAMatrix {
+        /// Element type.
+        dtype: DType,
+        /// Shape.
+        shape: Vec<usize>,
+    },
+    /// The place where weights come from failed.
+    #[error("the weights cannot be read: {0}")]
+    Source(String),
 }

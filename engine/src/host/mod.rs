@@ -2,12 +2,25 @@
 //!
 //! Nothing here knows about graphs or GPUs. [`HostTensor`] is a typed array over shared bytes. A weight matrix
 //! `[n, k]` (rows are outputs, `k` is summed over) is read through a [`RowSource`], quantised group by group
-//! ([`m0e4`], [`affine8`]) and laid out for the kernels as a [`PackedWeight`].
+//! ([`m0e4`], [`affine8`]) and laid out for the kernels as a [`PackedWeight`] by [`pack`].
 
+mod affine;
+pub mod affine8;
 mod error;
 mod format;
+pub mod m0e4;
+mod pack;
+mod packed;
+mod range;
+mod search;
+mod source;
 mod tensor;
 
+pub use affine::Affine;
 pub use error::HostError;
 pub use format::{GroupSize, WeightFormat};
+pub use m0e4::Fit;
+pub use pack::pack;
+pub use packed::{PackedWeight, packed_bytes};
+pub use source::{Orientation, RowSource, StoredMatrix};
 pub use tensor::HostTensor;
