@@ -2,7 +2,6 @@
 
 use crate::Kind;
 use crate::affine::{affine_block, half_at, zero_code};
-use half::bf16;
 
 /// Decodes one block. `stored` and `out` have the sizes of [`Kind::block`].
 pub(crate) fn decode_block(kind: Kind, stored: &[u8], out: &mut [f32]) {
@@ -15,7 +14,7 @@ pub(crate) fn decode_block(kind: Kind, stored: &[u8], out: &mut [f32]) {
         Kind::F16 => out.fill(half_at(stored, 0)),
         Kind::BF16 => {
             if let (Some(&two), Some(out)) = (stored.first_chunk(), out.first_mut()) {
-                *out = bf16::from_le_bytes(two).to_f32();
+                *out = f32::from_bits(u32::from(u16::from_le_bytes(two)) << 16);
             }
         }
         Kind::Q4_0 | Kind::Q4_1 | Kind::Q5_0 | Kind::Q5_1 | Kind::Q8_0 => decode_affine(kind, stored, out),
