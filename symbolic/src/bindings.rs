@@ -1,5 +1,7 @@
 //! Values for symbols, and evaluation with them.
 
+use std::fmt::{Debug, Display, Formatter};
+
 use thiserror::Error;
 
 use crate::canonical::Term;
@@ -7,7 +9,7 @@ use crate::expr::{Atom, Form};
 use crate::{Expr, Symbol};
 
 /// Values of a few symbols, such as `batch = 1, past = 17`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Bindings(Vec<(Symbol, i64)>);
 
 /// Why an expression has no value.
@@ -60,6 +62,21 @@ impl Bindings {
     /// All bindings, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&Symbol, i64)> {
         self.0.iter().map(|(symbol, value)| (symbol, *value))
+    }
+}
+
+impl Display for Bindings {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        for (position, (symbol, value)) in self.0.iter().enumerate() {
+            write!(f, "{}{symbol} = {value}", if position == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
+impl Debug for Bindings {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        Display::fmt(self, f)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What holds of two expressions for all values of their symbols: sound, and complete enough to compare buffer sizes.
 
 use crate::Expr;
-use crate::canonical::{Term, Terms};
+use crate::canonical::Terms;
 use crate::expr::Atom;
 use crate::range::Interval;
 
@@ -37,29 +37,56 @@ fn not_negative(expr: &Expr, fuel: &mut u32) -> bool {
         return false;
     }
     *fuel -= 1;
-    Interval::of(expr).min >= 0 || by_relaxing(expr, fuel) || by_shifting(expr)
+    Interval::of(expr).min >= 0 || by_shifting(expr) || by_pairing(expr, fuel) || by_relaxing(expr, fuel)
 }
 
-/// Replaces a maximum, minimum or quotient by something that is not above it, and proves that.
-fn by_relaxing(expr: &Expr, fuel: &mut u32) -> bool {
-    let relaxable =
-        |term: &&Term| matches!(term.linear(), Some(Atom::Max(_) | Atom::Min(_) | Atom::FloorDiv(..)));
-    let Some(term) = expr.terms().iter().find(relaxable) else { return false };
-    let (c, Some(atom)) = (term.coefficient, term.linear()) else { return false };
-    let rest = expr - Expr::from(atom.clone()) * c;
-    match atom {
-        Atom::Max(of) | Atom::Min(of) => {
-            let mut one = |argument: &Expr| not_negative(&(&rest + argument * c), fuel);
-            // c*max is at least each c*argument when c > 0, and is one of them in any case.
-            if matches!(atom, Atom::Max(_)) == (c > 0) { of.iter().any(one) } else { of.iter().all(&mut one) }
+/// Cancels a quotient against a lesser one: `floor(n / j) + t >= floor(m / k)` when `k*(n + t*j) >= j*m`. The rules split
+/// constants out of quotients, so t = 1 is needed as well as 0.
+fn by_pairing(expr: &Expr, fuel: &mut u32) -> bool {
+    let quotients = || {
+        expr.terms().iter().filter_map(|term| match term.linear() {
+            Some(atom @ Atom::FloorDiv(of, k)) => Some((term.coefficient, atom, of, *k)),
+            _ => None,
+        })
+    };
+    for (c, lesser, m, k) in quotients().filter(|quotient| quotient.0 < 0) {
+        for (d, greater, n, j) in quotients().filter(|quotient| quotient.0 > 0) {
+            if let Some(t) = (0..=1).find(|t| not_negative(&((n + Expr::from(j) * *t) * k - m * j), fuel)) {
+                let pairs = c.saturating_neg().min(d);
+                let difference = Expr::from(greater.clone()) + t - Expr::from(lesser.clone());
+                return not_negative(&(expr - difference * pairs), fuel);
+            }
         }
-        // n - k + 1 <= k * floor(n / k) <= n
-        Atom::FloorDiv(n, k) => {
-            let bound = if c > 0 { n - (k - 1) } else { n.clone() };
-            not_negative(&(rest * *k + bound * c), fuel)
-        }
-        _ => false,
     }
+    false
+}
+
+/// Replaces a maximum, minimum, quotient or remainder by something that makes the sum no greater, and proves that.
+fn by_relaxing(expr: &Expr, fuel: &mut u32) -> bool {
+    expr.terms().iter().any(|term| {
+        let (c, Some(atom)) = (term.coefficient, term.linear()) else { return false };
+        let rest = || expr - Expr::from(atom.clone()) * c;
+        match atom {
+            Atom::Symbol { .. } => false,
+            Atom::Max(of) | Atom::Min(of) => {
+                let rest = rest();
+                let mut one = |argument: &Expr| not_negative(&(&rest + argument * c), fuel);
+                // c*max is at least each c*argument when c > 0, and is one of them in any case.
+                if matches!(atom, Atom::Max(_)) == (c > 0) {
+                    of.iter().any(one)
+                } else {
+                    of.iter().all(&mut one)
+                }
+            }
+            // n - k + 1 <= k * floor(n / k) <= n
+            Atom::FloorDiv(n, k) => {
+                let bound = if c > 0 { n - (k - 1) } else { n.clone() };
+                not_negative(&(rest() * *k + bound * c), fuel)
+            }
+            // mod(n, k) <= n for n >= 0
+            Atom::Mod(n, _) => c < 0 && Interval::of(n).min >= 0 && not_negative(&(rest() + n * c), fuel),
+        }
+    })
 }
 
 /// Writes each atom as `low + x` or `high - x` with `x >= 0`: when all coefficients come out non-negative, so is the value.

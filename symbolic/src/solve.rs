@@ -87,7 +87,8 @@ impl Found {
     fn learn(&mut self, index: usize, declared: &Expr, actual: i64) -> Result<bool, SolveError> {
         let left = declared.substitute(&self.substitution);
         if let Some(value) = left.constant() {
-            let expected = format!("is {value} given {:?}", self.bindings);
+            let given = if left == *declared { String::new() } else { format!(" given {}", self.bindings) };
+            let expected = format!("is {value}{given}");
             return if value == actual { Ok(true) } else { Err(mismatch(index, declared, actual, expected)) };
         }
         let [term] = left.terms() else { return Ok(false) };

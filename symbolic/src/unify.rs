@@ -158,7 +158,7 @@ fn meet(a: &Expr, b: &Expr) -> Outcome {
 /// A symbol of `difference == 0` with its value: a whole side if it can be, else one whose value is surely large enough.
 fn solve_for_one(difference: &Expr, a: &Expr, b: &Expr) -> Option<(Symbol, Expr)> {
     let candidates = difference.terms().iter().filter_map(|term| match term.linear() {
-        Some(atom @ Atom::Symbol { symbol, divisor }) if term.coefficient.abs() == 1 => {
+        Some(atom @ Atom::Symbol { symbol, divisor }) if matches!(term.coefficient, 1 | -1) => {
             let others = difference - Expr::from(atom.clone()) * term.coefficient;
             let value = others * -term.coefficient;
             (!value.contains(symbol) && !value.is_overflow()).then(|| (symbol.clone(), value * *divisor))

@@ -1,5 +1,4 @@
 //! What must hold of every expression.
-
 #![allow(clippy::expect_used, clippy::panic, reason = "failures of a test")]
 
 mod trees;
