@@ -80,6 +80,8 @@ fn contradictions_name_both_places() {
 
 #[test]
 fn what_is_not_solved_is_checked_later() {
+    let equal = unified(&[("a*b + a", "12")]).unwrap();
+    assert_eq!(equal.resolve(&read("a")), read("a"), "a is not 12 - a*b");
     let equal = unified(&[("a*b", "12")]).unwrap();
     assert_eq!(equal.pending().collect::<Vec<_>>(), [(read("a*b"), Expr::from(12))]);
     let values = |a, b| Bindings::new().with(&symbol("a"), a).with(&symbol("b"), b);

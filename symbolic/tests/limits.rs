@@ -63,6 +63,11 @@ fn growth_ends() {
         let grown = (0..300).fold(&a + 1, |e, _| step(&e, &a, &b));
         assert!(grown.is_overflow(), "{position}: {grown}");
     }
+    let hard = |n: i64| {
+        Expr::from(Symbol::new(&format!("s{n}"))) * (&a * n - &b) + a.floor_div(n + 2) - b.modulo(n + 3)
+    };
+    let greatest = (0..400).fold(Expr::ZERO, |e, n| e.max(&hard(n)));
+    assert!(greatest.is_overflow(), "{greatest}");
     let many: Expr = (0..10_000).map(|n| Expr::from(Symbol::new(&n.to_string()))).take(3000).sum();
     assert!(many.is_overflow());
 }

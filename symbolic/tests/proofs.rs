@@ -1,7 +1,7 @@
 //! What a memory planner asks of two sizes, and exact quotients that shapes ask for.
 #![allow(clippy::panic, reason = "failures of a test")]
 
-use symbolic::{Expr, Symbol, parse};
+use symbolic::{Bindings, Expr, Range, Symbol, parse};
 
 fn read(text: &str) -> Expr {
     let mut symbol = |name: &str| match name {
@@ -56,6 +56,7 @@ fn exact_quotients() {
         ("0", "n", Some("0")),
         ("n", "0", None),
         ("n", "2", None),
+        ("3*n", "2*n", None),
         ("n", "m", None),
         ("n*n + 1", "n + 1", None),
     ];
@@ -77,4 +78,41 @@ fn ratios() {
     for (a, b, ratio) in table {
         assert_eq!(read(a).ratio(&read(b)), ratio, "{a} : {b}");
     }
+}
+
+/// Every order claimed between a quotient, a remainder or an extremum and a linear form holds for all values.
+#[test]
+fn claims_about_one_symbol_hold_everywhere() {
+    let x = Symbol::new("x").with_range(-2, 13);
+    let ex = Expr::from(&x);
+    let mut claims = 0;
+    for (k, shift) in (2..=4).flat_map(|k| (-2..=3).map(move |shift| (k, shift))) {
+        let inner = &ex * 3 + shift;
+        let quotient = inner.floor_div(k);
+        let atoms = [quotient.clone(), inner.modulo(k), quotient.max(&(&ex - 1)), (&ex * 2).min(&inner)];
+        let factors = (-2..=2).flat_map(|c| (-3..=3).map(move |a| (c, a)));
+        for (atom, (c, a)) in atoms.iter().flat_map(|atom| factors.clone().map(move |factor| (atom, factor)))
+        {
+            let left = atom * c * k;
+            for right in (-4..=4).map(|d| &ex * a + d) {
+                let value = |expr: &Expr, at| expr.eval(&Bindings::new().with(&x, at)).unwrap();
+                let below = (-2..=13).all(|at| value(&left, at) <= value(&right, at));
+                let claimed = left.provably_le(&right);
+                assert!(below || !claimed, "{left} <= {right}");
+                claims += u32::from(claimed);
+            }
+        }
+    }
+    assert!(claims > 1000, "only {claims} claims");
+}
+
+#[test]
+fn extrema_are_bounded_by_both_sides() {
+    let bounds = |text| {
+        let Range { min, max } = read(text).range();
+        (min, max)
+    };
+    assert_eq!(bounds("Max(past, 3*seq)"), (Some(3), Some(8192)));
+    assert_eq!(bounds("Min(past, 3*seq)"), (Some(0), Some(1536)));
+    assert_eq!(bounds("Max(past - 10, -seq)"), (Some(-10), Some(8182)));
 }

@@ -31,6 +31,7 @@ fn exporters_text() {
         ("unk__0", "unk__0"),
         ("input.ids_dim", "input.ids_dim"),
         ("\"batch size\" + 1", "\"batch size\" + 1"),
+        ("-2**2*s0", "-4*s0"),
         (" 7 ", "7"),
         ("-9223372036854775808", "-9223372036854775808"),
     ];
