@@ -135,4 +135,42 @@ pub enum HostError {
     /// The place where weights come from failed.
     #[error("the weights cannot be read: {0}")]
     Source(String),
+    /// A packed model file that is damaged or something else.
+    #[error("this is not a packed model, or a damaged one: {what}; pack the model again")]
+    PackedFile {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A packed model file of another version.
+    #[error("this packed model is of {found}, but this program reads {expected}; pack the model again")]
+    PackedVersion {
+        /// Version and layout of the file.
+        found: String,
+        /// Version and layout that are read.
+        expected: String,
+    },
+    /// Two parts of a packed model with one name.
+    #[error("the name {name:?} is taken or reserved in the packed model; rename one of the two")]
+    NameTwice {
+        /// The name.
+        name: String,
+    },
+    /// A packed model whose weights were not written as announced.
+    #[error("the packed model expects {expected} next, but {actual} was given")]
+    WriteOrder {
+        /// What comes next.
+        expected: String,
+        /// What was given instead.
+        actual: String,
+    },
+    /// A packed model could not be written.
+    #[error("{path} cannot be written, it takes {needed} bytes: {reason}; nothing is left of it")]
+    Write {
+        /// Where.
+        path: String,
+        /// Bytes of the whole file.
+        needed: u64,
+        /// What the system said.
+        reason: String,
+    },
 }

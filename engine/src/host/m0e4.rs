@@ -210,6 +210,8 @@ mod tests {
             let weights: Vec<f32> = groups.iter().flat_map(decode).collect();
             let codes: Vec<u8> = groups.iter().flat_map(|g| g.2.clone()).collect();
             let row = quantise(&weights, GroupSize::G32, fit).unwrap();
+            let through_halves: Vec<f32> = weights.iter().map(|w| f16::from_f32(*w).to_f32()).collect();
+            prop_assert_eq!(quantise(&through_halves, GroupSize::G32, fit).unwrap().codes, codes.clone());
             prop_assert_eq!(row.codes, codes);
             for (i, (a, b)) in weights.iter().zip(&row.weights).enumerate() {
                 let step = groups[i / 32].0.to_f32();

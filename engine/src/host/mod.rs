@@ -2,10 +2,12 @@
 //!
 //! Nothing here knows about graphs or GPUs. [`HostTensor`] is a typed array over shared bytes. A weight matrix
 //! `[n, k]` (rows are outputs, `k` is summed over) is read through a [`RowSource`], quantised group by group
-//! ([`m0e4`], [`affine8`]) and laid out for the kernels as a [`PackedWeight`] by [`pack`].
+//! ([`m0e4`], [`affine8`]) and laid out for the kernels as a [`PackedWeight`] by [`pack()`]. A model of packed weights is
+//! one file, written by [`container::ModelWriter`] and opened in place by [`container::PackedModel`].
 
 mod affine;
 pub mod affine8;
+pub mod container;
 mod error;
 mod format;
 pub mod m0e4;

@@ -1,0 +1,145 @@
+//! Reads a packed model from mapped bytes: everything is checked once, nothing is copied.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use safetensors::tensor::{Dtype, Metadata};
+
+use super::{Index, IndexVersion, KEY, LAYOUT, VERSION, scales_key, tensor_key, weight_key};
+use crate::{
+    dtype::DType,
+    host::{HostError, HostTensor, PackedWeight, WeightFormat},
+};
+
+/// A packed model whose parts share the bytes of its file.
+#[derive(Debug, Clone)]
+pub struct PackedModel {
+    source: String,
+    names: Vec<String>,
+    weights: HashMap<String, PackedWeight>,
+    tensors: HashMap<String, HostTensor>,
+    blobs: HashMap<String, Bytes>,
+}
+
+impl PackedModel {
+    /// The model in the bytes of a whole file, such as `Bytes::from_owner(map)` of a memory map.
+    ///
+    /// # Errors
+    /// If the file is no packed model, of another version, cut short or inconsistent. Whatever the bytes are, this neither
+    /// panics nor allocates more than a small multiple of the file's header.
+    pub fn open(file: Bytes) -> Result<Self, HostError> {
+        let parts = Parts::of(file)?;
+        let index = parts.index()?;
+        let mut model = Self {
+            source: index.source,
+            names: Vec::new(),
+            weights: HashMap::new(),
+            tensors: HashMap::new(),
+            blobs: HashMap::new(),
+        };
+        for entry in index.weights {
+            let format: WeightFormat = entry.format.parse()?;
+            let weight = parts.bytes(&weight_key(&entry.name))?;
+            let scales = format.group().map(|_| parts.bytes(&scales_key(&entry.name))).transpose()?;
+            let packed = PackedWeight::new(format, entry.n, entry.k, weight, scales)?;
+            model.names.push(entry.name.clone());
+            model.weights.insert(entry.name, packed);
+        }
+        for entry in index.tensors {
+            let known = DType::ALL.into_iter().find(|dtype| dtype.to_string() == entry.dtype);
+            let dtype = known.ok_or_else(|| damaged(format!("{:?} is no element type", entry.dtype)))?;
+            let tensor = HostTensor::new(dtype, entry.shape, parts.bytes(&tensor_key(&entry.name))?)?;
+            model.tensors.insert(entry.name, tensor);
+        }
+        for name in index.blobs {
+            model.blobs.insert(name.clone(), parts.bytes(&name)?);
+        }
+        Ok(model)
+    }
+
+    /// What the model was made from, in words.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The packed matrices, in the file's order.
+    pub fn weights(&self) -> impl Iterator<Item = (&str, &PackedWeight)> {
+        self.names.iter().filter_map(|name| Some((name.as_str(), self.weights.get(name)?)))
+    }
+
+    /// A packed matrix.
+    #[must_use]
+    pub fn weight(&self, name: &str) -> Option<&PackedWeight> {
+        self.weights.get(name)
+    }
+
+    /// A tensor that is stored as it was.
+    #[must_use]
+    pub fn tensor(&self, name: &str) -> Option<&HostTensor> {
+        self.tensors.get(name)
+    }
+
+    /// A blob, such as `graph.onnx` or `tokenizer.json`.
+    #[must_use]
+    pub fn blob(&self, name: &str) -> Option<&Bytes> {
+        self.blobs.get(name)
+    }
+}
+
+fn damaged(what: impl Into<String>) -> HostError {
+    HostError::PackedFile { what: what.into() }
+}
+
+/// The safetensors file, taken apart.
+struct Parts {
+    metadata: Metadata,
+    data: Bytes,
+}
+
+impl Parts {
+    /// `SafeTensors::read_metadata` is not used since it adds hostile offsets up unchecked.
+    fn of(file: Bytes) -> Result<Self, HostError> {
+        let length = file.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+        let end = length.and_then(|n| usize::try_from(n).ok()).and_then(|n| n.checked_add(8));
+        let header = end.and_then(|end| file.get(8..end));
+        let (Some(end), Some(header)) = (end, header) else {
+            return Err(damaged(format!("its header is cut short, {} bytes are there", file.len())));
+        };
+        let metadata: Metadata = serde_json::from_slice(header)
+            .map_err(|error| damaged(format!("its header is malformed: {error}")))?;
+        let data = file.slice(end..);
+        if metadata.data_len() != data.len() {
+            let (expected, actual) = (metadata.data_len(), data.len());
+            return Err(damaged(format!(
+                "its header announces {expected} bytes of data, {actual} are there"
+            )));
+        }
+        Ok(Self { metadata, data })
+    }
+
+    fn index(&self) -> Result<Index, HostError> {
+        let text = self.metadata.metadata().as_ref().and_then(|entries| entries.get(KEY));
+        let text =
+            text.ok_or_else(|| damaged(format!("it is a safetensors file without {KEY:?} metadata")))?;
+        let malformed = |error: serde_json::Error| damaged(format!("its index is malformed: {error}"));
+        let IndexVersion { version, layout } = serde_json::from_str(text).map_err(malformed)?;
+        if version != VERSION || layout != LAYOUT {
+            let found = format!("version {version}, layout {layout:?}");
+            return Err(HostError::PackedVersion {
+                found,
+                expected: format!("version {VERSION}, layout {LAYOUT:?}"),
+            });
+        }
+        serde_json::from_str(text).map_err(malformed)
+    }
+
+    fn bytes(&self, name: &str) -> Result<Bytes, HostError> {
+        let info = self.metadata.info(name).ok_or_else(|| damaged(format!("{name:?} is missing")))?;
+        let (start, end) = info.data_offsets;
+        if info.dtype != Dtype::U8 || start > end || end > self.data.len() {
+            return Err(damaged(format!("{name:?} is not a run of bytes within the file")));
+        }
+        Ok(self.data.slice(start..end))
+    }
+}
