@@ -3,11 +3,11 @@
 //! Nothing here knows about graphs or GPUs. [`HostTensor`] is a typed array over shared bytes. A weight matrix
 //! `[n, k]` (rows are outputs, `k` is summed over) is read through a [`RowSource`], quantised group by group
 //! ([`m0e4`], [`affine8`]) and laid out for the kernels as a [`PackedWeight`] by [`pack()`]. A model of packed weights is
-//! one file, written by [`container::ModelWriter`] and opened in place by [`container::PackedModel`].
+//! one file, written by [`ModelWriter`] and opened in place by [`PackedModel`].
 
 mod affine;
 pub mod affine8;
-pub mod container;
+mod container;
 mod error;
 mod format;
 pub mod m0e4;
@@ -19,6 +19,7 @@ mod source;
 mod tensor;
 
 pub use affine::Affine;
+pub use container::{Contents, ModelWriter, PackedModel, WeightSpec};
 pub use error::HostError;
 pub use format::{GroupSize, WeightFormat};
 pub use m0e4::Fit;
