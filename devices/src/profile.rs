@@ -1,0 +1,174 @@
+//! The form of a profile: facts with sources, and preferences for kernels.
+
+use wgpu_types::Limits;
+
+/// A value and where it is from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sourced<T> {
+    /// The value.
+    pub value: T,
+    /// A document, issue or driver that says so.
+    pub source: &'static str,
+}
+
+impl<T> Sourced<T> {
+    pub(crate) const fn new(value: T, source: &'static str) -> Self {
+        Self { value, source }
+    }
+}
+
+/// Who made the GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// Qualcomm.
+    Adreno,
+    /// Arm, Mali and Immortalis.
+    Mali,
+    /// Apple, in phones and computers.
+    Apple,
+    /// Samsung, of AMD's RDNA.
+    Xclipse,
+    /// Imagination.
+    PowerVr,
+    /// NVIDIA, AMD or Intel.
+    Desktop,
+    /// A CPU that plays GPU.
+    Software,
+    /// Not known to us.
+    Unknown,
+}
+
+/// How kernels get at 16-bit floats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum F16 {
+    /// Not at all: `unpack2x16float` on words.
+    None,
+    /// WGSL's `enable f16`.
+    Native,
+    /// wgpu does not offer it but the driver does: SPIR-V goes to the driver as it is.
+    Passthrough,
+}
+
+/// How threads of a workgroup add up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reduction {
+    /// `subgroupAdd`.
+    Subgroup,
+    /// A tree in workgroup memory.
+    SharedMemory,
+}
+
+/// How activations are held in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Activations {
+    /// Single precision.
+    F32,
+    /// Half precision; sums are still f32.
+    F16,
+}
+
+/// The order of packed weights in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WeightLayout {
+    /// `[n/4][k/word][n%4]`: one `vec4<u32>` holds a word along k of four rows.
+    FourRows,
+}
+
+/// Threads of a subgroup; the driver picks a power of two between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Subgroups {
+    /// Fewest.
+    pub min: u32,
+    /// Most.
+    pub max: u32,
+}
+
+/// How a matrix-vector product is shared out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DecodeShape {
+    /// Threads share a block of rows and split k; a reduction follows.
+    LanesAlongK,
+    /// Each thread has rows of its own and walks all of k.
+    RowPerLane,
+}
+
+/// The preferred matrix-vector kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Decode {
+    /// Who does what.
+    pub shape: DecodeShape,
+    /// Threads of a workgroup, in one dimension.
+    pub threads: u32,
+    /// Rows of weights that one workgroup finishes; a multiple of 4.
+    pub rows: u32,
+}
+
+/// The preferred matrix-matrix kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Prefill {
+    /// Tokens that one thread computes.
+    pub tokens: u32,
+    /// Outputs that one thread computes for each token; a multiple of 4.
+    pub outputs: u32,
+    /// Threads of a workgroup: along outputs, along tokens.
+    pub workgroup: [u32; 2],
+}
+
+/// Something that a driver does wrong or badly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quirk {
+    /// What happens, and when.
+    pub symptom: &'static str,
+    /// What we do about it.
+    pub answer: &'static str,
+    /// Who found it.
+    pub source: &'static str,
+}
+
+/// What is known about a kind of GPU.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// Lower case, unique: `adreno-750`.
+    pub name: &'static str,
+    /// Its maker.
+    pub family: Family,
+    /// What such a device reports through wgpu. What nobody published is WebGPU's guaranteed limit.
+    pub limits: Sourced<Limits>,
+    /// Subgroup sizes, if known.
+    pub subgroups: Option<Sourced<Subgroups>>,
+    /// Where 16-bit floats are to be had.
+    pub f16: Sourced<F16>,
+    /// Preferred reduction.
+    pub reduction: Sourced<Reduction>,
+    /// Two-dimensional workgroups that give wrong results.
+    pub avoid_workgroups: &'static [Sourced<[u32; 2]>],
+    /// Preferred matrix-vector kernel.
+    pub decode: Decode,
+    /// Preferred matrix-matrix kernel.
+    pub prefill: Prefill,
+    /// Preferred form of activations.
+    pub activations: Activations,
+    /// Layout of packed weights.
+    pub layout: WeightLayout,
+    /// Longest GPU time of one submission, milliseconds: our choice, so that the screen gets its turn in every frame.
+    pub max_submit_ms: u32,
+    /// Memory bandwidth, GB/s; measured rather than theoretical where both are known.
+    pub bandwidth: Option<Sourced<f64>>,
+    /// Half-precision arithmetic, TFLOP/s.
+    pub f16_tflops: Option<Sourced<f64>>,
+    /// Single-precision arithmetic, TFLOP/s.
+    pub f32_tflops: Option<Sourced<f64>>,
+    /// What its drivers do wrong.
+    pub quirks: &'static [Quirk],
+}
+
+/// WebGPU's guarantees with a phone's workgroups: 1024 threads and 32 KiB of shared memory.
+pub(crate) const fn phone_limits() -> Limits {
+    Limits {
+        max_compute_invocations_per_workgroup: 1024,
+        max_compute_workgroup_size_x: 1024,
+        max_compute_workgroup_size_y: 1024,
+        max_compute_workgroup_storage_size: 32 << 10,
+        ..Limits::defaults()
+    }
+}

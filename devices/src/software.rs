@@ -1,0 +1,66 @@
+//! Vulkan on a CPU: Mesa's lavapipe and Google's SwiftShader.
+
+use wgpu_types::Limits;
+
+use crate::profile::{
+    Activations, Decode, DecodeShape, F16, Family, Prefill, Profile, Reduction, Sourced, Subgroups,
+    WeightLayout, phone_limits,
+};
+
+const LAVAPIPE: &str = "Mesa 22.3 lavapipe seen through wgpu 30";
+
+const BASE: Profile = Profile {
+    name: "lavapipe",
+    family: Family::Software,
+    limits: Sourced::new(
+        Limits {
+            max_storage_buffers_per_shader_stage: 32,
+            max_buffer_size: (1 << 31) - 1,
+            min_uniform_buffer_offset_alignment: 32,
+            min_storage_buffer_offset_alignment: 32,
+            max_compute_workgroup_size_z: 1024,
+            ..phone_limits()
+        },
+        LAVAPIPE,
+    ),
+    subgroups: Some(Sourced::new(Subgroups { min: 8, max: 8 }, LAVAPIPE)),
+    f16: Sourced::new(F16::Native, LAVAPIPE),
+    reduction: Sourced::new(Reduction::Subgroup, LAVAPIPE),
+    avoid_workgroups: &[],
+    decode: Decode { shape: DecodeShape::LanesAlongK, threads: 32, rows: 4 },
+    prefill: Prefill { tokens: 4, outputs: 4, workgroup: [8, 8] },
+    activations: Activations::F32,
+    layout: WeightLayout::FourRows,
+    max_submit_ms: 1000,
+    bandwidth: None,
+    f16_tflops: None,
+    f32_tflops: None,
+    quirks: &[],
+};
+
+pub(crate) static PROFILES: [Profile; 2] = [
+    BASE,
+    Profile {
+        name: "software",
+        limits: Sourced::new(Limits::defaults(), "WebGPU's guarantees"),
+        subgroups: None,
+        f16: Sourced::new(F16::None, "not known"),
+        reduction: Sourced::new(Reduction::SharedMemory, "the form that needs no feature"),
+        ..BASE
+    },
+];
+
+/// `llvmpipe (LLVM 15.0.6, 256 bits)`, `SwiftShader Device (Subzero)`.
+pub(crate) fn select(name: &str) -> Option<&'static Profile> {
+    if name.contains("llvmpipe") || name.contains("lavapipe") {
+        Some(&PROFILES[0])
+    } else if name.contains("swiftshader") {
+        Some(fallback())
+    } else {
+        None
+    }
+}
+
+pub(crate) fn fallback() -> &'static Profile {
+    &PROFILES[1]
+}
