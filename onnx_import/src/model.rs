@@ -1,6 +1,7 @@
 //! What an import yields: a plain graph of values and nodes, named by ids instead of strings.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Index;
 
 use symbolic::Expr;
@@ -96,6 +97,15 @@ pub struct TensorType {
     pub dtype: DataType,
     /// One expression for each axis; `None` when even the rank is open.
     pub shape: Option<Vec<Expr>>,
+}
+
+/// As `f32 [batch, 3]`, or `f32 [..]` when the rank is open.
+impl fmt::Display for TensorType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(shape) = &self.shape else { return write!(f, "{} [..]", self.dtype) };
+        let sizes: Vec<String> = shape.iter().map(ToString::to_string).collect();
+        write!(f, "{} [{}]", self.dtype, sizes.join(", "))
+    }
 }
 
 impl Index<ValueId> for Graph {

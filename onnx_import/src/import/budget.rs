@@ -1,7 +1,7 @@
 //! Keeps what inlining copies in proportion to the file.
 
 use crate::ImportError;
-use crate::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto};
+use crate::proto::{AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto, ValueInfoProto};
 
 /// What inlining may copy for each byte of the file. Sixty layers that call a function which holds the whole model pass.
 const BYTES_PER_BYTE: usize = 64;
@@ -32,7 +32,14 @@ impl Budget {
     }
 }
 
-pub(super) fn nodes_cost(nodes: &[NodeProto]) -> usize {
+/// What one copy of a function takes.
+pub(super) fn function_cost(function: &FunctionProto) -> usize {
+    let pieces = function.input.len() + function.output.len() + function.attribute_proto.len();
+    let infos = function.value_info.iter().map(info_cost).sum::<usize>();
+    pieces * PIECE + infos + nodes_cost(&function.node)
+}
+
+fn nodes_cost(nodes: &[NodeProto]) -> usize {
     nodes.iter().map(node_cost).sum()
 }
 

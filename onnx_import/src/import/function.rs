@@ -1,6 +1,6 @@
 //! The model's functions, and how a call of one is replaced by its body.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::Importer;
@@ -25,6 +25,8 @@ pub(super) struct Function<'p> {
     proto: &'p FunctionProto,
     key: Key<'p>,
     opsets: Rc<Opsets>,
+    /// Attributes without a default.
+    attributes: HashSet<&'p str>,
     /// What one copy of the body takes from the budget.
     cost: usize,
 }
@@ -41,9 +43,14 @@ impl<'p> Functions<'p> {
         for proto in protos {
             let key = (domain(proto.domain()), proto.name(), proto.overload());
             let at = |error: ImportError| error.within(format!("function {}::{}", key.0, key.1));
-            let opsets = Rc::new(opsets(&proto.opset_import).map_err(at)?);
-            let cost = budget::nodes_cost(&proto.node);
-            if by_key.insert(key, Rc::new(Function { proto, key, opsets, cost })).is_some() {
+            let function = Function {
+                proto,
+                key,
+                opsets: Rc::new(opsets(&proto.opset_import).map_err(at)?),
+                attributes: proto.attribute.iter().map(String::as_str).collect(),
+                cost: budget::function_cost(proto),
+            };
+            if by_key.insert(key, Rc::new(function)).is_some() {
                 let name = proto.name().to_owned();
                 return Err(at(ImportError::DuplicateName { name, first: "another function" }));
             }
@@ -72,6 +79,7 @@ impl<'p> Importer<'p, '_> {
         let callee = self.enter(Frame {
             parent: None,
             names,
+            results: pairs(&function, &results).collect(),
             opsets: function.opsets.clone(),
             arguments: Some(Rc::new(arguments)),
             prefix: self.prefix(call, frame).into(),
@@ -137,9 +145,7 @@ impl<'p> Importer<'p, '_> {
         let mut arguments: Arguments<'p> = defaults.iter().map(default).collect();
         for proto in &call.attribute {
             let name = proto.name();
-            if !arguments.contains_key(name)
-                && !function.proto.attribute.iter().any(|declared| declared == name)
-            {
+            if !arguments.contains_key(name) && !function.attributes.contains(name) {
                 let (function, attribute) = (function.label(), name.to_owned());
                 return Err(ImportError::FunctionAttribute { function, attribute });
             }
@@ -160,20 +166,38 @@ impl<'p> Importer<'p, '_> {
         let proto = function.proto;
         self.declare_outputs(&proto.node, &types(proto.value_info.iter()), callee)?;
         self.nodes(&proto.node, callee)?;
-        let version = [callee, 0].iter().find_map(|&frame| self.scopes.frames[frame].opsets.get("").copied());
-        for (name, result) in proto.output.iter().zip(results) {
-            let Some(result) = *result else { continue };
-            let value = self.reference(name, callee).map_err(|error| error.within("outputs"))?;
-            let missing = || ImportError::Missing { what: "a value for an output" }.within("outputs");
-            self.push(Node {
-                name: format!("{}{name}", self.scopes.frames[callee].prefix),
-                op_type: "Identity".to_owned(),
-                version: version.unwrap_or(1),
-                inputs: vec![Some(value.ok_or_else(missing)?)],
-                outputs: vec![Some(result)],
-                ..Node::default()
-            });
+        for (name, result) in pairs(function, results) {
+            self.pass(name, result, callee).map_err(|error| error.within(format!("output {name:?}")))?;
         }
         Ok(())
     }
+
+    /// Sees to it that `result` is what the output `name` means, by a node when it is also an input or another output.
+    fn pass(&mut self, name: &str, result: ValueId, callee: usize) -> Result<(), ImportError> {
+        let value = self.reference(name, callee)?;
+        if value == Some(result) {
+            return Ok(());
+        }
+        let frame = &self.scopes.frames[callee];
+        let version = frame.opsets.get("").or_else(|| self.scopes.frames[0].opsets.get("")).copied();
+        let node = Node {
+            name: format!("{}pass", frame.prefix),
+            op_type: "Identity".to_owned(),
+            version: version.ok_or_else(|| ImportError::OpsetMissing { domain: String::new() })?,
+            inputs: vec![Some(value.ok_or(ImportError::Missing { what: "its value" })?)],
+            outputs: vec![Some(result)],
+            ..Node::default()
+        };
+        self.push(node);
+        Ok(())
+    }
+}
+
+/// The function's output names with what the call wants of them.
+fn pairs<'p>(
+    function: &Function<'p>,
+    results: &[Option<ValueId>],
+) -> impl Iterator<Item = (&'p str, ValueId)> {
+    let names = function.proto.output.iter().map(String::as_str);
+    names.zip(results).filter_map(|(name, result)| result.map(|id| (name, id)))
 }

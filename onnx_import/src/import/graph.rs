@@ -89,7 +89,8 @@ impl<'p> Importer<'p, '_> {
         let types = types(proto.input.iter().chain(&proto.output).chain(&proto.value_info));
         let constants: HashSet<&str> = proto.initializer.iter().map(TensorProto::name).collect();
         for input in proto.input.iter().filter(|input| !constants.contains(input.name())) {
-            let id = self.declare_input(input.name(), &types, frame).map_err(|e| e.within("inputs"))?;
+            let at = |error: ImportError| error.within(format!("input {:?}", input.name()));
+            let id = self.declare_input(input.name(), &types, frame).map_err(at)?;
             self.current().graph.inputs.push(id);
         }
         for tensor in &proto.initializer {
@@ -139,7 +140,8 @@ impl<'p> Importer<'p, '_> {
     ) -> Result<(), ImportError> {
         for (index, node) in nodes.iter().enumerate() {
             for name in node.output.iter().filter(|name| !name.is_empty()) {
-                let at = |error: ImportError| error.within("outputs").within(label(node, index));
+                let at =
+                    |error: ImportError| error.within(format!("output {name:?}")).within(label(node, index));
                 self.declare_output(name, types, frame).map_err(at)?;
             }
         }
@@ -147,12 +149,23 @@ impl<'p> Importer<'p, '_> {
     }
 
     fn declare_output(&mut self, name: &'p str, types: &Types<'p>, frame: usize) -> Result<(), ImportError> {
-        let prefix = self.scopes.frames[frame].prefix.clone();
+        let id = match self.scopes.frames[frame].results.get(name) {
+            Some(result) => *result,
+            None => {
+                let name_here = self.prefixed(name, frame)?;
+                self.add_value(name_here, types.get(name).copied())?
+            }
+        };
+        self.bind(name, id, frame)
+    }
+
+    /// The name that something of a graph or an inlined function gets.
+    pub fn prefixed(&mut self, name: &str, frame: usize) -> Result<String, ImportError> {
+        let prefix = &self.scopes.frames[frame].prefix;
         if !prefix.is_empty() {
             self.budget.spend(prefix.len() + name.len())?;
         }
-        let id = self.add_value(format!("{prefix}{name}"), types.get(name).copied())?;
-        self.bind(name, id, frame)
+        Ok(format!("{prefix}{name}"))
     }
 
     fn add_value(&mut self, name: String, declared: Option<&TypeProto>) -> Result<ValueId, ImportError> {
@@ -203,17 +216,18 @@ impl<'p> Importer<'p, '_> {
         let around = &self.builders[inner - 1].graph[outer];
         let axes = around.info.as_ref().and_then(|info| info.shape.as_ref()).map_or(0, Vec::len);
         self.budget.spend(around.name.len() + axes * size_of::<Expr>())?;
-        let value = Value { data: None, ..around.clone() };
+        let (name, info, other_type) = (around.name.clone(), around.info.clone(), around.other_type.clone());
         let builder = &mut self.builders[inner];
-        let id = builder.add(value)?;
+        let id = builder.add(Value { name, info, other_type, data: None })?;
         builder.captured.insert(outer, id);
         builder.graph.captures.push(Capture { outer, inner: id });
         Ok(id)
     }
 
     fn graph_output(&mut self, proto: &ValueInfoProto, frame: usize) -> Result<ValueId, ImportError> {
-        let id = self.reference(proto.name(), frame).map_err(|error| error.within("outputs"))?;
-        id.ok_or_else(|| ImportError::Missing { what: "the name of an output" }.within("outputs"))
+        let id = self.reference(proto.name(), frame);
+        let id = id.and_then(|id| id.ok_or(ImportError::Missing { what: "the name, or the value" }));
+        id.map_err(|error| error.within(format!("output {:?}", proto.name())))
     }
 
     /// Adds a node to the current graph.
@@ -247,16 +261,13 @@ fn constant_type(tensor: &Tensor, declared: &Declared) -> Result<TensorType, Imp
         info.dtype != tensor.dtype
             || sizes.is_some_and(|sizes| sizes.len() != shape.len() || sizes.iter().zip(&shape).any(differs))
     });
+    let found = TensorType { dtype: tensor.dtype, shape: Some(shape) };
     if conflict || declared.other.is_some() {
-        let words = |info: &TensorType| format!("{} {:?}", info.dtype, info.shape);
-        let declared =
-            declared.info.as_ref().map(words).or_else(|| declared.other.clone()).unwrap_or_default();
-        return Err(ImportError::Declaration {
-            declared,
-            found: format!("{} {:?}", tensor.dtype, tensor.dims),
-        });
+        let words = declared.info.as_ref().map(ToString::to_string).or_else(|| declared.other.clone());
+        let declared = words.unwrap_or_default();
+        return Err(ImportError::Declaration { declared, found: found.to_string() });
     }
-    Ok(TensorType { dtype: tensor.dtype, shape: Some(shape) })
+    Ok(found)
 }
 
 fn label(node: &NodeProto, index: usize) -> String {

@@ -41,7 +41,6 @@ pub fn import(bytes: Bytes, external: &mut dyn ExternalFiles) -> Result<Model, I
     let proto: ModelProto = pb::decode("ModelProto", bytes)?;
     let ir_version = header::ir_version(&proto)?;
     let opsets = header::opsets(&proto.opset_import)?;
-    header::require_default_opset(&opsets)?;
     let graph = proto.graph.as_deref().ok_or(ImportError::Missing { what: "the graph" })?;
     let mut importer = Importer {
         external,

@@ -20,7 +20,7 @@ impl<'p> Importer<'p, '_> {
         }
         let version = self.scopes.frames[frame].opsets.get(domain).copied();
         let node = Node {
-            name: self.node_name(proto.name(), frame)?,
+            name: self.prefixed(proto.name(), frame)?,
             domain: domain.to_owned(),
             op_type: proto.op_type().to_owned(),
             version: version.ok_or_else(|| ImportError::OpsetMissing { domain: domain.to_owned() })?,
@@ -30,14 +30,6 @@ impl<'p> Importer<'p, '_> {
         };
         self.push(node);
         Ok(())
-    }
-
-    fn node_name(&mut self, name: &str, frame: usize) -> Result<String, ImportError> {
-        let prefix = self.scopes.frames[frame].prefix.clone();
-        if !prefix.is_empty() {
-            self.budget.spend(prefix.len())?;
-        }
-        Ok(format!("{prefix}{name}"))
     }
 
     /// What a node reads, in the current graph.

@@ -16,6 +16,8 @@ pub(super) struct Frame<'p> {
     /// Frame in which unknown names are looked up.
     pub parent: Option<usize>,
     pub names: HashMap<&'p str, Meaning>,
+    /// Values that the caller has for what a function's nodes write.
+    pub results: HashMap<&'p str, ValueId>,
     pub opsets: Rc<Opsets>,
     /// Attributes of the call, inside of a function.
     pub arguments: Option<Rc<Arguments<'p>>>,
@@ -38,25 +40,17 @@ pub(super) struct Argument<'p> {
 
 impl<'p> Frame<'p> {
     pub fn main(opsets: Opsets) -> Self {
-        Self {
-            parent: None,
-            names: HashMap::new(),
-            opsets: Rc::new(opsets),
-            arguments: None,
-            prefix: "".into(),
-        }
+        Self::new(None, Rc::new(opsets), None)
     }
 
     /// The frame of a subgraph that stands in `frames[parent]`.
     pub fn subgraph(scopes: &Scopes<'p>, parent: usize) -> Self {
         let around = &scopes.frames[parent];
-        Self {
-            parent: Some(parent),
-            names: HashMap::new(),
-            opsets: around.opsets.clone(),
-            arguments: around.arguments.clone(),
-            prefix: "".into(),
-        }
+        Self::new(Some(parent), around.opsets.clone(), around.arguments.clone())
+    }
+
+    fn new(parent: Option<usize>, opsets: Rc<Opsets>, arguments: Option<Rc<Arguments<'p>>>) -> Self {
+        Self { parent, names: HashMap::new(), results: HashMap::new(), opsets, arguments, prefix: "".into() }
     }
 }
 
