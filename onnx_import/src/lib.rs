@@ -45,7 +45,7 @@
 //! the size of the file; there is no unsafe code. `fuzz/` holds the targets that look for exceptions.
 //!
 //! To read on: [`import`], then [`Graph`] and [`Node`]. [`tensor_from_pb`] and [`tensor_to_pb`] are for single tensors in
-//! files of their own.
+//! files of their own, [`strip`] writes a model's graph for a file that carries the weights in another form.
 
 #![forbid(unsafe_code)]
 
@@ -61,6 +61,7 @@ mod numbers;
 mod pb;
 mod proto;
 mod storage;
+mod strip;
 mod tensor;
 
 pub use dtype::DataType;
@@ -71,4 +72,5 @@ pub use import::{MAX_DEPTH, NEWEST_IR, NEWEST_OPSET, OLDEST_IR, import};
 pub use model::{Capture, Graph, Model, Operator, TensorType, Value, ValueId};
 pub use node::{Attribute, Node};
 pub use pb::{tensor_from_pb, tensor_to_pb};
+pub use strip::strip;
 pub use tensor::{ExternalRange, Tensor, TensorData};

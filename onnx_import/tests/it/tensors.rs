@@ -1,8 +1,10 @@
 //! Tensors of every type and storage come out as the bytes that went in.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use onnx_import::{
-    Attribute, DataType, ExternalFiles, ImportError, SafeLocation, Tensor, TensorData, import,
+    Attribute, DataType, ExternalFiles, ImportError, LeaveAbsent, SafeLocation, Tensor, TensorData, import,
     tensor_from_pb, tensor_to_pb,
 };
 use onnx_protobuf::attribute_proto::AttributeType;
@@ -10,7 +12,7 @@ use onnx_protobuf::tensor_proto::DataLocation;
 use onnx_protobuf::{AttributeProto, Message, NodeProto, TensorProto};
 use proptest::prelude::*;
 
-use crate::build::{attribute, encode, entries, graph, model, node};
+use crate::build::{attribute, encode, entries, floats, graph, model, node};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Storage {
@@ -160,6 +162,20 @@ fn raw_weights_share_the_memory_of_the_file() {
     let model = import(file.clone(), &mut OneFile(Bytes::new())).unwrap();
     let weight = model.graph[model.graph.outputs[0]].data.clone().unwrap();
     assert!(range.contains(&weight.bytes().unwrap().as_ptr()));
+}
+
+#[test]
+fn a_stripped_model_lacks_the_named_data_and_nothing_else() {
+    let mut graph = graph(vec![node("Add", &["v", "w"], &["y"])], &["y"]);
+    graph.initializer = vec![floats("v", &[2], &[1.0, 2.0]), floats("w", &[2], &[3.0, 4.0])];
+    let file = encode(&model(graph));
+    let mut whole = import(file.clone(), &mut LeaveAbsent).unwrap();
+    let stripped = import(strip(file, &HashSet::from(["w"])).unwrap().into(), &mut LeaveAbsent).unwrap();
+    let weight = whole.graph.find("w").unwrap().0 as usize;
+    let data = stripped.graph.values[weight].data.clone().unwrap();
+    assert!(matches!(data.data, TensorData::Absent(_)));
+    whole.graph.values[weight].data = Some(data);
+    assert_eq!(stripped, whole);
 }
 
 #[test]
