@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use onnx_import::{
     Attribute, DataType, ExternalFiles, ImportError, LeaveAbsent, SafeLocation, Tensor, TensorData, import,
-    tensor_from_pb, tensor_to_pb,
+    strip, tensor_from_pb, tensor_to_pb,
 };
 use onnx_protobuf::attribute_proto::AttributeType;
 use onnx_protobuf::tensor_proto::DataLocation;
