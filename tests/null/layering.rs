@@ -17,16 +17,16 @@ const CRATES: &[(&str, &[&str])] = &[
 
 /// The layers of `engine/src`; a file may name its own layer and those before it.
 const LAYERS: &[&[&str]] = &[
-    &["dtype", "host"],
+    &["dtype", "host", "sampler"],
     &["error"],
     &["graph", "op"],
     &["ops"],
     &["import", "infer", "passes"],
     &["plan"],
-    &["language", "weights"],
+    &["language", "weights", "open"],
     &["gpu"],
     &["session"],
-    &["sampler"],
+    &["infer_once"],
     &["generate"],
 ];
 

@@ -1,0 +1,123 @@
+//! Buffers: making them, writing to them in pieces, reading them back.
+
+use std::{sync::mpsc, time::Duration};
+
+use super::{Gpu, GpuError};
+
+/// Bytes written at once, so that the driver's staging memory stays small.
+const PIECE: usize = 8 << 20;
+/// How long a result may take.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Memory on the GPU; clones share it.
+#[derive(Clone, Debug)]
+pub struct Buffer {
+    raw: wgpu::Buffer,
+}
+
+impl Buffer {
+    pub(super) fn raw(&self) -> &wgpu::Buffer {
+        &self.raw
+    }
+
+    /// Bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.raw.size()
+    }
+}
+
+impl Gpu {
+    /// Memory for kernels to read and write.
+    ///
+    /// # Errors
+    /// When the device has no room.
+    pub fn storage(&self, label: &str, size: u64) -> Result<Buffer, GpuError> {
+        use wgpu::BufferUsages as Usage;
+        self.buffer(label, size, Usage::STORAGE | Usage::COPY_DST | Usage::COPY_SRC)
+    }
+
+    /// Memory for parameter blocks.
+    ///
+    /// # Errors
+    /// When the device has no room.
+    pub fn uniform(&self, label: &str, size: u64) -> Result<Buffer, GpuError> {
+        self.buffer(label, size, wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST)
+    }
+
+    fn buffer(&self, label: &str, size: u64, usage: wgpu::BufferUsages) -> Result<Buffer, GpuError> {
+        let size = size.max(16).next_multiple_of(16);
+        let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
+        let (raw, failed) = self.guarded(|device| device.create_buffer(&descriptor));
+        match failed {
+            Some(text) => Err(GpuError::Memory { label: label.to_owned(), size, text }),
+            None => {
+                self.counters().buffer();
+                Ok(Buffer { raw })
+            }
+        }
+    }
+
+    /// Writes bytes before the next submit. A length that is no multiple of 4 is filled up with zeros.
+    pub fn write(&self, buffer: &Buffer, offset: u64, bytes: &[u8]) {
+        let whole = bytes.len() / 4 * 4;
+        let mut at = offset;
+        for piece in bytes[..whole].chunks(PIECE) {
+            self.queue().write_buffer(buffer.raw(), at, piece);
+            at += piece.len() as u64;
+        }
+        if whole < bytes.len() {
+            let mut word = [0; 4];
+            word[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
+            self.queue().write_buffer(buffer.raw(), at, &word);
+        }
+        self.counters().uploaded(bytes.len() as u64);
+    }
+
+    /// Waits for everything submitted and returns a range of a buffer.
+    ///
+    /// # Errors
+    /// When the device is lost or does not finish.
+    pub fn read(&self, buffer: &Buffer, offset: u64, size: u64) -> Result<Vec<u8>, GpuError> {
+        if size == 0 {
+            return Ok(Vec::new());
+        }
+        let start = offset / 4 * 4;
+        let padded = (offset + size - start).next_multiple_of(4);
+        let staging = self.staging(padded)?;
+        let mut encoder = self.encoder();
+        encoder.copy_buffer_to_buffer(buffer.raw(), start, staging.raw(), 0, padded);
+        self.submit(encoder)?;
+        let slice = staging.raw().slice(..padded);
+        let (sender, receiver) = mpsc::channel();
+        slice.map_async(wgpu::MapMode::Read, move |result| {
+            // The receiver is gone only when the wait below gave up.
+            let _ = sender.send(result);
+        });
+        self.wait(PATIENCE)?;
+        match receiver.recv_timeout(PATIENCE) {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => return Err(GpuError::Lost(e.to_string())),
+            Err(_) => return Err(GpuError::Timeout { seconds: PATIENCE.as_secs() }),
+        }
+        let first = (offset - start) as usize;
+        let view = slice.get_mapped_range().map_err(|e| GpuError::Command(e.to_string()))?;
+        let bytes = view[first..first + size as usize].to_vec();
+        drop(view);
+        staging.raw().unmap();
+        self.counters().read(size);
+        Ok(bytes)
+    }
+
+    /// The staging buffer, kept from one reading to the next and grown when it is too small.
+    fn staging(&self, size: u64) -> Result<Buffer, GpuError> {
+        let mut kept = self.staging_slot();
+        if let Some(buffer) = kept.as_ref().filter(|b| b.size() >= size) {
+            return Ok(buffer.clone());
+        }
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let buffer = self.buffer("staging", size, usage)?;
+        *kept = Some(buffer.clone());
+        Ok(buffer)
+    }
+}

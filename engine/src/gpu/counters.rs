@@ -1,0 +1,104 @@
+//! What is asked of the GPU, counted: tests and benchmarks read it.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Running totals of a device.
+#[derive(Debug, Default)]
+pub struct Counters {
+    dispatches: AtomicU64,
+    submits: AtomicU64,
+    copies: AtomicU64,
+    copied_bytes: AtomicU64,
+    uploaded_bytes: AtomicU64,
+    read_bytes: AtomicU64,
+    pipelines: AtomicU64,
+    buffers: AtomicU64,
+    bind_groups: AtomicU64,
+}
+
+/// A reading of [`Counters`]; the difference of two tells what a step did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Kernel calls recorded.
+    pub dispatches: u64,
+    /// Command buffers submitted.
+    pub submits: u64,
+    /// Copy commands recorded, reading results back left out.
+    pub copies: u64,
+    /// Bytes that those copies move.
+    pub copied_bytes: u64,
+    /// Bytes written from the CPU.
+    pub uploaded_bytes: u64,
+    /// Bytes read back to the CPU.
+    pub read_bytes: u64,
+    /// Pipelines made.
+    pub pipelines: u64,
+    /// Buffers made.
+    pub buffers: u64,
+    /// Bind groups made.
+    pub bind_groups: u64,
+}
+
+impl Counters {
+    pub(super) fn dispatched(&self) {
+        self.dispatches.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn submitted(&self) {
+        self.submits.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn uploaded(&self, bytes: u64) {
+        self.uploaded_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    pub(super) fn read(&self, bytes: u64) {
+        self.read_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    pub(super) fn pipeline(&self) {
+        self.pipelines.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn buffer(&self) {
+        self.buffers.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn bind_group(&self) {
+        self.bind_groups.fetch_add(1, Relaxed);
+    }
+
+    /// The totals now.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            dispatches: self.dispatches.load(Relaxed),
+            submits: self.submits.load(Relaxed),
+            copies: self.copies.load(Relaxed),
+            copied_bytes: self.copied_bytes.load(Relaxed),
+            uploaded_bytes: self.uploaded_bytes.load(Relaxed),
+            read_bytes: self.read_bytes.load(Relaxed),
+            pipelines: self.pipelines.load(Relaxed),
+            buffers: self.buffers.load(Relaxed),
+            bind_groups: self.bind_groups.load(Relaxed),
+        }
+    }
+}
+
+impl std::ops::Sub for Counts {
+    type Output = Self;
+
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            dispatches: self.dispatches - earlier.dispatches,
+            submits: self.submits - earlier.submits,
+            copies: self.copies - earlier.copies,
+            copied_bytes: self.copied_bytes - earlier.copied_bytes,
+            uploaded_bytes: self.uploaded_bytes - earlier.uploaded_bytes,
+            read_bytes: self.read_bytes - earlier.read_bytes,
+            pipelines: self.pipelines - earlier.pipelines,
+            buffers: self.buffers - earlier.buffers,
+            bind_groups: self.bind_groups - earlier.bind_groups,
+        }
+    }
+}

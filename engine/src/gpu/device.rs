@@ -1,0 +1,187 @@
+//! An open device: its queue, its limits, and its errors, none of which is lost.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use devices::Target;
+use shaders::KernelSpec;
+
+use super::{Buffer, Counters, DeviceSummary, GpuError, Pipeline, disk::DiskCache};
+
+/// An open GPU.
+#[derive(Debug)]
+pub struct Gpu {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    target: Target,
+    summary: DeviceSummary,
+    robust_buffers: bool,
+    pub(super) disk: Option<DiskCache>,
+    counters: Counters,
+    faults: Arc<Faults>,
+    pipelines: Mutex<HashMap<KernelSpec, Arc<Pipeline>>>,
+    staging: Mutex<Option<Buffer>>,
+}
+
+/// What went wrong outside of any call that could say so.
+#[derive(Debug, Default)]
+struct Faults {
+    lost: Mutex<Option<String>>,
+    refused: Mutex<Option<String>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Gpu {
+    pub(super) fn new(
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        target: Target,
+        summary: DeviceSummary,
+        robust_buffers: bool,
+        disk: Option<DiskCache>,
+    ) -> Self {
+        let faults = Arc::new(Faults::default());
+        let refused = faults.clone();
+        // The first fault is the cause; later ones follow from it.
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            lock(&refused.refused).get_or_insert_with(|| error.to_string());
+        }));
+        let lost = faults.clone();
+        device.set_device_lost_callback(move |reason, text| {
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                lock(&lost.lost).get_or_insert(text);
+            }
+        });
+        Self {
+            device,
+            queue,
+            target,
+            summary,
+            robust_buffers,
+            disk,
+            counters: Counters::default(),
+            faults,
+            pipelines: Mutex::default(),
+            staging: Mutex::default(),
+        }
+    }
+
+    /// What to plan for.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// What was opened and how.
+    #[must_use]
+    pub fn summary(&self) -> &DeviceSummary {
+        &self.summary
+    }
+
+    /// Totals of what was asked of the device.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// What offsets of bindings, storage and uniform, must be multiples of.
+    #[must_use]
+    pub fn offset_alignment(&self) -> u64 {
+        let limits = &self.target.limits;
+        limits.min_storage_buffer_offset_alignment.max(limits.min_uniform_buffer_offset_alignment).into()
+    }
+
+    /// Whether the device itself answers reads beyond a binding.
+    pub(super) fn robust_buffers(&self) -> bool {
+        self.robust_buffers
+    }
+
+    pub(super) fn device(&self) -> &wgpu::Device {
+        &self.device
+    }
+
+    pub(super) fn queue(&self) -> &wgpu::Queue {
+        &self.queue
+    }
+
+    pub(super) fn pipelines(&self) -> MutexGuard<'_, HashMap<KernelSpec, Arc<Pipeline>>> {
+        lock(&self.pipelines)
+    }
+
+    pub(super) fn staging_slot(&self) -> MutexGuard<'_, Option<Buffer>> {
+        lock(&self.staging)
+    }
+
+    /// Does something with the device and catches what goes wrong in it, on this thread, as text.
+    pub(super) fn guarded<T>(&self, work: impl FnOnce(&wgpu::Device) -> T) -> (T, Option<String>) {
+        use wgpu::ErrorFilter::{Internal, OutOfMemory, Validation};
+        let scopes = [Validation, OutOfMemory, Internal].map(|filter| self.device.push_error_scope(filter));
+        let made = work(&self.device);
+        let mut failed = None;
+        // Scopes are a stack: the last one pushed is popped first.
+        for scope in scopes.into_iter().rev() {
+            failed = pollster::block_on(scope.pop()).or(failed);
+        }
+        (made, failed.map(|error| error.to_string()))
+    }
+
+    /// A recorder of commands.
+    #[must_use]
+    pub fn encoder(&self) -> wgpu::CommandEncoder {
+        self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
+    }
+
+    /// Hands recorded commands to the GPU; buffer writes made before come first.
+    ///
+    /// # Errors
+    /// When a command, or an earlier write, was refused, or the device is lost.
+    pub fn submit(&self, encoder: wgpu::CommandEncoder) -> Result<(), GpuError> {
+        let ((), failed) = self.guarded(|_| {
+            self.queue.submit([encoder.finish()]);
+        });
+        self.counters.submitted();
+        self.check()?;
+        failed.map_or(Ok(()), |text| Err(GpuError::Command(text)))
+    }
+
+    /// Starts pending buffer writes and waits for them, so that their staging memory is given back.
+    ///
+    /// # Errors
+    /// As [`Gpu::submit`].
+    pub fn flush(&self) -> Result<(), GpuError> {
+        self.queue.submit([]);
+        self.wait(super::buffer::PATIENCE)
+    }
+
+    /// Waits until everything submitted is done.
+    ///
+    /// # Errors
+    /// When that takes longer than `patience`, or the device is lost.
+    pub fn wait(&self, patience: Duration) -> Result<(), GpuError> {
+        let poll = wgpu::PollType::Wait { submission_index: None, timeout: Some(patience) };
+        let polled = self.device.poll(poll);
+        self.check()?;
+        match polled {
+            Ok(_) => Ok(()),
+            Err(wgpu::PollError::Timeout) => Err(GpuError::Timeout { seconds: patience.as_secs() }),
+            Err(error) => Err(GpuError::Command(error.to_string())),
+        }
+    }
+
+    /// Reports a fault that no call has reported: a lost device for ever, a refused command once.
+    fn check(&self) -> Result<(), GpuError> {
+        if let Some(text) = lock(&self.faults.lost).clone() {
+            return Err(GpuError::Lost(text));
+        }
+        match lock(&self.faults.refused).take() {
+            Some(text) => Err(GpuError::Command(text)),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Compiled pipelines kept in a file between runs, where the backend can.
+
+#![allow(unsafe_code)] // wgpu cannot know what a file holds; see the SAFETY comment
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A driver's cache and the file it came from.
+#[derive(Debug)]
+pub(super) struct DiskCache {
+    cache: wgpu::PipelineCache,
+    file: PathBuf,
+}
+
+impl DiskCache {
+    /// Reads the file for this device and driver, if there is one; `None` where the backend keeps no caches.
+    ///
+    /// # Errors
+    /// In words, when the folder or the file cannot be used. The device works without.
+    pub fn open(device: &wgpu::Device, folder: &Path) -> Result<Option<Self>, String> {
+        let info = device.adapter_info();
+        let Some(key) = wgpu::util::pipeline_cache_key(&info) else { return Ok(None) };
+        if !device.features().contains(wgpu::Features::PIPELINE_CACHE) {
+            return Ok(None);
+        }
+        let driver = hash(format!("{} {} {}", info.name, info.driver, info.driver_info).as_bytes());
+        let file = folder.join(format!("{key}_{driver:016x}.bin"));
+        let at = |e: std::io::Error| format!("no pipeline cache: {}: {e}", file.display());
+        fs::create_dir_all(folder).map_err(at)?;
+        let bytes = match fs::read(&file) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(e) => return Err(at(e)),
+        };
+        let descriptor =
+            wgpu::PipelineCacheDescriptor { label: Some("pipelines"), data: unseal(&bytes), fallback: true };
+        // SAFETY: the data is what `save` got from the same device and driver: the name of the file says so, and its
+        // checksum that nothing happened to it since. wgpu and the driver check their headers besides.
+        let cache = unsafe { device.create_pipeline_cache(&descriptor) };
+        Ok(Some(Self { cache, file }))
+    }
+
+    pub fn raw(&self) -> &wgpu::PipelineCache {
+        &self.cache
+    }
+
+    /// Writes the file beside its place and moves it there.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn save(&self) -> std::io::Result<()> {
+        let Some(data) = self.cache.get_data() else { return Ok(()) };
+        let part = self.file.with_extension(format!("{}.part", std::process::id()));
+        fs::write(&part, seal(&data))?;
+        fs::rename(&part, &self.file)
+    }
+}
+
+/// The data behind its checksum.
+fn seal(data: &[u8]) -> Vec<u8> {
+    [&hash(data).to_le_bytes(), data].concat()
+}
+
+/// The data, if its checksum is right.
+fn unseal(bytes: &[u8]) -> Option<&[u8]> {
+    let (checksum, data) = bytes.split_first_chunk::<8>()?;
+    (hash(data).to_le_bytes() == *checksum).then_some(data)
+}
+
+/// FNV-1a.
+fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_cache_is_not_given_to_the_driver() {
+        let sealed = seal(b"pipelines");
+        assert_eq!(unseal(&sealed), Some(&b"pipelines"[..]));
+        for at in 0..sealed.len() {
+            let mut damaged = sealed.clone();
+            damaged[at] ^= 1;
+            assert_eq!(unseal(&damaged), None, "byte {at}");
+            assert_eq!(unseal(&sealed[..at]), None, "{at} bytes");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! A session's memory: one arena for all its plans, and its caches.
+
+use symbolic::Bindings;
+
+use super::{Buffer, Gpu};
+use crate::{
+    error::EngineError,
+    op::RootKind,
+    plan::Plan,
+};
+
+/// Buffers of one session; clones share them.
+#[derive(Clone, Debug)]
+pub struct Arena {
+    pub(super) buffer: Buffer,
+    pub(super) caches: Vec<Buffer>,
+}
+
+impl Arena {
+    /// An arena of `bytes`, and the caches that a plan names at the sizes of a binding.
+    ///
+    /// # Errors
+    /// When the device has no room, or a size is not bound.
+    pub fn new(gpu: &Gpu, bytes: u64, plan: &Plan, bindings: &Bindings) -> Result<Self, EngineError> {
+        let buffer = gpu.storage("arena", bytes)?;
+        let mut caches = Vec::new();
+        for root in plan.roots.iter().filter(|r| matches!(r.kind, RootKind::Cache(_))) {
+            let len = u64::try_from(root.len.eval(bindings)?).unwrap_or(0);
+            caches.push(gpu.storage(&root.name, len * root.elem.size())?);
+        }
+        Ok(Self { buffer, caches })
+    }
+
+    /// Bytes of the arena.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.buffer.size()
+    }
+
+    /// Bytes of all caches.
+    #[must_use]
+    pub fn cache_bytes(&self) -> u64 {
+        self.caches.iter().map(Buffer::size).sum()
+    }
+}

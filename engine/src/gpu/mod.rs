@@ -1,0 +1,24 @@
+//! The GPU: the only place that names wgpu. Opening a device, making pipelines and buffers, running bound plans.
+
+mod adapters;
+mod buffer;
+mod counters;
+mod device;
+mod disk;
+mod memory;
+mod open;
+mod pipeline;
+mod run;
+mod vulkan;
+mod weights;
+
+pub use crate::error::GpuError;
+pub use adapters::{ADAPTER_VARIABLE, AdapterSummary, adapters};
+pub use buffer::Buffer;
+pub use counters::{Counters, Counts};
+pub use device::Gpu;
+pub use memory::Arena;
+pub use open::{DeviceSummary, OpenOptions};
+pub use pipeline::Pipeline;
+pub use run::Run;
+pub use weights::{WeightBuffers, Weights};

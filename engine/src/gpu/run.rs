@@ -1,0 +1,208 @@
+//! Running a bound plan: its bind groups are made once and kept while no slot moves; a step writes the parameter
+//! block, records the dispatches and submits them.
+
+use std::sync::Arc;
+
+use symbolic::Bindings;
+
+use super::{Arena, Buffer, Gpu, GpuError, Pipeline, WeightBuffers, Weights};
+use crate::{
+    error::EngineError,
+    graph::Graph,
+    op::{Elem, RootKind, WeightPart},
+    plan::{BoundPlan, BoundSlot, Memory, Plan, Port},
+};
+
+/// A plan on a device, with everything that a step needs made beforehand.
+#[derive(Debug)]
+pub struct Run {
+    plan: Arc<Plan>,
+    bound: BoundPlan,
+    arena: Arena,
+    weights: Vec<Option<WeightBuffers>>,
+    params: Buffer,
+    pipelines: Vec<Arc<Pipeline>>,
+    groups: Vec<wgpu::BindGroup>,
+    slots: Vec<Vec<BoundSlot>>,
+}
+
+impl Run {
+    /// Prepares a plan for a session's memory.
+    ///
+    /// # Errors
+    /// When a size cannot be bound, a pipeline cannot be made, or the device has no memory.
+    pub fn new(
+        gpu: &Gpu,
+        plan: &Arc<Plan>,
+        weights: &Weights,
+        graph: &Graph,
+        arena: &Arena,
+        bindings: &Bindings,
+    ) -> Result<Self, EngineError> {
+        let bound = plan.bind(bindings, gpu.offset_alignment())?;
+        let params = gpu.uniform("params", bound.params.len() as u64)?;
+        let pipelines = plan.calls.iter().map(|c| gpu.pipeline(&c.kernel)).collect::<Result<Vec<_>, _>>()?;
+        let weights = plan.weights.iter().map(|w| weights.get(graph, w).cloned()).collect();
+        let mut run = Self {
+            plan: plan.clone(),
+            arena: arena.clone(),
+            weights,
+            params,
+            pipelines,
+            groups: Vec::with_capacity(bound.calls.len()),
+            slots: Vec::with_capacity(bound.calls.len()),
+            bound,
+        };
+        for index in 0..run.bound.calls.len() {
+            let group = run.group(gpu, index)?;
+            run.groups.push(group);
+            run.slots.push(run.bound.calls[index].slots.clone());
+        }
+        Ok(run)
+    }
+
+    /// The plan.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Puts in new numbers for the symbols that change. Bind groups are made anew only where a slot moved.
+    ///
+    /// # Errors
+    /// When a size cannot be evaluated, or the arena is too small for it.
+    pub fn advance(&mut self, gpu: &Gpu, bindings: &Bindings) -> Result<(), EngineError> {
+        self.bound.advance(&self.plan, bindings)?;
+        for index in 0..self.groups.len() {
+            if self.slots[index] != self.bound.calls[index].slots {
+                self.groups[index] = self.group(gpu, index)?;
+                self.slots[index].copy_from_slice(&self.bound.calls[index].slots);
+            }
+        }
+        Ok(())
+    }
+
+    fn group(&self, gpu: &Gpu, index: usize) -> Result<wgpu::BindGroup, EngineError> {
+        let call = &self.plan.calls[index];
+        let bound = &self.bound.calls[index];
+        let mut entries = Vec::with_capacity(bound.slots.len() + 1);
+        for (slot, at) in call.kernel.reflection.slots.iter().zip(&bound.slots) {
+            let buffer = self.buffer(at.memory, &call.node)?;
+            entries.push(entry(slot.binding, buffer, at.offset, at.size)?);
+        }
+        if let Some(layout) = &call.kernel.reflection.params {
+            let size = u64::from(call.params_size);
+            entries.push(entry(layout.binding, &self.params, bound.params_at as u64, size)?);
+        }
+        Ok(gpu.bind_group(&self.pipelines[index], &entries)?)
+    }
+
+    fn buffer(&self, memory: Memory, node: &str) -> Result<&Buffer, EngineError> {
+        let found = match memory {
+            Memory::Arena => Some(&self.arena.buffer),
+            Memory::Cache(cache) => self.arena.caches.get(cache),
+            Memory::Constant(weight) => self.weight(weight.0).map(|w| &w.weight),
+            Memory::Weight(weight, WeightPart::Weight) => self.weight(weight.0).map(|w| &w.weight),
+            Memory::Weight(weight, WeightPart::Scales) => self.weight(weight.0).and_then(|w| w.scales.as_ref()),
+        };
+        found.ok_or_else(|| EngineError::model("gpu", format!("node {node:?} needs a buffer that was not made")))
+    }
+
+    fn weight(&self, index: u32) -> Option<&WeightBuffers> {
+        self.weights.get(index as usize).and_then(Option::as_ref)
+    }
+
+    /// Writes an input's elements, in device form.
+    ///
+    /// # Errors
+    /// When the plan has no such input, or the bytes are not as many as it takes.
+    pub fn write(&self, gpu: &Gpu, name: &str, bytes: &[u8]) -> Result<(), EngineError> {
+        let Some(port) = self.plan.inputs.iter().find(|p| p.name == name) else {
+            // An input that fusion found no use for.
+            return Ok(());
+        };
+        let Some(offset) = self.position(port) else { return Ok(()) };
+        gpu.write(&self.arena.buffer, offset, bytes);
+        Ok(())
+    }
+
+    /// First byte of a port in the arena.
+    fn position(&self, port: &Port) -> Option<u64> {
+        let place = self.plan.arena.place(port.view.root.0 as usize)?;
+        u64::try_from(place.offset.eval(&self.bound.bindings).ok()?).ok()
+    }
+
+    /// Runs the plan and returns output `index`, in device form.
+    ///
+    /// # Errors
+    /// When the GPU fails.
+    pub fn execute(&mut self, gpu: &Gpu, index: usize) -> Result<Vec<u8>, EngineError> {
+        self.submit(gpu)?;
+        self.read(gpu, index)
+    }
+
+    /// Records and submits one step.
+    ///
+    /// # Errors
+    /// When the GPU fails.
+    pub fn submit(&self, gpu: &Gpu) -> Result<(), EngineError> {
+        for fill in &self.bound.fills {
+            gpu.write(&self.arena.buffer, fill.offset, &fill.bytes);
+        }
+        gpu.write(&self.params, 0, &self.bound.params);
+        let mut encoder = gpu.encoder();
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            let calls = self.bound.calls.iter().zip(&self.groups).zip(&self.pipelines);
+            for ((call, group), pipeline) in calls {
+                let [x, y, z] = call.workgroups;
+                if x == 0 || y == 0 || z == 0 {
+                    continue;
+                }
+                pass.set_pipeline(pipeline.raw());
+                pass.set_bind_group(0, group, &[]);
+                pass.dispatch_workgroups(x, y, z);
+                gpu.counters().dispatched();
+            }
+        }
+        Ok(gpu.submit(encoder)?)
+    }
+
+    /// The bytes of output `index` after a step.
+    ///
+    /// # Errors
+    /// When there is no such output, or the GPU fails.
+    pub fn read(&self, gpu: &Gpu, index: usize) -> Result<Vec<u8>, EngineError> {
+        let port = self.plan.outputs.get(index);
+        let port = port.ok_or_else(|| EngineError::model("gpu", format!("the plan has no output {index}")))?;
+        let len = port.view.len().eval(&self.bound.bindings)?;
+        let size = u64::try_from(len).unwrap_or(0) * port.view.elem.size();
+        let offset = self.position(port).unwrap_or(0);
+        Ok(gpu.read(&self.arena.buffer, offset, size)?)
+    }
+
+    /// The bytes of a whole cache tensor, `[heads, capacity, head_dim]`, and its element.
+    ///
+    /// # Errors
+    /// When there is no such cache, or the GPU fails.
+    pub fn cache(&self, gpu: &Gpu, index: usize) -> Result<(Vec<u8>, Elem), EngineError> {
+        let root = self.plan.roots.iter().find(|r| r.kind == RootKind::Cache(index));
+        let (Some(root), Some(buffer)) = (root, self.arena.caches.get(index)) else {
+            return Err(EngineError::model("gpu", format!("there is no cache tensor {index}")));
+        };
+        let bytes = gpu.read(buffer, 0, self.bound.cache_bytes.get(index).copied().unwrap_or(0))?;
+        Ok((bytes, root.elem))
+    }
+}
+
+fn entry(binding: u32, buffer: &Buffer, offset: u64, size: u64) -> Result<wgpu::BindGroupEntry<'_>, GpuError> {
+    let size = size.min(buffer.size().saturating_sub(offset));
+    Ok(wgpu::BindGroupEntry {
+        binding,
+        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer: buffer.raw(),
+            offset,
+            size: std::num::NonZero::new(size),
+        }),
+    })
+}

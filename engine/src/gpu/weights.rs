@@ -1,0 +1,99 @@
+//! A model's constants on the device: each in the forms that its plans ask for, uploaded once.
+
+use std::collections::HashMap;
+
+use super::{Buffer, Gpu};
+use crate::{
+    error::EngineError,
+    graph::Graph,
+    op::{WeightPacking, WeightUse},
+    plan::Plan,
+    session::Progress,
+    weights::{DeviceBytes, WeightSource, device_bytes},
+};
+
+/// One constant on the device.
+#[derive(Clone, Debug)]
+pub struct WeightBuffers {
+    pub(super) weight: Buffer,
+    pub(super) scales: Option<Buffer>,
+}
+
+/// All constants of a model, by name and form.
+#[derive(Debug, Default)]
+pub struct Weights {
+    buffers: HashMap<(String, WeightPacking), WeightBuffers>,
+    bytes: u64,
+}
+
+impl Weights {
+    /// Uploads what the plans need; a constant that several want in one form is uploaded once.
+    ///
+    /// # Errors
+    /// When data is missing or the device has no room.
+    pub fn upload(
+        gpu: &Gpu,
+        plans: &[(&Graph, &Plan)],
+        source: &WeightSource,
+        progress: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Self, EngineError> {
+        let mut wanted: Vec<(&Graph, &WeightUse)> = Vec::new();
+        let mut seen = std::collections::HashSet::new();
+        for (graph, plan) in plans {
+            for each in &plan.weights {
+                if seen.insert((graph.value(each.value).name.clone(), each.packing)) {
+                    wanted.push((graph, each));
+                }
+            }
+        }
+        let total: u64 = wanted.iter().map(|(_, w)| size(w)).sum();
+        let mut weights = Self::default();
+        for (graph, each) in wanted {
+            let bytes = device_bytes(graph, each, source, &|_| {})?;
+            let name = graph.value(each.value).name.clone();
+            let buffers = put(gpu, &name, &bytes)?;
+            weights.bytes += bytes.len() as u64;
+            weights.buffers.insert((name, each.packing), buffers);
+            progress(Progress::Weights { done: weights.bytes.min(total), total });
+        }
+        gpu.flush()?;
+        Ok(weights)
+    }
+
+    /// The buffers of a constant that a plan names.
+    #[must_use]
+    pub fn get(&self, graph: &Graph, wanted: &WeightUse) -> Option<&WeightBuffers> {
+        self.buffers.get(&(graph.value(wanted.value).name.clone(), wanted.packing))
+    }
+
+    /// Bytes on the device.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+fn size(wanted: &WeightUse) -> u64 {
+    use crate::op::WeightPart;
+    match wanted.packing {
+        WeightPacking::Plain(_) => wanted.bytes(WeightPart::Weight, 1),
+        WeightPacking::Matrix { .. } => {
+            wanted.bytes(WeightPart::Weight, wanted.n) + wanted.bytes(WeightPart::Scales, wanted.n)
+        }
+    }
+}
+
+fn put(gpu: &Gpu, name: &str, bytes: &DeviceBytes) -> Result<WeightBuffers, EngineError> {
+    let upload = |data: &[u8]| {
+        let buffer = gpu.storage(name, data.len() as u64)?;
+        gpu.write(&buffer, 0, data);
+        Ok::<_, EngineError>(buffer)
+    };
+    Ok(match bytes {
+        DeviceBytes::Plain(data) => WeightBuffers { weight: upload(data)?, scales: None },
+        DeviceBytes::Matrix(packed) => WeightBuffers {
+            weight: upload(packed.weight())?,
+            scales: packed.scales().map(|s| upload(s)).transpose()?,
+        },
+    })
+}

@@ -1,0 +1,153 @@
+//! One run of any graph with named tensors: what `halfbyte infer` and the operator tests do.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use symbolic::{Expr, Substitution, Symbol};
+
+use crate::{
+    error::{EngineError, OpError},
+    gpu::{Arena, Gpu, Run, Weights},
+    graph::{Graph, ValueId},
+    host::HostTensor,
+    infer,
+    op::{Elem, LowerOptions},
+    open::ModelFile,
+    passes::{self, PassOptions},
+    plan::{Plan, PlanOptions},
+    weights::{WeightSource, elements, tensor},
+};
+
+/// Inputs of up to this many elements can be shapes.
+const SHAPE: usize = 64;
+
+/// How a graph is run once.
+#[derive(Clone, Debug)]
+pub struct OnceOptions {
+    /// Weight formats and fusion.
+    pub passes: PassOptions,
+    /// How float activations are held.
+    pub activations: Elem,
+}
+
+/// Runs a model file on `inputs` and returns its outputs in their order.
+///
+/// # Errors
+/// When an input is missing, unknown, or of another type or shape than the model declares (all are listed), or an
+/// operator cannot run.
+pub fn run(
+    gpu: &Gpu,
+    file: &ModelFile,
+    inputs: &BTreeMap<String, HostTensor>,
+    options: &OnceOptions,
+) -> Result<Vec<(String, HostTensor)>, EngineError> {
+    run_graph(gpu, file.graph.clone(), &file.source, inputs, options)
+}
+
+/// Runs a typed graph; see [`run`].
+///
+/// # Errors
+/// As [`run`].
+pub fn run_graph(
+    gpu: &Gpu,
+    mut graph: Graph,
+    source: &WeightSource,
+    inputs: &BTreeMap<String, HostTensor>,
+    options: &OnceOptions,
+) -> Result<Vec<(String, HostTensor)>, EngineError> {
+    let sizes = check_inputs(&graph, inputs)?;
+    infer::specialise(&mut graph, &sizes);
+    let mut typed = graph.clone();
+    match infer::infer(&mut typed) {
+        Ok(()) => graph = typed,
+        Err(EngineError::Op { source: OpError::NotConstant { .. }, .. }) => {
+            carry_constants(&mut graph, inputs);
+            infer::infer(&mut graph)?;
+        }
+        Err(e) => return Err(e),
+    }
+    passes::run(&mut graph, &options.passes)?;
+    let lower = LowerOptions { target: gpu.target().into(), activations: options.activations };
+    let capacity = Symbol::new("capacity");
+    let plan = Plan::new(&graph, &PlanOptions { lower, caches: Vec::new(), capacity, stepping: Vec::new() })?;
+    let plan = Arc::new(plan);
+    let bindings = symbolic::Bindings::new();
+    let weights = Weights::upload(gpu, &[(&graph, &*plan)], source, &|_| {})?;
+    let arena = Arena::new(gpu, plan.arena_bytes(&bindings)?, &plan, &bindings)?;
+    let mut run = Run::new(gpu, &plan, &weights, &graph, &arena, &bindings)?;
+    for port in &plan.inputs {
+        if let Some(given) = inputs.get(&port.name) {
+            run.write(gpu, &port.name, &elements(given, port.view.elem))?;
+        }
+    }
+    run.submit(gpu)?;
+    let mut outputs = Vec::with_capacity(plan.outputs.len());
+    for (index, id) in graph.outputs.iter().enumerate() {
+        let name = output_name(&graph, *id);
+        let fact = graph.fact(*id).ok_or_else(|| EngineError::model("infer", format!("{name:?} has no type")))?;
+        if let Some(host) = graph.host(*id) {
+            outputs.push((name, host.clone()));
+            continue;
+        }
+        let shape = fact.shape.iter().map(|d| d.constant().and_then(|n| usize::try_from(n).ok()));
+        let shape: Option<Vec<usize>> = shape.collect();
+        let shape = shape.ok_or_else(|| {
+            EngineError::model("infer", format!("the shape of {name:?} depends on data: {fact}"))
+        })?;
+        let bytes = run.read(gpu, index)?;
+        outputs.push((name, tensor(&bytes, plan.outputs[index].view.elem, fact.dtype, shape)?));
+    }
+    Ok(outputs)
+}
+
+fn output_name(graph: &Graph, id: ValueId) -> String {
+    graph.value(id).name.clone()
+}
+
+/// The sizes that the given shapes stand for, or everything that does not fit.
+fn check_inputs(graph: &Graph, inputs: &BTreeMap<String, HostTensor>) -> Result<Substitution, EngineError> {
+    let mut problems = Vec::new();
+    let mut sizes: Vec<(Expr, i64)> = Vec::new();
+    for id in &graph.inputs {
+        let name = &graph.value(*id).name;
+        let Some(fact) = graph.fact(*id) else { continue };
+        let Some(given) = inputs.get(name) else {
+            problems.push(format!("input {name:?} ({fact}) is not given"));
+            continue;
+        };
+        if given.dtype() != fact.dtype {
+            problems.push(format!("input {name:?} is {}, the model takes {fact}", given.dtype()));
+        }
+        let fits = given.shape().len() == fact.rank()
+            && given.shape().iter().zip(&fact.shape).all(|(g, d)| d.constant().is_none_or(|c| c == *g as i64));
+        if fits {
+            sizes.extend(fact.shape.iter().cloned().zip(given.shape().iter().map(|g| *g as i64)));
+        } else {
+            problems.push(format!("input {name:?} has shape {:?}, the model takes {fact}", given.shape()));
+        }
+    }
+    let takes = |name: &String| graph.inputs.iter().any(|id| graph.value(*id).name == *name);
+    problems.extend(inputs.keys().filter(|n| !takes(n)).map(|n| format!("the model has no input {n:?}")));
+    let solved = symbolic::solve(&sizes).map_err(|e| problems.push(format!("the shapes do not fit together: {e}")));
+    match solved {
+        Ok(bindings) if problems.is_empty() => {
+            let mut put = Substitution::new();
+            for (symbol, value) in bindings.iter() {
+                put.set(symbol, value);
+            }
+            Ok(put)
+        }
+        _ => Err(EngineError::model("infer", problems.join("\n  "))),
+    }
+}
+
+/// Integer inputs that decide shapes are known before the run: small ones become constants.
+fn carry_constants(graph: &mut Graph, inputs: &BTreeMap<String, HostTensor>) {
+    for id in graph.inputs.clone() {
+        let name = graph.value(id).name.clone();
+        let Some(given) = inputs.get(&name).filter(|t| t.dtype().is_int() && t.len() <= SHAPE) else { continue };
+        let constant = graph.add_constant(&format!("{name} (given)"), given.clone());
+        graph.replace_uses(id, constant);
+        graph.inputs.retain(|i| *i != id);
+    }
+}

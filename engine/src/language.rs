@@ -1,0 +1,294 @@
+//! A language model among graphs: which inputs are tokens, positions, mask and KV cache, found by structure, and
+//! the two plans that text generation runs.
+
+use std::sync::Arc;
+
+use symbolic::{Expr, Substitution, Symbol};
+
+use crate::{
+    error::EngineError,
+    graph::{Fact, Graph, Node, ValueId},
+    host::HostTensor,
+    infer,
+    op::LowerOptions,
+    ops::{concat, expand, gather, linear, slice},
+    passes::{self, PassOptions, Report},
+    plan::{Cache, Plan, PlanOptions},
+};
+
+/// One tensor of the cache: the input it comes in by, and the position of the output it leaves by.
+#[derive(Clone, Debug)]
+struct CachePort {
+    past: ValueId,
+    present: usize,
+    axis: usize,
+}
+
+/// A graph whose inputs and outputs have the roles of a decoder-only language model.
+#[derive(Clone, Debug)]
+pub struct LanguageModel {
+    graph: Graph,
+    tokens: ValueId,
+    mask: Option<ValueId>,
+    positions: Option<ValueId>,
+    logits: usize,
+    caches: Vec<CachePort>,
+}
+
+/// Which of the two plans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Up to `chunk` new tokens at once.
+    Prefill {
+        /// Most tokens of one run.
+        chunk: usize,
+    },
+    /// One new token.
+    Decode,
+}
+
+/// What generation plans are made for.
+#[derive(Clone, Debug)]
+pub struct LanguageOptions {
+    /// Device and element choices.
+    pub lower: LowerOptions,
+    /// Weight formats and fusion.
+    pub passes: PassOptions,
+    /// Positions that the longest session may hold.
+    pub context: usize,
+    /// Whether some prompts are padded on the left; otherwise the mask input is known to be all ones.
+    pub padding: bool,
+    /// Whether logits of every new position are wanted, not only of the last.
+    pub all_logits: bool,
+}
+
+/// A plan with the graph it was made from.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The fused graph.
+    pub graph: Graph,
+    /// What fusion did.
+    pub report: Report,
+    /// The plan.
+    pub plan: Plan,
+}
+
+/// Names of the symbols in generation plans.
+#[derive(Clone, Debug)]
+pub struct Symbols {
+    /// New positions of the run.
+    pub seq: Symbol,
+    /// Positions in the cache before the run.
+    pub past: Symbol,
+    /// Positions that the cache has room for.
+    pub capacity: Symbol,
+}
+
+impl Symbols {
+    /// For runs of up to `chunk` tokens in sessions of up to `context`.
+    #[must_use]
+    pub fn new(chunk: usize, context: usize) -> Self {
+        Self {
+            seq: Symbol::new("seq").with_range(1, chunk.max(1) as i64),
+            past: Symbol::new("past").with_range(0, context as i64),
+            capacity: Symbol::new("capacity").with_range(1, context.max(1) as i64),
+        }
+    }
+}
+
+impl LanguageModel {
+    /// Finds the roles in a graph whose types are inferred.
+    ///
+    /// # Errors
+    /// When it is no decoder-only language model with a cache, with what is missing or in the way.
+    pub fn recognise(graph: Graph) -> Result<Self, EngineError> {
+        let fail = |text: String| EngineError::model("roles", text);
+        let tokens = find_tokens(&graph).ok_or_else(|| {
+            fail("no input is looked up in a constant table: there is no token input".to_owned())
+        })?;
+        let caches: Vec<CachePort> = graph.inputs.iter().filter_map(|i| find_cache(&graph, *i)).collect();
+        if caches.is_empty() {
+            let text = "no input is extended along one dimension into an output: there is no KV cache; \
+                        export the model with past_key_values";
+            return Err(fail(text.to_owned()));
+        }
+        let named = |part: &str| {
+            graph.inputs.iter().copied().find(|i| *i != tokens && graph.value(*i).name.contains(part))
+        };
+        let (mask, positions) = (named("mask"), named("position"));
+        let known = |i: &ValueId| {
+            *i == tokens || Some(*i) == mask || Some(*i) == positions || caches.iter().any(|c| c.past == *i)
+        };
+        let strange: Vec<&str> =
+            graph.inputs.iter().filter(|i| !known(i)).map(|i| graph.value(*i).name.as_str()).collect();
+        if !strange.is_empty() {
+            return Err(fail(format!("inputs {strange:?} have no role that generation knows")));
+        }
+        let logits = (0..graph.outputs.len()).find(|o| caches.iter().all(|c| c.present != *o));
+        let logits = logits.ok_or_else(|| fail("every output is a cache: there are no logits".to_owned()))?;
+        Ok(Self { tokens, mask, positions, logits, caches, graph })
+    }
+
+    /// Number of tensors in the cache, two for each layer.
+    #[must_use]
+    pub fn cache_count(&self) -> usize {
+        self.caches.len()
+    }
+
+    /// Cache elements that one position takes, over all layers.
+    #[must_use]
+    pub fn cache_elements_per_token(&self) -> Option<i64> {
+        let each = |c: &CachePort| {
+            let shape = &self.graph.fact(c.past)?.shape;
+            (1..shape.len()).filter(|a| *a != c.axis).map(|a| shape[a].constant()).product::<Option<i64>>()
+        };
+        self.caches.iter().map(each).sum()
+    }
+
+    /// Heads of a cache tensor, those of the first.
+    #[must_use]
+    pub fn cache_heads(&self) -> Option<usize> {
+        let fact = self.graph.fact(self.caches.first()?.past)?;
+        usize::try_from(fact.shape.get(1)?.constant()?).ok()
+    }
+
+    /// Size of the vocabulary.
+    #[must_use]
+    pub fn vocabulary(&self) -> Option<usize> {
+        let fact = self.graph.fact(*self.graph.outputs.get(self.logits)?)?;
+        usize::try_from(fact.shape.last()?.constant()?).ok()
+    }
+
+    /// The model's names of its inputs: tokens, mask, positions.
+    #[must_use]
+    pub fn input_names(&self) -> (&str, Option<&str>, Option<&str>) {
+        let name = |id: ValueId| self.graph.value(id).name.as_str();
+        (name(self.tokens), self.mask.map(name), self.positions.map(name))
+    }
+
+    /// Fuses and plans one phase.
+    ///
+    /// # Errors
+    /// When types do not fit once batch is 1, or an operator has no kernel.
+    pub fn prepare(&self, phase: Phase, options: &LanguageOptions) -> Result<Prepared, EngineError> {
+        let chunk = if let Phase::Prefill { chunk } = phase { chunk } else { 1 };
+        let symbols = Symbols::new(chunk, options.context);
+        let seq = if phase == Phase::Decode { Expr::from(1) } else { Expr::from(&symbols.seq) };
+        let mut graph = self.graph.clone();
+        infer::specialise(&mut graph, &self.substitution(&seq, &Expr::from(&symbols.past)));
+        if !options.padding {
+            if let Some(mask) = self.mask {
+                assume_ones(&mut graph, mask)?;
+            }
+        }
+        infer::infer(&mut graph)?;
+        let report = passes::run(&mut graph, &options.passes)?;
+        if !options.all_logits {
+            last_position_only(&mut graph, self.logits, &seq)?;
+        }
+        let caches = self.caches.iter();
+        let caches =
+            caches.map(|c| Cache { past: c.past, present: graph.outputs[c.present], axis: c.axis }).collect();
+        let plan = Plan::new(
+            &graph,
+            &PlanOptions {
+                lower: options.lower.clone(),
+                caches,
+                capacity: symbols.capacity.clone(),
+                stepping: vec![symbols.past.clone(), symbols.seq.clone()],
+            },
+        )?;
+        Ok(Prepared { graph, report, plan })
+    }
+
+    /// Batch 1, and one name for each length however the exporter called it.
+    fn substitution(&self, seq: &Expr, past: &Expr) -> Substitution {
+        let mut put = Substitution::new();
+        let one = Expr::from(1);
+        let total = past + seq;
+        for cache in &self.caches {
+            self.put(&mut put, cache.past, 0, &one);
+            self.put(&mut put, cache.past, cache.axis, past);
+        }
+        for id in [Some(self.tokens), self.positions].into_iter().flatten() {
+            self.put(&mut put, id, 0, &one);
+            self.put(&mut put, id, 1, seq);
+        }
+        if let Some(mask) = self.mask {
+            self.put(&mut put, mask, 0, &one);
+            self.put(&mut put, mask, 1, &total);
+        }
+        put
+    }
+
+    fn put(&self, into: &mut Substitution, id: ValueId, axis: usize, by: &Expr) {
+        let dim = self.graph.fact(id).and_then(|f| f.shape.get(axis));
+        if let Some(symbol) = dim.and_then(Expr::as_symbol) {
+            into.set(symbol, by.clone());
+        }
+    }
+}
+
+fn find_tokens(graph: &Graph) -> Option<ValueId> {
+    let looks_up = |node: &Node| {
+        let table = node.op_as::<gather::Gather>().and_then(|_| node.input(0))?;
+        let float = graph.fact(table).is_some_and(|f| f.dtype.is_float() && f.rank() == 2);
+        node.input(1).filter(|i| float && graph.is_constant(table) && graph.inputs.contains(i))
+    };
+    graph.nodes.iter().find_map(looks_up)
+}
+
+/// An input that `Concat` extends into an output is a cache.
+fn find_cache(graph: &Graph, past: ValueId) -> Option<CachePort> {
+    let fact = graph.fact(past).filter(|f| f.dtype.is_float() && f.rank() == 4)?;
+    graph.nodes.iter().find_map(|node| {
+        let op = node.op_as::<concat::Concat>()?;
+        let extends = node.inputs.len() == 2 && node.input(0) == Some(past);
+        let present = graph.outputs.iter().position(|o| *o == node.outputs[0])?;
+        let axis = crate::op::Infer::axis(op.axis, fact.rank()).ok()?;
+        (extends && axis > 0).then_some(CachePort { past, present, axis })
+    })
+}
+
+/// Replaces a mask input by ones, so that it folds away.
+fn assume_ones(graph: &mut Graph, mask: ValueId) -> Result<(), EngineError> {
+    let Some(fact) = graph.fact(mask).cloned() else { return Ok(()) };
+    let one = HostTensor::from_i64(vec![1; fact.rank()], &[1])?.cast(fact.dtype);
+    let one = graph.add_constant("no padding", one);
+    let shape = infer::known_value(graph, "mask shape", fact.shape.clone());
+    let ones = graph.add_value("all visible", None);
+    graph.replace_uses(mask, ones);
+    graph.inputs.retain(|i| *i != mask);
+    let inputs = vec![Some(one), Some(shape)];
+    let node = Node { name: "all visible".to_owned(), op: Arc::new(expand::Expand), inputs, outputs: vec![ones] };
+    graph.nodes.insert(0, node);
+    Ok(())
+}
+
+/// Has the output head read the last position only.
+fn last_position_only(graph: &mut Graph, logits: usize, seq: &Expr) -> Result<(), EngineError> {
+    let output = graph.outputs[logits];
+    let Some(at) = graph.links().producer(output) else { return Ok(()) };
+    let head = graph.nodes[at].clone();
+    let Some(x) = head.op_as::<linear::Linear>().and_then(|_| head.input(0)) else { return Ok(()) };
+    let facts = (graph.fact(x).cloned(), graph.fact(output).cloned());
+    let (Some(wide), Some(narrow)) = facts else { return Ok(()) };
+    if wide.rank() != 3 || wide.shape[1] != *seq || seq.constant() == Some(1) || head.inputs.len() != 2 {
+        return Ok(());
+    }
+    let last = |fact: &Fact| {
+        let mut shape = fact.shape.clone();
+        shape[1] = Expr::from(1);
+        Some(Fact::new(fact.dtype, shape))
+    };
+    let one = Expr::from(1);
+    let mut known = |name: &str, e: Expr| Some(infer::known_value(graph, name, vec![e]));
+    let (start, end, axis) =
+        (known("last start", seq - &one), known("last end", seq.clone()), known("last axis", one));
+    let row = graph.add_node("last position", Arc::new(slice::Slice), vec![Some(x), start, end, axis], last(&wide));
+    let name = graph.value(output).name.clone();
+    let new = graph.add_node(&name, head.op.clone(), vec![Some(row), head.input(1)], last(&narrow));
+    graph.value_mut(output).name = format!("{name} of every position");
+    graph.outputs[logits] = new;
+    graph.tidy()
+}

@@ -1,0 +1,480 @@
+//! Lowering: how operators say what happens on the GPU, as views and dispatches with symbolic sizes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use shaders::KernelSpec;
+use symbolic::Expr;
+
+use super::{Elem, View, collapse};
+use crate::{
+    error::{OpError, invalid},
+    graph::{Constant, Fact, Graph, Node, ValueId},
+    host::{HostTensor, WeightFormat},
+};
+
+/// Names a buffer, or a part of the arena, that views point into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RootId(pub u32);
+
+/// Names a constant of the model in one form on the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WeightId(pub u32);
+
+/// What memory a root is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RootKind {
+    /// A part of the arena; its place is found by the memory plan.
+    Arena,
+    /// One tensor of the KV cache, by position in the model's list of caches.
+    Cache(usize),
+    /// A constant held plainly.
+    Constant(WeightId),
+}
+
+/// Memory that views point into.
+#[derive(Clone, Debug)]
+pub struct Root {
+    /// What memory it is.
+    pub kind: RootKind,
+    /// Its element.
+    pub elem: Elem,
+    /// How many elements it holds.
+    pub len: Expr,
+    /// The value it was made for.
+    pub name: String,
+}
+
+/// The form in which a constant lies on the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WeightPacking {
+    /// Row-major elements.
+    Plain(Elem),
+    /// A matrix `[n, k]` packed for the linear kernels; `transposed` when the model stores `[k, n]`.
+    Matrix {
+        /// Element coding.
+        format: WeightFormat,
+        /// Whether the model stores it as `[k, n]`.
+        transposed: bool,
+    },
+}
+
+/// A constant that the plan needs on the device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WeightUse {
+    /// The constant.
+    pub value: ValueId,
+    /// Its form.
+    pub packing: WeightPacking,
+    /// Output features of a matrix; 1 for plain data.
+    pub n: usize,
+    /// Input features of a matrix; the element count of plain data.
+    pub k: usize,
+}
+
+/// Which buffer of a packed matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WeightPart {
+    /// Codes or elements.
+    Weight,
+    /// Group scales and biases.
+    Scales,
+}
+
+/// What a kernel's slot is bound to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Slot {
+    /// Elements of a root. The kernel's parameter `<slot>_offset` is filled with the first element's position.
+    View(View),
+    /// Rows `first..first + count` of a packed matrix; `first` is a multiple of 4.
+    Weight {
+        /// The matrix.
+        weight: WeightId,
+        /// Which of its buffers.
+        part: WeightPart,
+        /// First row.
+        first: usize,
+        /// Number of rows.
+        count: usize,
+    },
+}
+
+/// A kernel parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Param {
+    /// A count or index.
+    Int(Expr),
+    /// A number.
+    Float(f32),
+    /// A list of sizes or strides, as many as the kernel declares, innermost last.
+    Ints(Vec<Expr>),
+}
+
+/// How many workgroups to start.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Grid {
+    /// This many, spread over x and y where one dimension cannot hold them.
+    Linear(Expr),
+    /// By dimension.
+    Xyz([Expr; 3]),
+}
+
+/// One kernel call with symbolic sizes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dispatch {
+    /// The kernel.
+    pub spec: KernelSpec,
+    /// What its slots are bound to, by the shader's names.
+    pub slots: Vec<(&'static str, Slot)>,
+    /// Parameters by the shader's names; offsets of slots are filled in by themselves.
+    pub params: Vec<(&'static str, Param)>,
+    /// Workgroups.
+    pub grid: Grid,
+}
+
+/// One thing that happens in a run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// A kernel call.
+    Dispatch {
+        /// The node it is for.
+        node: String,
+        /// The call.
+        call: Box<Dispatch>,
+    },
+    /// Elements known as expressions, written by the CPU before the run.
+    Fill {
+        /// Where to.
+        view: View,
+        /// One expression an element.
+        content: Arc<[Expr]>,
+    },
+}
+
+/// What lowering asks of a device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// Whether kernels may compute in f16.
+    pub f16: bool,
+    /// Whether kernels may reduce over subgroups.
+    pub subgroups: bool,
+    /// Bytes of the largest storage binding.
+    pub max_binding: u64,
+    /// Whether one lane should own whole rows: software devices gain nothing from splitting a sum over lanes.
+    pub row_per_lane: bool,
+}
+
+impl From<&devices::Target> for Target {
+    fn from(device: &devices::Target) -> Self {
+        Self {
+            f16: device.f16 != devices::F16::None,
+            subgroups: device.reduction == devices::Reduction::Subgroup,
+            max_binding: device.max_binding(),
+            row_per_lane: device.profile.decode.shape == devices::DecodeShape::RowPerLane,
+        }
+    }
+}
+
+/// Choices that hold for a whole plan.
+#[derive(Clone, Debug)]
+pub struct LowerOptions {
+    /// What the device offers and prefers.
+    pub target: Target,
+    /// How activations are held: f32, or f16 where the device has it.
+    pub activations: Elem,
+}
+
+/// What lowering has made so far.
+#[derive(Debug, Default)]
+pub(crate) struct Lowered {
+    pub roots: Vec<Root>,
+    pub steps: Vec<Step>,
+    pub weights: Vec<WeightUse>,
+    pub views: BTreeMap<ValueId, View>,
+    pub placements: BTreeMap<ValueId, View>,
+}
+
+impl WeightUse {
+    /// Bytes of the first `rows` rows of one buffer, padded to whole blocks of four rows; of plain data, all of it.
+    #[must_use]
+    pub fn bytes(&self, part: WeightPart, rows: usize) -> u64 {
+        let bytes = match (self.packing, part) {
+            (WeightPacking::Plain(elem), _) => Some(self.k.saturating_mul(elem.size() as usize)),
+            (WeightPacking::Matrix { format, .. }, WeightPart::Weight) => format.weight_bytes(rows, self.k),
+            (WeightPacking::Matrix { format, .. }, WeightPart::Scales) => format.scales_bytes(rows, self.k),
+        };
+        bytes.map_or(u64::MAX, |b| b as u64)
+    }
+}
+
+impl Lowered {
+    pub fn root(&mut self, root: Root) -> RootId {
+        self.roots.push(root);
+        RootId(self.roots.len() as u32 - 1)
+    }
+
+    fn weight(&mut self, wanted: WeightUse) -> WeightId {
+        let at = self.weights.iter().position(|w| *w == wanted).unwrap_or_else(|| {
+            self.weights.push(wanted);
+            self.weights.len() - 1
+        });
+        WeightId(at as u32)
+    }
+}
+
+/// What an operator sees while its node is lowered.
+#[derive(Debug)]
+pub struct Lowering<'a> {
+    pub(crate) graph: &'a Graph,
+    pub(crate) node: &'a Node,
+    pub(crate) options: &'a LowerOptions,
+    pub(crate) lowered: &'a mut Lowered,
+}
+
+impl<'a> Lowering<'a> {
+    /// What the device offers and prefers.
+    #[must_use]
+    pub fn target(&self) -> &'a Target {
+        &self.options.target
+    }
+
+    /// How float activations are held.
+    #[must_use]
+    pub fn activations(&self) -> Elem {
+        self.options.activations
+    }
+
+    /// Number of input positions, given or not.
+    #[must_use]
+    pub fn input_count(&self) -> usize {
+        self.node.inputs.len()
+    }
+
+    /// Whether input `index` is given.
+    #[must_use]
+    pub fn has_input(&self, index: usize) -> bool {
+        self.node.input(index).is_some()
+    }
+
+    /// The fact of a required input.
+    ///
+    /// # Errors
+    /// When it is left out.
+    pub fn fact(&self, index: usize) -> Result<&'a Fact, OpError> {
+        let id = self.node.input(index).ok_or(OpError::MissingInput { index })?;
+        self.fact_of(id)
+    }
+
+    /// The fact of an output.
+    ///
+    /// # Errors
+    /// When the operator has no such output.
+    pub fn output_fact(&self, index: usize) -> Result<&'a Fact, OpError> {
+        let id = self.node.outputs.get(index).copied();
+        self.fact_of(id.ok_or_else(|| invalid(format!("output {index} does not exist")))?)
+    }
+
+    fn fact_of(&self, id: ValueId) -> Result<&'a Fact, OpError> {
+        self.graph.fact(id).ok_or_else(|| invalid(format!("{:?} has no type yet", self.graph.value(id).name)))
+    }
+
+    /// Elements of an input that are known before the run.
+    ///
+    /// # Errors
+    /// When they are not.
+    pub fn content(&self, index: usize) -> Result<&'a [Expr], OpError> {
+        self.fact(index)?.content.as_deref().ok_or(OpError::NotConstant { index })
+    }
+
+    /// The host data of a constant input.
+    #[must_use]
+    pub fn host(&self, index: usize) -> Option<&'a HostTensor> {
+        self.graph.host(self.node.input(index)?)
+    }
+
+    /// Whether input `index` is data that the model carries.
+    #[must_use]
+    pub fn is_constant(&self, index: usize) -> bool {
+        self.node.input(index).is_some_and(|id| self.graph.is_constant(id))
+    }
+
+    /// Where an input's elements lie; constants and known contents are brought to the device on first use.
+    ///
+    /// # Errors
+    /// When it is left out, or no node before this one made it.
+    pub fn input(&mut self, index: usize) -> Result<View, OpError> {
+        let id = self.node.input(index).ok_or(OpError::MissingInput { index })?;
+        self.view_of(id)
+    }
+
+    /// Like [`Lowering::input`], with one dimension of the view for each of the value's.
+    ///
+    /// # Errors
+    /// As there, and when a copy that this takes cannot be made.
+    pub fn shaped(&mut self, index: usize) -> Result<View, OpError> {
+        let view = self.input(index)?;
+        let shape = self.fact(index)?.shape.clone();
+        if view.dims.len() == shape.len() { Ok(view) } else { self.reshaped(view, &shape) }
+    }
+
+    pub(crate) fn view_of(&mut self, id: ValueId) -> Result<View, OpError> {
+        if let Some(view) = self.lowered.views.get(&id) {
+            return Ok(view.clone());
+        }
+        let fact = self.fact_of(id)?;
+        let elem = Elem::of(fact.dtype, self.options.activations);
+        let value = self.graph.value(id);
+        let name = value.name.clone();
+        let view = if let Some(constant) = &value.constant {
+            let len = fact.len();
+            let k = len.constant().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+            if matches!(constant, Constant::Host(t) if t.len() != k) {
+                return Err(invalid(format!("constant {name:?} does not hold what its shape says")));
+            }
+            let weight = self.lowered.weight(WeightUse { value: id, packing: WeightPacking::Plain(elem), n: 1, k });
+            let root = self.lowered.root(Root { kind: RootKind::Constant(weight), elem, len, name });
+            View::contiguous(root, elem, &fact.shape)
+        } else if let Some(content) = &fact.content {
+            let root = self.lowered.root(Root { kind: RootKind::Arena, elem, len: fact.len(), name });
+            let view = View::contiguous(root, elem, &fact.shape);
+            self.lowered.steps.push(Step::Fill { view: view.clone(), content: content.clone() });
+            view
+        } else {
+            return Err(invalid(format!("{name:?} is read before it is computed")));
+        };
+        self.lowered.views.insert(id, view.clone());
+        Ok(view)
+    }
+
+    /// A constant input, row-major in an element type of the kernel's choice, for a slot that is only read.
+    ///
+    /// # Errors
+    /// When it is not a constant of the model.
+    pub fn constant(&mut self, index: usize, elem: Elem) -> Result<View, OpError> {
+        let fact = self.fact(index)?;
+        let value = self.node.input(index).ok_or(OpError::MissingInput { index })?;
+        if !self.graph.is_constant(value) {
+            return Err(OpError::NotConstant { index });
+        }
+        let len = fact.len();
+        let k = len.constant().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+        let weight = self.lowered.weight(WeightUse { value, packing: WeightPacking::Plain(elem), n: 1, k });
+        let name = self.graph.value(value).name.clone();
+        let root = self.lowered.root(Root { kind: RootKind::Constant(weight), elem, len, name });
+        Ok(View::contiguous(root, elem, &fact.shape))
+    }
+
+    /// Where output `index` is to be written: where a later operator wants it, or memory of its own.
+    /// The view may have more dimensions than the value; see [`View`].
+    ///
+    /// # Errors
+    /// When the operator has no such output.
+    pub fn output(&mut self, index: usize) -> Result<View, OpError> {
+        let fact = self.output_fact(index)?;
+        let id = self.node.outputs[index];
+        let elem = Elem::of(fact.dtype, self.options.activations);
+        let view = match self.lowered.placements.get(&id) {
+            Some(view) => view.clone(),
+            None => self.temporary(&self.graph.value(id).name.clone(), elem, &fact.shape),
+        };
+        self.lowered.views.insert(id, view.clone());
+        Ok(view)
+    }
+
+    /// Memory for a value that lives inside this node only.
+    pub fn temporary(&mut self, name: &str, elem: Elem, shape: &[Expr]) -> View {
+        let len = shape.iter().fold(Expr::from(1), |n, d| &n * d);
+        let root = self.lowered.root(Root { kind: RootKind::Arena, elem, len, name: name.to_owned() });
+        View::contiguous(root, elem, shape)
+    }
+
+    /// Says that output `index` is `view`: nothing is computed, unless a later operator wants it elsewhere.
+    ///
+    /// # Errors
+    /// When the copy to that other place cannot be made.
+    pub fn alias(&mut self, index: usize, view: View) -> Result<(), OpError> {
+        let Some(id) = self.node.outputs.get(index).copied() else { return Ok(()) };
+        match self.lowered.placements.get(&id).cloned() {
+            Some(wanted) if wanted != view => {
+                self.copy(&view, &wanted)?;
+                self.lowered.views.insert(id, wanted);
+            }
+            _ => {
+                self.lowered.views.insert(id, view);
+            }
+        }
+        Ok(())
+    }
+
+    /// The view if it is row-major without gaps, else a copy of it that is.
+    ///
+    /// # Errors
+    /// When the copy cannot be made.
+    pub fn contiguous(&mut self, view: View) -> Result<View, OpError> {
+        if view.is_contiguous() {
+            return Ok(view);
+        }
+        let out = self.temporary("contiguous", view.elem, &view.shape());
+        self.copy(&view, &out)?;
+        Ok(out)
+    }
+
+    /// The view under another shape, copied if strides cannot say it.
+    ///
+    /// # Errors
+    /// When the copy cannot be made or the sizes differ.
+    pub fn reshaped(&mut self, view: View, shape: &[Expr]) -> Result<View, OpError> {
+        if let Some(out) = view.reshape(shape) {
+            return Ok(out);
+        }
+        let flat = self.contiguous(view)?;
+        flat.reshape(shape).ok_or_else(|| invalid("a reshape changes the number of elements"))
+    }
+
+    /// Copies elements, converting their type, by a kernel.
+    ///
+    /// # Errors
+    /// When the shapes differ.
+    pub fn copy(&mut self, from: &View, to: &View) -> Result<(), OpError> {
+        super::elementwise(self, "identity", &[from.clone()], to)
+    }
+
+    /// A constant matrix `[n, k]` in packed form.
+    ///
+    /// # Errors
+    /// When input `index` is not a constant matrix.
+    pub fn matrix(
+        &mut self,
+        index: usize,
+        format: WeightFormat,
+        transposed: bool,
+    ) -> Result<(WeightId, usize, usize), OpError> {
+        let fact = self.fact(index)?;
+        let value = self.node.input(index).ok_or(OpError::MissingInput { index })?;
+        let sizes: Option<Vec<i64>> = fact.shape.iter().map(Expr::constant).collect();
+        let (Some([a, b]), true) = (sizes.as_deref(), self.graph.is_constant(value)) else {
+            return Err(invalid(format!("input {index} is not a constant matrix")));
+        };
+        let (n, k) = if transposed { (*b, *a) } else { (*a, *b) };
+        let (n, k) = (n.max(0) as usize, k.max(0) as usize);
+        let packing = WeightPacking::Matrix { format, transposed };
+        Ok((self.lowered.weight(WeightUse { value, packing, n, k }), n, k))
+    }
+
+    /// How many elements a root holds.
+    #[must_use]
+    pub fn root_len(&self, root: RootId) -> &Expr {
+        &self.lowered.roots[root.0 as usize].len
+    }
+
+    /// Adds a kernel call.
+    pub fn dispatch(&mut self, call: Dispatch) {
+        self.lowered.steps.push(Step::Dispatch { node: self.node.name.clone(), call: Box::new(call) });
+    }
+
+    /// Joins dimensions of views of one shape, as kernels with few dimensions need.
+    #[must_use]
+    pub fn collapsed(views: &[&View]) -> (Vec<Expr>, Vec<Vec<Expr>>) {
+        collapse(views)
+    }
+}

@@ -1,0 +1,183 @@
+//! A node as the ONNX file has it, with the attribute getters that operator files decode from.
+
+use onnx_import::{Attribute, Node, TensorData};
+
+use crate::{
+    dtype::DType,
+    error::{OpError, invalid},
+    host::HostTensor,
+};
+
+/// An ONNX node before it is an [`Op`](super::Op).
+#[derive(Clone, Copy, Debug)]
+pub struct OnnxNode<'a> {
+    node: &'a Node,
+}
+
+impl<'a> OnnxNode<'a> {
+    /// Wraps an imported node.
+    #[must_use]
+    pub fn new(node: &'a Node) -> Self {
+        Self { node }
+    }
+
+    /// The ONNX operator name.
+    #[must_use]
+    pub fn op_type(&self) -> &'a str {
+        &self.node.op_type
+    }
+
+    /// The opset version of the node's domain.
+    #[must_use]
+    pub fn version(&self) -> i64 {
+        self.node.version
+    }
+
+    /// How many outputs are listed, used or not.
+    #[must_use]
+    pub fn output_count(&self) -> usize {
+        self.node.outputs.len()
+    }
+
+    /// Whether output `index` is used by name.
+    #[must_use]
+    pub fn has_output(&self, index: usize) -> bool {
+        self.node.outputs.get(index).is_some_and(Option::is_some)
+    }
+
+    /// Whether input `index` is given.
+    #[must_use]
+    pub fn has_input(&self, index: usize) -> bool {
+        self.node.inputs.get(index).is_some_and(Option::is_some)
+    }
+
+    /// How many inputs are listed, left out or not.
+    #[must_use]
+    pub fn input_count(&self) -> usize {
+        self.node.inputs.len()
+    }
+
+    /// The attribute, if the node has it.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> Option<&'a Attribute> {
+        self.node.attributes.get(name)
+    }
+
+    /// An integer attribute.
+    ///
+    /// # Errors
+    /// When it has another type.
+    pub fn int(&self, name: &str) -> Result<Option<i64>, OpError> {
+        match self.attribute(name) {
+            None => Ok(None),
+            Some(Attribute::Int(v)) => Ok(Some(*v)),
+            Some(_) => Err(wrong(name, "an integer")),
+        }
+    }
+
+    /// An integer attribute with its default.
+    ///
+    /// # Errors
+    /// When it has another type.
+    pub fn int_or(&self, name: &str, default: i64) -> Result<i64, OpError> {
+        Ok(self.int(name)?.unwrap_or(default))
+    }
+
+    /// A float attribute.
+    ///
+    /// # Errors
+    /// When it has another type.
+    pub fn float(&self, name: &str) -> Result<Option<f32>, OpError> {
+        match self.attribute(name) {
+            None => Ok(None),
+            Some(Attribute::Float(v)) => Ok(Some(*v)),
+            Some(_) => Err(wrong(name, "a float")),
+        }
+    }
+
+    /// A float attribute with its default.
+    ///
+    /// # Errors
+    /// When it has another type.
+    pub fn float_or(&self, name: &str, default: f32) -> Result<f32, OpError> {
+        Ok(self.float(name)?.unwrap_or(default))
+    }
+
+    /// A list of integers.
+    ///
+    /// # Errors
+    /// When it has another type.
+    pub fn ints(&self, name: &str) -> Result<Option<&'a [i64]>, OpError> {
+        match self.attribute(name) {
+            None => Ok(None),
+            Some(Attribute::Ints(v)) => Ok(Some(v)),
+            Some(_) => Err(wrong(name, "a list of integers")),
+        }
+    }
+
+    /// A string attribute, UTF-8.
+    ///
+    /// # Errors
+    /// When it has another type or is not UTF-8.
+    pub fn string(&self, name: &str) -> Result<Option<&'a str>, OpError> {
+        match self.attribute(name) {
+            None => Ok(None),
+            Some(Attribute::String(v)) => {
+                std::str::from_utf8(v).map(Some).map_err(|_| wrong(name, "UTF-8 text"))
+            }
+            Some(_) => Err(wrong(name, "a string")),
+        }
+    }
+
+    /// A tensor attribute as host data; the bytes stay where they are.
+    ///
+    /// # Errors
+    /// When the attribute has another type, or elements that nothing here computes with.
+    pub fn tensor(&self, name: &str) -> Result<Option<HostTensor>, OpError> {
+        let tensor = match self.attribute(name) {
+            None => return Ok(None),
+            Some(Attribute::Tensor(v)) => v,
+            Some(_) => return Err(wrong(name, "a tensor")),
+        };
+        let TensorData::Bytes(bytes) = &tensor.data else {
+            return Err(wrong(name, "a tensor of numbers in the model file itself"));
+        };
+        let sizes: Option<Vec<usize>> = tensor.dims.iter().map(|d| usize::try_from(*d).ok()).collect();
+        let shape = sizes.ok_or_else(|| wrong(name, "a tensor that fits in memory"))?;
+        Ok(Some(HostTensor::new(numbered_type(tensor.dtype.to_onnx().into())?, shape, bytes.clone())?))
+    }
+
+    /// An element type attribute, such as `to` of Cast.
+    ///
+    /// # Errors
+    /// When the attribute has another type, or names elements that nothing here computes with.
+    pub fn dtype(&self, name: &str) -> Result<Option<DType>, OpError> {
+        self.int(name)?.map(numbered_type).transpose()
+    }
+}
+
+fn wrong(name: &str, wanted: &str) -> OpError {
+    invalid(format!("attribute {name:?} must be {wanted}"))
+}
+
+/// The element type with an ONNX number (`TensorProto.DataType`).
+fn numbered_type(number: i64) -> Result<DType, OpError> {
+    Ok(match number {
+        1 => DType::F32,
+        2 => DType::U8,
+        3 => DType::I8,
+        4 => DType::U16,
+        5 => DType::I16,
+        6 => DType::I32,
+        7 => DType::I64,
+        9 => DType::Bool,
+        10 => DType::F16,
+        11 => DType::F64,
+        12 => DType::U32,
+        13 => DType::U64,
+        16 => DType::BF16,
+        21 => DType::U4,
+        22 => DType::I4,
+        other => return Err(OpError::Unsupported(format!("element type {other} of ONNX"))),
+    })
+}

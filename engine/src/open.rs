@@ -1,0 +1,201 @@
+//! Opening a model file, as exported or packed, and packing one.
+
+use std::{
+    collections::HashSet,
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use onnx_import::FolderFiles;
+
+use crate::{
+    error::EngineError,
+    graph::{Constant, Graph},
+    host::{Contents, Fit, HostTensor, ModelWriter, PackedModel, WeightFormat, WeightSpec},
+    import, infer,
+    op::{WeightPacking, WeightUse},
+    passes::WeightFormats,
+    weights::{DeviceBytes, WeightSource, device_bytes},
+};
+
+/// Files that are taken from the model's folder into a packed file.
+pub const COMPANIONS: [&str; 4] =
+    ["tokenizer.json", "tokenizer_config.json", "generation_config.json", "config.json"];
+
+const GRAPH: &str = "graph.onnx";
+const FORMATS: &str = "formats";
+
+/// A model file that is open: its typed graph and where its weights come from.
+#[derive(Debug)]
+pub struct ModelFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The graph, types inferred.
+    pub graph: Graph,
+    /// Where packed matrices come from.
+    pub source: WeightSource,
+    /// The formats that a packed file was packed with.
+    pub formats: Option<WeightFormats>,
+    onnx: Bytes,
+}
+
+/// Maps a file into memory.
+///
+/// # Errors
+/// When it cannot be opened or mapped.
+#[allow(unsafe_code)]
+pub fn map(path: &Path) -> io::Result<Bytes> {
+    let file = File::open(path)?;
+    if file.metadata()?.len() == 0 {
+        return Ok(Bytes::new());
+    }
+    // SAFETY: the map is only read. A file that another program truncates meanwhile raises SIGBUS, as any mapped file
+    // does; models are not changed while they are used.
+    let map = unsafe { memmap2::Mmap::map(&file)? };
+    Ok(Bytes::from_owner(map))
+}
+
+impl ModelFile {
+    /// Opens an ONNX file or a packed one, told apart by their content.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is neither, or has operators that the engine does not have.
+    pub fn open(path: &Path) -> Result<Self, EngineError> {
+        Self::open_with(path, true)
+    }
+
+    /// Opens a model to look at: external data that is missing is no error.
+    ///
+    /// # Errors
+    /// As [`ModelFile::open`].
+    pub fn inspect(path: &Path) -> Result<Self, EngineError> {
+        Self::open_with(path, false)
+    }
+
+    fn open_with(path: &Path, data: bool) -> Result<Self, EngineError> {
+        let fail = |e: io::Error| EngineError::model("open", format!("{}: {e}", path.display()));
+        let bytes = map(path).map_err(fail)?;
+        // An ONNX file begins with a protobuf field; a packed one with the length of a JSON header, then `{`.
+        if bytes.get(8) == Some(&b'{') {
+            return Self::open_packed(path, bytes);
+        }
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let model = if data {
+            onnx_import::import(bytes.clone(), &mut FolderFiles::new(folder, map))?
+        } else {
+            onnx_import::import(bytes.clone(), &mut onnx_import::LeaveAbsent)?
+        };
+        let mut graph = import::import(&model)?;
+        infer::infer(&mut graph)?;
+        let source = WeightSource::Model(Fit::Search);
+        Ok(Self { path: path.to_owned(), graph, source, formats: None, onnx: bytes })
+    }
+
+    fn open_packed(path: &Path, bytes: Bytes) -> Result<Self, EngineError> {
+        let packed = PackedModel::open(bytes)?;
+        let damaged = |what: &str| {
+            EngineError::model("open", format!("{}: the packed file has no {what}: pack again", path.display()))
+        };
+        let onnx = packed.blob(GRAPH).ok_or_else(|| damaged("graph"))?.clone();
+        let formats = packed.blob(FORMATS).and_then(|b| parse_formats(b)).ok_or_else(|| damaged("formats"))?;
+        let model = onnx_import::import(onnx.clone(), &mut onnx_import::LeaveAbsent)?;
+        let mut graph = import::import(&model)?;
+        infer::infer(&mut graph)?;
+        let source = WeightSource::Packed(packed);
+        Ok(Self { path: path.to_owned(), graph, source, formats: Some(formats), onnx })
+    }
+
+    /// A file that belongs to the model: in the packed file, or beside the ONNX file. `None` where there is none.
+    ///
+    /// # Errors
+    /// When it is there but cannot be read.
+    pub fn companion(&self, name: &str) -> Result<Option<Bytes>, EngineError> {
+        if let WeightSource::Packed(packed) = &self.source {
+            return Ok(packed.blob(name).cloned());
+        }
+        let path = self.path.with_file_name(name);
+        match map(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(EngineError::model("open", format!("{}: {e}", path.display()))),
+        }
+    }
+
+    /// Writes a packed model: the matrices that `weights` names in their formats, other constants and companions as
+    /// they are, and the graph. `progress` hears of bytes written, of all.
+    ///
+    /// # Errors
+    /// When data is missing or the disk is full; then nothing is left behind.
+    pub fn pack(
+        &self,
+        graph: &Graph,
+        weights: &[WeightUse],
+        formats: &WeightFormats,
+        out: &Path,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<u64, EngineError> {
+        let matrices: Vec<(&WeightUse, WeightSpec)> = weights
+            .iter()
+            .filter_map(|w| match w.packing {
+                WeightPacking::Matrix { format, .. } => {
+                    let name = graph.value(w.value).name.clone();
+                    Some((w, WeightSpec { name, n: w.n, k: w.k, format }))
+                }
+                WeightPacking::Plain(_) => None,
+            })
+            .collect();
+        let contents = self.contents(matrices.iter().map(|(_, spec)| spec.clone()).collect(), formats)?;
+        let mut writer = ModelWriter::create(out, contents)?;
+        let total = writer.size_bytes();
+        let mut done = 0;
+        for (wanted, spec) in &matrices {
+            let bytes = device_bytes(graph, wanted, &self.source, &|_| {})?;
+            done += bytes.len() as u64;
+            if let DeviceBytes::Matrix(weight) = bytes {
+                writer.write_weight(&spec.name, &weight)?;
+            }
+            progress(done, total);
+        }
+        writer.finish()?;
+        Ok(total)
+    }
+
+    fn contents(&self, weights: Vec<WeightSpec>, formats: &WeightFormats) -> Result<Contents, EngineError> {
+        let packed: HashSet<&str> = weights.iter().map(|w| w.name.as_str()).collect();
+        let mut tensors: Vec<(String, HostTensor)> = Vec::new();
+        let mut stripped: HashSet<&str> = HashSet::new();
+        for value in &self.graph.values {
+            let Some(Constant::Host(tensor)) = &value.constant else { continue };
+            let large = tensor.data().len() >= 1024;
+            if large || packed.contains(value.name.as_str()) {
+                stripped.insert(&value.name);
+                if !packed.contains(value.name.as_str()) {
+                    tensors.push((value.name.clone(), tensor.clone()));
+                }
+            }
+        }
+        let onnx = onnx_import::strip(self.onnx.clone(), &stripped)?;
+        let mut blobs = vec![
+            (GRAPH.to_owned(), Bytes::from(onnx)),
+            (FORMATS.to_owned(), Bytes::from(write_formats(formats))),
+        ];
+        for name in COMPANIONS {
+            blobs.extend(self.companion(name)?.map(|bytes| (name.to_owned(), bytes)));
+        }
+        let source = self.path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        Ok(Contents { source, weights, tensors, blobs })
+    }
+}
+
+fn write_formats(formats: &WeightFormats) -> String {
+    format!("{} {} {}", formats.layers, formats.embedding, formats.head)
+}
+
+fn parse_formats(bytes: &[u8]) -> Option<WeightFormats> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let all: Vec<WeightFormat> = text.split(' ').map(|t| t.parse().ok()).collect::<Option<_>>()?;
+    let [layers, embedding, head] = all[..] else { return None };
+    Some(WeightFormats { layers, embedding, head })
+}

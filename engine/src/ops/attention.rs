@@ -1,0 +1,175 @@
+//! Attention as passes make it: `softmax(scale * q k^T + mask) v`, with shared key heads and the mask as a rule.
+
+use symbolic::Expr;
+
+use crate::{
+    error::{OpError, invalid},
+    graph::Fact,
+    host::HostTensor,
+    op::{
+        Case, Infer, Lowering, Op, Operator, made_by_passes,
+        nd::{floats, given, optional},
+        sample,
+    },
+};
+
+/// Inputs: q `[batch, heads, queries, head_dim]`, k and v `[batch, kv_heads, keys, head_dim]`, and, on demand, padding
+/// `[batch, keys]`, 0 for keys that nobody sees. A query that sees no key gets zeros.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attention {
+    /// Factor of the scores.
+    pub scale: f32,
+    /// Scores become `softcap * tanh(score / softcap)`; 0 for none.
+    pub softcap: f32,
+    /// Key `j` is visible to query `i` only if `j <= i + causal`.
+    pub causal: Option<Expr>,
+    /// Key `j` is visible to query `i` only if `j > i + causal - window`.
+    pub window: Option<Expr>,
+}
+
+/// Which keys a query sees, in numbers.
+#[derive(Clone, Copy, Debug)]
+struct Rule {
+    causal: Option<i64>,
+    window: Option<i64>,
+}
+
+impl Rule {
+    fn sees(self, query: usize, key: usize) -> bool {
+        let (query, key) = (query as i64, key as i64);
+        let Some(past) = self.causal else { return true };
+        key <= query + past && self.window.is_none_or(|w| key > query + past - w)
+    }
+}
+
+impl Attention {
+    fn rule(&self) -> Result<Rule, OpError> {
+        let number = |e: &Option<Expr>| match e {
+            Some(e) => e.constant().map(Some).ok_or_else(|| invalid(format!("the mask depends on {e}"))),
+            None => Ok(None),
+        };
+        Ok(Rule { causal: number(&self.causal)?, window: number(&self.window)? })
+    }
+
+    fn score(&self, dot: f64) -> f64 {
+        let (score, cap) = (dot * f64::from(self.scale), f64::from(self.softcap));
+        if cap > 0.0 { cap * (score / cap).tanh() } else { score }
+    }
+}
+
+/// Weights of the visible scores, zeros for the others.
+fn weights(scores: &[Option<f64>]) -> Vec<f64> {
+    let top = scores.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = scores.iter().flatten().map(|s| (s - top).exp()).sum();
+    scores.iter().map(|s| s.map_or(0.0, |s| (s - top).exp() / sum)).collect()
+}
+
+impl Op for Attention {
+    fn name(&self) -> &'static str {
+        "Attention"
+    }
+
+    fn infer(&self, cx: &mut Infer<'_>) -> Result<Vec<Fact>, OpError> {
+        let (q, k, v) = (cx.input(0)?, cx.input(1)?, cx.input(2)?);
+        if [q, k, v].iter().any(|f| f.rank() != 4) {
+            return Err(invalid(format!("queries are {q}, keys {k}, values {v}")));
+        }
+        for (a, b, what) in [(q, k, 0), (q, k, 3), (k, v, 0), (k, v, 1), (k, v, 2)] {
+            cx.unify(&a.shape[what], "attention", &b.shape[what], "attention")?;
+        }
+        if let Some(padding) = cx.optional(3) {
+            for (a, b) in [&k.shape[0], &k.shape[2]].into_iter().zip(&padding.shape) {
+                cx.unify(a, "keys", b, "padding")?;
+            }
+        }
+        let mut shape = q.shape.clone();
+        shape[3] = v.shape[3].clone();
+        Ok(vec![Fact::new(q.dtype, shape)])
+    }
+
+    fn reference(&self, inputs: &[Option<&HostTensor>]) -> Result<Vec<HostTensor>, OpError> {
+        let (q, k, v, rule) = (given(inputs, 0)?, given(inputs, 1)?, given(inputs, 2)?, self.rule()?);
+        let (&[batch, heads, queries, d], &[_, groups, keys, dv]) = (q.shape(), v.shape()) else {
+            return Err(invalid("an input has not 4 dimensions"));
+        };
+        if k.shape() != [batch, groups, keys, d] || groups == 0 || heads % groups != 0 {
+            return Err(invalid(format!("shapes {:?}, {:?}, {:?} do not fit", q.shape(), k.shape(), v.shape())));
+        }
+        let padding = optional(inputs, 3).map(HostTensor::to_i64s);
+        let (x, y, z) = (q.to_f64s(), k.to_f64s(), v.to_f64s());
+        let mut all = Vec::with_capacity(batch * heads * queries * dv);
+        for row in 0..batch * heads * queries {
+            let (b, h, i) = (row / (heads * queries), row / queries % heads, row % queries);
+            let first = (b * groups + h / (heads / groups)) * keys;
+            let query = &x[row * d..(row + 1) * d];
+            let score = |j: usize| {
+                let seen = rule.sees(i, j) && padding.as_ref().is_none_or(|p| p[b * keys + j] != 0);
+                let key = &y[(first + j) * d..(first + j + 1) * d];
+                seen.then(|| self.score(query.iter().zip(key).map(|(a, b)| a * b).sum()))
+            };
+            let weights = weights(&(0..keys).map(score).collect::<Vec<_>>());
+            all.extend((0..dv).map(|c| (0..keys).map(|j| weights[j] * z[(first + j) * dv + c]).sum::<f64>()));
+        }
+        Ok(vec![floats(q.dtype(), vec![batch, heads, queries, dv], &all)?])
+    }
+
+    fn lower(&self, _: &mut Lowering<'_>) -> Result<(), OpError> {
+        Err(OpError::Unsupported("Attention".into()))
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let case = |name: &str, [batch, heads, groups, queries, keys, d]: [usize; 6], op: Attention, padding: Option<&[f64]>| {
+        let inputs = vec![
+            Some(sample::floats(&[batch, heads, queries, d], 1)),
+            Some(sample::floats(&[batch, groups, keys, d], 2)),
+            Some(sample::floats(&[batch, groups, keys, d], 3)),
+            padding.map(|p| sample::of(crate::dtype::DType::I64, &[batch, keys], p)),
+        ];
+        Case::new(name, op, inputs)
+    };
+    let plain = Attention { scale: 0.125, softcap: 0.0, causal: None, window: None };
+    let causal = |past: i64| Attention { causal: Some(Expr::from(past)), ..plain.clone() };
+    let left = [0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0];
+    vec![
+        case("all visible", [1, 2, 2, 3, 5, 64], plain.clone(), None),
+        case("shared heads", [2, 6, 2, 3, 5, 64], plain.clone(), None),
+        case("causal", [1, 9, 3, 7, 7, 64], causal(0), None),
+        case("causal, long", [1, 3, 1, 70, 133, 64], causal(63), None),
+        case("one query", [1, 9, 3, 1, 37, 64], causal(36), None),
+        case("one query, many keys", [1, 9, 3, 1, 1100, 64], causal(1099), None),
+        case("left padding", [2, 2, 1, 5, 5, 64], causal(0), Some(&left)),
+        case("window", [1, 2, 1, 9, 12, 64], Attention { window: Some(Expr::from(4)), ..causal(3) }, None),
+        case("softcap", [1, 2, 1, 3, 5, 64], Attention { softcap: 0.5, ..causal(2) }, None),
+        case("narrow heads", [1, 2, 1, 3, 5, 16], causal(2), None),
+    ]
+}
+
+/// The row of the operator table.
+pub static OPERATOR: Operator = Operator { onnx: &[], decode: made_by_passes, cases };
+
+#[cfg(test)]
+mod tests {
+    use symbolic::Expr;
+
+    use super::{Attention, Rule, weights};
+    use crate::{host::HostTensor, op::Op};
+
+    #[test]
+    fn rules_by_hand() {
+        let seen = |rule: Rule| (0..4).map(|j| rule.sees(1, j)).collect::<Vec<_>>();
+        assert_eq!(seen(Rule { causal: Some(1), window: None }), [true, true, true, false]);
+        assert_eq!(seen(Rule { causal: Some(1), window: Some(2) }), [false, true, true, false]);
+        assert_eq!(seen(Rule { causal: None, window: None }), [true; 4]);
+        assert_eq!(weights(&[None, None]), [0.0, 0.0]);
+    }
+
+    #[test]
+    fn the_first_query_of_a_prompt_copies_the_first_value() {
+        let of = |values: &[f32]| HostTensor::from_f32(vec![1, 1, 2, 2], values).unwrap();
+        let (q, k, v) = (of(&[1.0, 0.0, 0.0, 1.0]), of(&[0.5, 1.0, -1.0, 1.0]), of(&[5.0, 6.0, 7.0, 8.0]));
+        let op = Attention { scale: 1.0, softcap: 0.0, causal: Some(Expr::from(0)), window: None };
+        let out = op.reference(&[Some(&q), Some(&k), Some(&v)]).unwrap()[0].to_f32s();
+        assert_eq!(out, [5.0, 6.0, 6.0, 7.0]);
+    }
+}

@@ -1,0 +1,108 @@
+//! CumSum: sums of all elements up to each position of an axis.
+
+use std::sync::Arc;
+
+use crate::{
+    error::{OpError, invalid},
+    graph::Fact,
+    host::HostTensor,
+    op::{
+        Case, Infer, Lowering, OnnxNode, Op, Operator, Tolerance,
+        nd::{around, floats, given, integers},
+        sample, standard,
+    },
+};
+
+/// The axis is input 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CumSum {
+    /// Whether an element's own value is left out of its sum.
+    pub exclusive: bool,
+    /// Whether sums run from the end.
+    pub reverse: bool,
+}
+
+impl CumSum {
+    fn sums<T: Copy + Default>(self, data: &[T], [outer, size, inner]: [usize; 3], add: impl Fn(T, T) -> T) -> Vec<T> {
+        let mut out = vec![T::default(); data.len()];
+        for row in 0..outer * inner {
+            let mut sum = T::default();
+            for n in 0..size {
+                let n = if self.reverse { size - 1 - n } else { n };
+                let at = (row / inner * size + n) * inner + row % inner;
+                let next = add(sum, data[at]);
+                out[at] = if self.exclusive { sum } else { next };
+                sum = next;
+            }
+        }
+        out
+    }
+}
+
+impl Op for CumSum {
+    fn name(&self) -> &'static str {
+        "CumSum"
+    }
+
+    fn infer(&self, cx: &mut Infer<'_>) -> Result<Vec<Fact>, OpError> {
+        let input = cx.input(0)?;
+        Infer::axis(axis(&cx.integers(1)?)?, input.rank())?;
+        Ok(vec![Fact::new(input.dtype, input.shape.clone())])
+    }
+
+    fn reference(&self, inputs: &[Option<&HostTensor>]) -> Result<Vec<HostTensor>, OpError> {
+        let input = given(inputs, 0)?;
+        let axis = Infer::axis(axis(&given(inputs, 1)?.to_i64s())?, input.shape().len())?;
+        let (parts, shape) = (around(input.shape(), axis), input.shape().to_vec());
+        Ok(vec![if input.dtype().is_float() {
+            floats(input.dtype(), shape, &self.sums(&input.to_f64s(), parts, |a, b| a + b))?
+        } else {
+            integers(input.dtype(), shape, &self.sums(&input.to_i64s(), parts, i64::wrapping_add))?
+        }])
+    }
+
+    fn lower(&self, _: &mut Lowering<'_>) -> Result<(), OpError> {
+        Err(OpError::Unsupported("CumSum".into()))
+    }
+}
+
+fn axis(list: &[i64]) -> Result<i64, OpError> {
+    list.first().copied().ok_or_else(|| invalid("the axis is empty"))
+}
+
+fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
+    Ok(Arc::new(CumSum { exclusive: node.int_or("exclusive", 0)? != 0, reverse: node.int_or("reverse", 0)? != 0 }))
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (exclusive, reverse) in [(false, false), (true, false), (false, true), (true, true)] {
+        for (shape, axis) in [(&[7][..], 0), (&[3, 5], 1), (&[3, 5, 2], -2)] {
+            let op = CumSum { exclusive, reverse };
+            let axis = sample::scalar(crate::dtype::DType::I64, f64::from(axis));
+            let inputs = vec![Some(sample::floats(shape, 1)), Some(axis.clone())];
+            cases.push(Case::new(format!("{op:?} of {shape:?}"), op, inputs).constants(&[1]));
+            let inputs = vec![Some(sample::integers_in(shape, 1, 0, 2)), Some(axis)];
+            let case = Case::new(format!("{op:?} of int64 {shape:?}"), op, inputs);
+            cases.push(case.constants(&[1]).tolerance(Tolerance::EXACT));
+        }
+    }
+    cases
+}
+
+/// The row of the operator table.
+pub static OPERATOR: Operator = Operator { onnx: &[standard("CumSum", 11..=26)], decode, cases };
+
+#[cfg(test)]
+mod tests {
+    use super::CumSum;
+
+    #[test]
+    fn values_by_hand() {
+        let sums = |exclusive, reverse| CumSum { exclusive, reverse }.sums(&[1, 2, 3], [1, 3, 1], |a, b| a + b);
+        assert_eq!(sums(false, false), [1, 3, 6]);
+        assert_eq!(sums(true, false), [0, 1, 3]);
+        assert_eq!(sums(false, true), [6, 5, 3]);
+        assert_eq!(sums(true, true), [5, 3, 0]);
+    }
+}

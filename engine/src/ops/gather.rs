@@ -1,0 +1,144 @@
+//! Gather: slices of a tensor along an axis, chosen by indices. A single known index is a view.
+
+use std::sync::Arc;
+
+use shaders::KernelSpec;
+use symbolic::Expr;
+
+use crate::{
+    error::{OpError, invalid},
+    graph::Fact,
+    host::HostTensor,
+    op::{
+        Case, Destination, Dispatch, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Slot, Tolerance,
+        nd::{around, fixed, given, moved, pick},
+        sample, standard,
+    },
+};
+
+/// Negative indices count from the back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gather {
+    /// The axis.
+    pub axis: i64,
+}
+
+fn positions(shape: &[usize], axis: usize, indices: &[i64]) -> Result<Vec<usize>, OpError> {
+    let [outer, size, inner] = around(shape, axis);
+    let wrapped: Vec<usize> = indices
+        .iter()
+        .map(|i| usize::try_from(if *i < 0 { i + size as i64 } else { *i }).ok().filter(|i| *i < size))
+        .collect::<Option<_>>()
+        .ok_or_else(|| invalid(format!("an index is outside axis {axis} of size {size}")))?;
+    let at = |o: usize| wrapped.iter().flat_map(move |i| (0..inner).map(move |n| (o * size + i) * inner + n));
+    Ok((0..outer).flat_map(at).collect())
+}
+
+fn gathered<T: Clone>(shape: &[T], axis: usize, indices: &[T]) -> Vec<T> {
+    [&shape[..axis], indices, &shape[axis + 1..]].concat()
+}
+
+/// The one index, if there is just one and it is known.
+fn single(fact: &Fact) -> Option<&Expr> {
+    match fact.content.as_deref()? {
+        [index] => Some(index),
+        _ => None,
+    }
+}
+
+impl Op for Gather {
+    fn name(&self) -> &'static str {
+        "Gather"
+    }
+
+    fn infer(&self, cx: &mut Infer<'_>) -> Result<Vec<Fact>, OpError> {
+        let (data, indices) = (cx.input(0)?, cx.input(1)?);
+        let axis = Infer::axis(self.axis, data.rank())?;
+        let shape = gathered(&data.shape, axis, &indices.shape);
+        let known: Option<Vec<i64>> =
+            indices.content.as_ref().and_then(|c| c.iter().map(Expr::constant).collect());
+        Ok(vec![match known {
+            Some(known) if fixed(&shape).is_some() => moved(data, shape, |sizes| positions(sizes, axis, &known))?,
+            _ => Fact::new(data.dtype, shape),
+        }])
+    }
+
+    fn reference(&self, inputs: &[Option<&HostTensor>]) -> Result<Vec<HostTensor>, OpError> {
+        let (data, indices) = (given(inputs, 0)?, given(inputs, 1)?);
+        let axis = Infer::axis(self.axis, data.shape().len())?;
+        let positions = positions(data.shape(), axis, &indices.to_i64s())?;
+        Ok(vec![pick(data, gathered(data.shape(), axis, indices.shape()), &positions)?])
+    }
+
+    fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
+        let axis = Infer::axis(self.axis, cx.fact(0)?.rank())?;
+        let size = cx.fact(0)?.shape[axis].clone();
+        if let Some(index) = single(cx.fact(1)?) {
+            let start = if index.range().max.is_some_and(|n| n < 0) { &size + index } else { index.clone() };
+            let view = cx.shaped(0)?.slice(axis, &start, &Expr::ONE, 1);
+            let shape = cx.output_fact(0)?.shape.clone();
+            let view = cx.reshaped(view, &shape)?;
+            return cx.alias(0, view);
+        }
+        let data = cx.shaped(0)?;
+        let data = cx.contiguous(data)?;
+        let indices = cx.shaped(1)?;
+        let indices = cx.contiguous(indices)?;
+        let out = Destination::contiguous(cx, 0)?;
+        let inner = data.dims[axis + 1..].iter().fold(Expr::ONE, |n, d| &n * &d.size);
+        let params = vec![
+            ("total", Param::Int(out.view.len())),
+            ("axis", Param::Int(size)),
+            ("inner", Param::Int(inner)),
+            ("count", Param::Int(indices.len())),
+        ];
+        let grid = Grid::Linear(out.view.len().ceil_div(64));
+        let spec = KernelSpec::new("gather").with("ELEM", out.view.elem.wgsl());
+        let slots =
+            vec![("data", Slot::View(data)), ("indices", Slot::View(indices)), ("out", Slot::View(out.view.clone()))];
+        cx.dispatch(Dispatch { spec, slots, params, grid });
+        out.finish(cx)
+    }
+}
+
+fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
+    Ok(Arc::new(Gather { axis: node.int_or("axis", 0)? }))
+}
+
+fn cases() -> Vec<Case> {
+    let case = |axis, shape: &[usize], indices: HostTensor| {
+        let name = format!("{:?} of {shape:?} along {axis}", indices.shape());
+        let inputs = vec![Some(sample::floats(shape, 1)), Some(indices)];
+        Case::new(name, Gather { axis }, inputs).tolerance(Tolerance::EXACT)
+    };
+    let scalar = |v: f64| sample::scalar(crate::dtype::DType::I64, v);
+    let indices = |shape: &[usize]| sample::integers_in(shape, 2, -5, 5);
+    let mut cases = vec![
+        case(0, &[5, 7], indices(&[3])),
+        case(0, &[5, 7], indices(&[2, 4])),
+        case(1, &[3, 5], indices(&[4])),
+        case(-1, &[2, 3, 5], indices(&[2, 2])),
+        case(1, &[2, 5, 3, 2], indices(&[3])),
+        case(0, &[5], indices(&[0])),
+        case(0, &[5, 3], scalar(-1.0)),
+    ];
+    cases.push(case(1, &[3, 5], scalar(2.0)).constants(&[1]));
+    let integers = vec![Some(sample::integers_in(&[5], 3, -9, 9)), Some(indices(&[7]))];
+    cases.push(Case::new("int64", Gather { axis: 0 }, integers).tolerance(Tolerance::EXACT));
+    cases
+}
+
+/// The row of the operator table.
+pub static OPERATOR: Operator = Operator { onnx: &[standard("Gather", 1..=26)], decode, cases };
+
+#[cfg(test)]
+mod tests {
+    use super::positions;
+
+    #[test]
+    fn indices_wrap_and_are_checked() {
+        assert_eq!(positions(&[2, 3], 1, &[-1, 0]).unwrap(), [2, 0, 5, 3]);
+        assert_eq!(positions(&[3, 2], 0, &[2]).unwrap(), [4, 5]);
+        assert!(positions(&[3], 0, &[3]).is_err() && positions(&[3], 0, &[-4]).is_err());
+    }
+}

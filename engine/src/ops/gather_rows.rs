@@ -1,0 +1,67 @@
+//! GatherRows: rows of a packed table by index, the embedding look-up that passes make.
+
+use crate::{
+    error::{OpError, invalid},
+    graph::Fact,
+    host::{HostTensor, WeightFormat},
+    op::{
+        Case, Infer, Lowering, Op, Operator, made_by_passes,
+        nd::{floats, given},
+        sample,
+    },
+    ops::linear,
+};
+
+/// Inputs: a constant table `[rows, width]` and indices. The result is `[..indices, width]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatherRows {
+    /// How the table is held on the device.
+    pub format: WeightFormat,
+}
+
+impl Op for GatherRows {
+    fn name(&self) -> &'static str {
+        "GatherRows"
+    }
+
+    fn infer(&self, cx: &mut Infer<'_>) -> Result<Vec<Fact>, OpError> {
+        let (table, indices) = (cx.input(0)?, cx.input(1)?);
+        let [_, width] = table.shape.as_slice() else { return Err(invalid(format!("the table is {table}"))) };
+        let shape = indices.shape.iter().chain([width]).cloned().collect();
+        Ok(vec![Fact::new(table.dtype, shape)])
+    }
+
+    fn reference(&self, inputs: &[Option<&HostTensor>]) -> Result<Vec<HostTensor>, OpError> {
+        let (table, indices) = (given(inputs, 0)?, given(inputs, 1)?);
+        let packed = linear::packed(table, self.format, false)?;
+        let mut data = Vec::with_capacity(indices.len() * packed.k());
+        for index in indices.to_i64s() {
+            let at = if index < 0 { index + packed.n() as i64 } else { index };
+            let row = usize::try_from(at).ok().and_then(|at| packed.unpack_row(at));
+            let row = row.ok_or_else(|| invalid(format!("index {index} is outside a table of {} rows", packed.n())))?;
+            data.extend(row.into_iter().map(f64::from));
+        }
+        let shape = indices.shape().iter().copied().chain([packed.k()]).collect();
+        Ok(vec![floats(table.dtype(), shape, &data)?])
+    }
+
+    fn lower(&self, _: &mut Lowering<'_>) -> Result<(), OpError> {
+        Err(OpError::Unsupported("GatherRows".into()))
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for format in WeightFormat::ALL {
+        let table = sample::floats(&[21, 96], 1);
+        for shape in [&[1, 5][..], &[2, 3], &[0]] {
+            let indices = sample::integers_in(shape, 2, 0, 21);
+            let case = Case::new(format!("{format} {shape:?}"), GatherRows { format }, vec![Some(table.clone()), Some(indices)]);
+            cases.push(case.constants(&[0]));
+        }
+    }
+    cases
+}
+
+/// The row of the operator table.
+pub static OPERATOR: Operator = Operator { onnx: &[], decode: made_by_passes, cases };

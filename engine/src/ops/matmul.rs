@@ -1,0 +1,129 @@
+//! MatMul: products of matrices, with broadcasting over leading dimensions.
+
+use std::sync::Arc;
+
+use symbolic::Expr;
+
+use crate::{
+    error::{OpError, invalid},
+    graph::Fact,
+    host::HostTensor,
+    op::{
+        Case, Infer, Lowering, OnnxNode, Op, Operator,
+        nd::{Positions, broadcast_sizes, floats, given, integers},
+        sample, standard,
+    },
+};
+
+/// A vector is a matrix of one row on the left, of one column on the right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MatMul;
+
+/// The operands' shapes as matrices.
+fn as_matrices<T: Clone>(a: &[T], b: &[T], one: &T) -> Result<(Vec<T>, Vec<T>), OpError> {
+    if a.is_empty() || b.is_empty() {
+        return Err(invalid("an operand is a scalar"));
+    }
+    let row = if a.len() == 1 { [std::slice::from_ref(one), a].concat() } else { a.to_vec() };
+    let column = if b.len() == 1 { [b, std::slice::from_ref(one)].concat() } else { b.to_vec() };
+    Ok((row, column))
+}
+
+/// The result's shape, from that of the matrices' product.
+fn without_ones<T: Clone>(mut shape: Vec<T>, a: &[T], b: &[T]) -> Vec<T> {
+    let rank = shape.len();
+    if b.len() == 1 {
+        shape.remove(rank - 1);
+    }
+    if a.len() == 1 {
+        shape.remove(rank - 2);
+    }
+    shape
+}
+
+impl Op for MatMul {
+    fn name(&self) -> &'static str {
+        "MatMul"
+    }
+
+    fn infer(&self, cx: &mut Infer<'_>) -> Result<Vec<Fact>, OpError> {
+        let (a, b) = (cx.input(0)?, cx.input(1)?);
+        let (x, y) = as_matrices(&a.shape, &b.shape, &Expr::ONE)?;
+        cx.unify(&x[x.len() - 1], "columns of the left", &y[y.len() - 2], "rows of the right")?;
+        let mut shape = cx.broadcast(&[&x[..x.len() - 2], &y[..y.len() - 2]])?;
+        shape.extend([x[x.len() - 2].clone(), y[y.len() - 1].clone()]);
+        Ok(vec![Fact::new(a.dtype, without_ones(shape, &a.shape, &b.shape))])
+    }
+
+    fn reference(&self, inputs: &[Option<&HostTensor>]) -> Result<Vec<HostTensor>, OpError> {
+        let (a, b) = (given(inputs, 0)?, given(inputs, 1)?);
+        let (x, y) = as_matrices(a.shape(), b.shape(), &1)?;
+        let [m, k, n] = [x[x.len() - 2], x[x.len() - 1], y[y.len() - 1]];
+        if y[y.len() - 2] != k {
+            return Err(invalid(format!("shapes {:?} and {:?} do not multiply", a.shape(), b.shape())));
+        }
+        let mut shape = broadcast_sizes(&[&x[..x.len() - 2], &y[..y.len() - 2]])?;
+        let starts = |s: &[usize]| Ok::<_, OpError>(Positions::all(&s[..s.len() - 2]).broadcast(&shape)?.list());
+        let pairs: Vec<(usize, usize)> = starts(&x)?.into_iter().zip(starts(&y)?).collect();
+        shape.extend([m, n]);
+        let shape = without_ones(shape, a.shape(), b.shape());
+        let cells = pairs.iter().flat_map(|(i, j)| (0..m * n).map(move |c| (i * m * k + c / n * k, j * k * n + c % n)));
+        if a.dtype().is_float() {
+            let (p, q) = (a.to_f64s(), b.to_f64s());
+            let dot = |(i, j): (usize, usize)| (0..k).map(|t| p[i + t] * q[j + t * n]).sum();
+            return Ok(vec![floats(a.dtype(), shape, &cells.map(dot).collect::<Vec<f64>>())?]);
+        }
+        let (p, q) = (a.to_i64s(), b.to_i64s());
+        let dot = |(i, j): (usize, usize)| {
+            (0..k).fold(0i64, |sum, t| sum.wrapping_add(p[i + t].wrapping_mul(q[j + t * n])))
+        };
+        Ok(vec![integers(a.dtype(), shape, &cells.map(dot).collect::<Vec<_>>())?])
+    }
+
+    fn lower(&self, _: &mut Lowering<'_>) -> Result<(), OpError> {
+        Err(OpError::Unsupported("MatMul".into()))
+    }
+}
+
+fn decode(_: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
+    Ok(Arc::new(MatMul))
+}
+
+fn cases() -> Vec<Case> {
+    let case = |a: &[usize], b: &[usize]| {
+        let inputs = vec![Some(sample::floats(a, 1)), Some(sample::floats(b, 2))];
+        Case::new(format!("{a:?} by {b:?}"), MatMul, inputs)
+    };
+    vec![
+        case(&[3, 4], &[4, 5]),
+        case(&[1, 7], &[7, 1]),
+        case(&[33, 17], &[17, 65]),
+        case(&[2, 3, 4], &[2, 4, 5]),
+        case(&[2, 3, 4], &[4, 5]),
+        case(&[2, 1, 3, 4], &[3, 4, 5]),
+        case(&[4], &[4]),
+        case(&[4], &[2, 4, 3]),
+        case(&[2, 3, 4], &[4]),
+        case(&[0, 4], &[4, 5]),
+        case(&[3, 0], &[0, 2]),
+    ]
+}
+
+/// The row of the operator table.
+pub static OPERATOR: Operator = Operator { onnx: &[standard("MatMul", 1..=26)], decode, cases };
+
+#[cfg(test)]
+mod tests {
+    use super::MatMul;
+    use crate::{host::HostTensor, op::Op};
+
+    #[test]
+    fn a_product_by_hand() {
+        let a = HostTensor::from_f32(vec![2, 2], &[1.0, 2.0, 3.0, 4.0]).unwrap();
+        let b = HostTensor::from_f32(vec![2], &[10.0, 1.0]).unwrap();
+        let out = MatMul.reference(&[Some(&a), Some(&b)]).unwrap();
+        assert_eq!((out[0].shape(), out[0].to_f32s()), (&[2][..], vec![12.0, 34.0]));
+        let out = MatMul.reference(&[Some(&b), Some(&a)]).unwrap();
+        assert_eq!(out[0].to_f32s(), [13.0, 24.0]);
+    }
+}

@@ -1,0 +1,192 @@
+//! RMSNormalization, and SimplifiedLayerNormalization as ONNX Runtime names it: `x / rms(x) * weight`.
+
+use std::sync::Arc;
+
+use shaders::KernelSpec;
+use symbolic::Expr;
+
+use super::reduce;
+use crate::{
+    error::{OpError, invalid},
+    graph::Fact,
+    host::HostTensor,
+    op::{
+        Case, Destination, Dim, Dispatch, Elem, Grid, Infer, Lowering, OnnxName, OnnxNode, Op, Operator, Param, Slot,
+        View, elementwise, fill,
+        nd::{Positions, floats, given},
+        rows::Rows,
+        sample, standard,
+    },
+};
+
+/// The mean of squares is over the axis and all behind it (Zhang and Sennrich, "Root Mean Square Layer
+/// Normalization", 2019). The result has the input's type.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RmsNorm {
+    /// First normalised axis.
+    pub axis: i64,
+    /// Added to the mean.
+    pub epsilon: f32,
+}
+
+impl Op for RmsNorm {
+    fn name(&self) -> &'static str {
+        "RMSNormalization"
+    }
+
+    fn infer(&self, cx: &mut Infer<'_>) -> Result<Vec<Fact>, OpError> {
+        let (x, weight) = (cx.input(0)?, cx.input(1)?);
+        let axis = Infer::axis(self.axis, x.rank())?;
+        if weight.rank() > x.rank() - axis {
+            return Err(invalid(format!("the weight {weight} is larger than what is normalised of {x}")));
+        }
+        cx.broadcast(&[&x.shape[axis..], &weight.shape])?;
+        Ok(vec![Fact::new(x.dtype, x.shape.clone())])
+    }
+
+    fn reference(&self, inputs: &[Option<&HostTensor>]) -> Result<Vec<HostTensor>, OpError> {
+        let (x, weight) = (given(inputs, 0)?, given(inputs, 1)?);
+        let axis = Infer::axis(self.axis, x.shape().len())?;
+        let width = x.shape()[axis..].iter().product::<usize>().max(1);
+        let at = Positions::all(weight.shape()).broadcast(&x.shape()[axis..])?.list();
+        let weight = weight.to_f64s();
+        let mut data = x.to_f64s();
+        for row in data.chunks_mut(width) {
+            let mean = row.iter().map(|v| v * v).sum::<f64>() / width as f64;
+            let scale = 1.0 / (mean + f64::from(self.epsilon)).sqrt();
+            row.iter_mut().zip(&at).for_each(|(v, at)| *v *= scale * weight[*at]);
+        }
+        Ok(vec![floats(x.dtype(), x.shape().to_vec(), &data)?])
+    }
+
+    fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
+        let (x, weight) = (cx.fact(0)?, cx.fact(1)?);
+        let axis = Infer::axis(self.axis, x.rank())?;
+        if !(cx.is_constant(1) && weight.shape == x.shape[axis..]) {
+            return self.in_steps(cx, axis);
+        }
+        let input = cx.shaped(0)?;
+        let (input, n) = unit_rows(cx, input, axis)?;
+        let out = Destination::of(cx, 0, |v| unit_tail(v, axis).is_some())?;
+        let to = unit_tail(&out.view, axis).ok_or_else(|| invalid("the output has gaps"))?;
+        let weight = cx.constant(1, Elem::F32)?;
+        let many = || OpError::Unsupported("a normalisation over too many strided dimensions".into());
+        let rows = Rows::of(&[&input, &to]).ok_or_else(many)?;
+        let mut params = rows.params(&["a_strides", "out_strides"]);
+        params.extend([
+            ("rows", Param::Int(rows.count.clone())),
+            ("n", Param::Int(n)),
+            ("eps", Param::Float(self.epsilon)),
+        ]);
+        let spec =
+            KernelSpec::new("rms_norm").with("ELEM", to.elem.wgsl()).flag("SUBGROUPS", cx.target().subgroups);
+        let slots = vec![("a", Slot::View(input)), ("weight", Slot::View(weight)), ("out", Slot::View(to))];
+        cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(rows.count) });
+        out.finish(cx)
+    }
+}
+
+impl RmsNorm {
+    /// For a weight that is computed, or repeated.
+    fn in_steps(&self, cx: &mut Lowering<'_>, axis: usize) -> Result<(), OpError> {
+        let (x, weight, out) = (cx.shaped(0)?, cx.shaped(1)?, cx.output(0)?);
+        let scaled = over_deviation(cx, &x, axis, self.epsilon)?;
+        elementwise(cx, "mul", &[scaled, weight], &out)
+    }
+}
+
+/// `x / sqrt(mean(x^2) + epsilon)`, the mean over the dimensions from `axis` on.
+///
+/// # Errors
+/// When the others are more than the kernels take.
+pub fn over_deviation(cx: &mut Lowering<'_>, x: &View, axis: usize, epsilon: f32) -> Result<View, OpError> {
+    let square = cx.temporary("square", x.elem, &x.shape());
+    elementwise(cx, "mul", &[x.clone(), x.clone()], &square)?;
+    let outer: Vec<Expr> = x.dims[..axis].iter().map(|d| d.size.clone()).collect();
+    let [mean, moved, factor] = ["mean", "moved", "factor"].map(|name| cx.temporary(name, x.elem, &outer));
+    reduce::tail(cx, "mean", square, axis, &mean)?;
+    let epsilon = fill::scalar(cx, epsilon, x.elem);
+    elementwise(cx, "add", &[mean, epsilon], &moved)?;
+    elementwise(cx, "rsqrt", &[moved], &factor)?;
+    let out = cx.temporary("normal", x.elem, &x.shape());
+    let factor = repeated(&factor, x);
+    elementwise(cx, "mul", &[x.clone(), factor], &out)?;
+    Ok(out)
+}
+
+/// A view of leading dimensions, repeated over the others of `like`.
+#[must_use]
+pub fn repeated(view: &View, like: &View) -> View {
+    let rest = like.dims[view.dims.len()..].iter().map(|d| Dim { size: d.size.clone(), stride: Expr::ZERO });
+    View { dims: view.dims.iter().cloned().chain(rest).collect(), ..view.clone() }
+}
+
+/// The rows of a view whose dimensions from `axis` on lie one behind the other, copied if they do not.
+///
+/// # Errors
+/// When the copy cannot be made.
+pub fn unit_rows(cx: &mut Lowering<'_>, view: View, axis: usize) -> Result<(View, Expr), OpError> {
+    let view = if unit_tail(&view, axis).is_some() { view } else { cx.contiguous(view)? };
+    let n = view.dims[axis..].iter().fold(Expr::ONE, |n, d| &n * &d.size);
+    Ok((unit_tail(&view, axis).ok_or_else(|| invalid("dimensions cannot be joined"))?, n))
+}
+
+/// The rows of such a view; `None` when there are gaps.
+#[must_use]
+pub fn unit_tail(view: &View, axis: usize) -> Option<View> {
+    let tail = View { dims: view.dims[axis..].to_vec(), ..view.clone() };
+    tail.is_contiguous().then(|| View { dims: view.dims[..axis].to_vec(), ..view.clone() })
+}
+
+fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
+    if node.has_output(1) {
+        return Err(OpError::Unsupported("the second output of a normalisation".into()));
+    }
+    Ok(Arc::new(RmsNorm { axis: node.int_or("axis", -1)?, epsilon: node.float_or("epsilon", 1e-5)? }))
+}
+
+const SIMPLIFIED: &str = "SimplifiedLayerNormalization";
+
+const NAMES: &[OnnxName] = &[
+    standard("RMSNormalization", 23..=26),
+    standard(SIMPLIFIED, 1..=26),
+    OnnxName { domain: "com.microsoft", op_type: SIMPLIFIED, versions: 1..=1 },
+];
+
+fn cases() -> Vec<Case> {
+    let case = |shape: &[usize], axis, weight: &[usize]| {
+        let inputs = vec![Some(sample::floats(shape, 1)), Some(sample::floats_in(weight, 2, 0.5, 1.5))];
+        let name = format!("{shape:?} from {axis}, weight {weight:?}");
+        Case::new(name, RmsNorm { axis, epsilon: 1e-5 }, inputs).constants(&[1])
+    };
+    let computed = vec![Some(sample::floats(&[3, 5], 1)), Some(sample::floats_in(&[5], 2, 0.5, 1.5))];
+    let computed = Case::new("a computed weight", RmsNorm { axis: -1, epsilon: 1e-5 }, computed);
+    vec![
+        case(&[3, 5], -1, &[5]),
+        case(&[1, 7, 576], -1, &[576]),
+        case(&[1, 3, 9, 64], 3, &[64]),
+        case(&[2, 3, 4], 1, &[3, 4]),
+        case(&[2, 3, 4], 0, &[4]),
+        case(&[0, 5], -1, &[5]),
+        case(&[2, 1], -1, &[1]),
+        computed,
+    ]
+}
+
+/// The row of the operator table.
+pub static OPERATOR: Operator = Operator { onnx: NAMES, decode, cases };
+
+#[cfg(test)]
+mod tests {
+    use super::RmsNorm;
+    use crate::{host::HostTensor, op::Op};
+
+    #[test]
+    fn a_row_by_hand() {
+        let x = HostTensor::from_f32(vec![1, 2], &[3.0, -4.0]).unwrap();
+        let weight = HostTensor::from_f32(vec![2], &[1.0, 2.0]).unwrap();
+        let out = RmsNorm { axis: -1, epsilon: 0.0 }.reference(&[Some(&x), Some(&weight)]).unwrap();
+        let rms = 12.5f32.sqrt();
+        assert_eq!(out[0].to_f32s(), [3.0 / rms, -8.0 / rms]);
+    }
+}

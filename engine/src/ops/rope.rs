@@ -1,0 +1,121 @@
+//! Rope: rotary position embedding of `[batch, heads, seq, head_dim]`, as passes find it.
+
+use symbolic::Expr;
+
+use crate::{
+    error::{OpError, invalid},
+    graph::Fact,
+    host::HostTensor,
+    op::{
+        Case, Infer, Lowering, Op, Operator, made_by_passes,
+        nd::{floats, given},
+        sample,
+    },
+};
+
+/// Inputs: `x [batch, heads, seq, head_dim]`, and cosines and sines `[batch or 1, seq, width]` (Su et al.,
+/// "RoFormer: Enhanced Transformer with Rotary Position Embedding", 2021).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rope {
+    /// Whether neighbours are a pair, instead of one of the first and one of the second half.
+    pub interleaved: bool,
+    /// How many leading elements of a head are turned; the rest stays.
+    pub rotary_dim: usize,
+    /// Whether the tables are `rotary_dim` wide instead of half of it. The halves may differ.
+    pub full_table: bool,
+}
+
+impl Rope {
+    /// Turns one head in place.
+    fn turn(&self, head: &mut [f64], cos: &[f64], sin: &[f64]) {
+        let half = self.rotary_dim / 2;
+        for j in 0..half {
+            let (a, b) = if self.interleaved { (2 * j, 2 * j + 1) } else { (j, j + half) };
+            let (first, second) = if self.full_table { (a, b) } else { (j, j) };
+            let (x, y) = (head[a], head[b]);
+            head[a] = x * cos[first] - y * sin[first];
+            head[b] = y * cos[second] + x * sin[second];
+        }
+    }
+
+    fn width(&self) -> usize {
+        if self.full_table { self.rotary_dim } else { self.rotary_dim / 2 }
+    }
+}
+
+impl Op for Rope {
+    fn name(&self) -> &'static str {
+        "Rope"
+    }
+
+    fn infer(&self, cx: &mut Infer<'_>) -> Result<Vec<Fact>, OpError> {
+        let x = cx.input(0)?;
+        let [_, _, seq, width] = x.shape.as_slice() else { return Err(invalid(format!("the input is {x}"))) };
+        if width.constant().is_some_and(|w| w < self.rotary_dim as i64) || !self.rotary_dim.is_multiple_of(2) {
+            return Err(invalid(format!("{} of {width} elements cannot be turned", self.rotary_dim)));
+        }
+        for index in [1, 2] {
+            let table = cx.input(index)?;
+            let [_, positions, width] = table.shape.as_slice() else { return Err(invalid(format!("a table is {table}"))) };
+            cx.unify(seq, "positions", positions, "table")?;
+            cx.unify(&Expr::from(self.width()), "width", width, "table")?;
+        }
+        Ok(vec![Fact::new(x.dtype, x.shape.clone())])
+    }
+
+    fn reference(&self, inputs: &[Option<&HostTensor>]) -> Result<Vec<HostTensor>, OpError> {
+        let (x, cos, sin) = (given(inputs, 0)?, given(inputs, 1)?, given(inputs, 2)?);
+        let &[_, heads, seq, width] = x.shape() else { return Err(invalid("the input has not 4 dimensions")) };
+        let (w, one) = (self.width(), cos.shape().first() == Some(&1));
+        if cos.shape() != sin.shape() || cos.shape().get(1..) != Some(&[seq, w]) {
+            return Err(invalid(format!("tables are {:?} and {:?}", cos.shape(), sin.shape())));
+        }
+        let (cos, sin, mut data) = (cos.to_f64s(), sin.to_f64s(), x.to_f64s());
+        for (row, head) in data.chunks_mut(width.max(1)).enumerate() {
+            let (batch, position) = (row / (heads * seq), row % seq);
+            let at = (if one { 0 } else { batch } * seq + position) * w;
+            self.turn(head, &cos[at..at + w], &sin[at..at + w]);
+        }
+        Ok(vec![floats(x.dtype(), x.shape().to_vec(), &data)?])
+    }
+
+    fn lower(&self, _: &mut Lowering<'_>) -> Result<(), OpError> {
+        Err(OpError::Unsupported("Rope".into()))
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (interleaved, full_table) in [(false, false), (false, true), (true, false)] {
+        for (shape, rotary_dim, batch) in [([1, 3, 5, 8], 8, 1), ([2, 4, 3, 64], 64, 2), ([2, 3, 4, 12], 8, 1)] {
+            let op = Rope { interleaved, rotary_dim, full_table };
+            let tables = [batch, shape[2], op.width()];
+            let inputs = vec![
+                Some(sample::floats(&shape, 1)),
+                Some(sample::floats_in(&tables, 2, -1.0, 1.0)),
+                Some(sample::floats_in(&tables, 3, -1.0, 1.0)),
+            ];
+            cases.push(Case::new(format!("{op:?} of {shape:?}"), op, inputs));
+        }
+    }
+    cases
+}
+
+/// The row of the operator table.
+pub static OPERATOR: Operator = Operator { onnx: &[], decode: made_by_passes, cases };
+
+#[cfg(test)]
+mod tests {
+    use super::Rope;
+
+    #[test]
+    fn a_quarter_turn() {
+        let turn = |interleaved| {
+            let mut head = [1.0, 2.0, 3.0, 4.0, 9.0];
+            Rope { interleaved, rotary_dim: 4, full_table: false }.turn(&mut head, &[0.0; 2], &[1.0; 2]);
+            head
+        };
+        assert_eq!(turn(false), [-3.0, -4.0, 1.0, 2.0, 9.0]);
+        assert_eq!(turn(true), [-2.0, 1.0, -4.0, 3.0, 9.0]);
+    }
+}

@@ -1,0 +1,74 @@
+//! ScatterElements: a copy of a tensor with single elements replaced or combined.
+
+use std::sync::Arc;
+
+use super::{binary::Binary, gather_elements, scatter_nd};
+use crate::{
+    error::{OpError, invalid},
+    graph::Fact,
+    host::HostTensor,
+    op::{
+        Case, Infer, Lowering, OnnxNode, Op, Operator, Tolerance,
+        nd::given,
+        sample, standard,
+    },
+};
+
+/// Inputs: data, indices, updates. Negative indices count from the back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScatterElements {
+    /// The axis.
+    pub axis: i64,
+    /// How an update meets the element that is there; `None` replaces it.
+    pub reduction: Option<Binary>,
+}
+
+impl Op for ScatterElements {
+    fn name(&self) -> &'static str {
+        "ScatterElements"
+    }
+
+    fn infer(&self, cx: &mut Infer<'_>) -> Result<Vec<Fact>, OpError> {
+        let (data, indices, updates) = (cx.input(0)?, cx.input(1)?, cx.input(2)?);
+        Infer::axis(self.axis, data.rank())?;
+        if data.rank() != indices.rank() || updates.rank() != indices.rank() {
+            return Err(invalid(format!("data is {data}, indices are {indices}, updates are {updates}")));
+        }
+        for (a, b) in indices.shape.iter().zip(&updates.shape) {
+            cx.unify(a, "indices", b, "updates")?;
+        }
+        Ok(vec![Fact::new(data.dtype, data.shape.clone())])
+    }
+
+    fn reference(&self, inputs: &[Option<&HostTensor>]) -> Result<Vec<HostTensor>, OpError> {
+        let (data, indices, updates) = (given(inputs, 0)?, given(inputs, 1)?, given(inputs, 2)?);
+        let axis = Infer::axis(self.axis, data.shape().len())?;
+        let positions = gather_elements::positions(data.shape(), axis, indices.shape(), &indices.to_i64s())?;
+        Ok(vec![scatter_nd::scattered(data, &positions, updates, self.reduction)?])
+    }
+
+    fn lower(&self, _: &mut Lowering<'_>) -> Result<(), OpError> {
+        Err(OpError::Unsupported("ScatterElements".into()))
+    }
+}
+
+fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
+    Ok(Arc::new(ScatterElements { axis: node.int_or("axis", 0)?, reduction: scatter_nd::reduction(node)? }))
+}
+
+fn cases() -> Vec<Case> {
+    let case = |axis, shape: &[usize], size: &[usize], indices: &[f64]| {
+        let name = format!("{size:?} of {shape:?} along {axis}");
+        let indices = sample::of(crate::dtype::DType::I64, size, indices);
+        let inputs = vec![Some(sample::floats(shape, 1)), Some(indices), Some(sample::floats(size, 2))];
+        Case::new(name, ScatterElements { axis, reduction: None }, inputs).tolerance(Tolerance::EXACT)
+    };
+    vec![
+        case(0, &[5, 3], &[2, 3], &[1.0, 0.0, 2.0, 0.0, 2.0, -1.0]),
+        case(1, &[2, 5], &[1, 2], &[1.0, -2.0]),
+        case(-1, &[2, 2, 4], &[2, 1, 2], &[0.0, 3.0, 1.0, -1.0]),
+    ]
+}
+
+/// The row of the operator table.
+pub static OPERATOR: Operator = Operator { onnx: &[standard("ScatterElements", 11..=26)], decode, cases };

@@ -1,0 +1,263 @@
+//! Attention: `softmax(q k^T * scale + mask) v`, with repeated key heads and the mask folded away.
+
+use std::sync::Arc;
+
+use symbolic::Expr;
+
+use super::{
+    element::{Element, moved_element},
+    mask::{self, Mask, coordinates},
+    pattern::{Cx, Pattern, Rewrite, op_as},
+};
+use crate::{
+    dtype::DType,
+    graph::{Node, ValueId},
+    ops::{attention, onnx_attention},
+};
+
+pub(super) struct Attention;
+
+/// What is to become one node.
+struct Found {
+    replaces: ValueId,
+    /// Value and constant factor.
+    q: (ValueId, f64),
+    k: (ValueId, f64),
+    v: (ValueId, f64),
+    scale: f64,
+    softcap: f32,
+    mask: Mask,
+}
+
+impl Pattern for Attention {
+    fn name(&self) -> &'static str {
+        "Attention"
+    }
+
+    fn tells(&self, _: &Cx<'_>, node: &Node) -> bool {
+        node.op.name() == "Softmax" || op_as::<onnx_attention::OnnxAttention>(node).is_some()
+    }
+
+    fn apply(&self, cx: &Cx<'_>, node: &Node) -> Result<Rewrite, String> {
+        let found = match op_as::<onnx_attention::OnnxAttention>(node) {
+            Some(op) => from_operator(cx, node, op)?,
+            None => from_softmax(cx, node)?,
+        };
+        if found.v.1 != 1.0 {
+            return Err("the values are scaled".into());
+        }
+        let op = attention::Attention {
+            scale: (found.scale * found.q.1 * found.k.1) as f32,
+            softcap: found.softcap,
+            causal: found.mask.causal,
+            window: found.mask.window,
+        };
+        let mut inputs = vec![Some(found.q.0), Some(found.k.0), Some(found.v.0)];
+        inputs.extend(found.mask.padding.map(Some));
+        Ok(Rewrite { replaces: found.replaces, op: Arc::new(op), inputs })
+    }
+}
+
+fn from_softmax(cx: &Cx<'_>, softmax: &Node) -> Result<Found, String> {
+    let weights = softmax.outputs[0];
+    let fact = cx.graph.fact(weights).ok_or("the softmax has no type")?;
+    if fact.rank() != 4 {
+        return Err(format!("the scores have {} dimensions, not [batch, heads, queries, keys]", fact.rank()));
+    }
+    let scores = fact.shape.clone();
+    let (product, scale, masks) = peel(cx, softmax.input(0).ok_or("the softmax has no input")?)?;
+    let (q, k) = (product.input(0).ok_or("no query")?, product.input(1).ok_or("no key")?);
+    let after = after_nan_guard(cx, cx.after_casts(weights));
+    let after = cx.after_casts(after);
+    let sum = cx.only_reader(after, "MatMul").ok_or("the weights go elsewhere than into one product")?;
+    if sum.input(0) != Some(after) {
+        return Err("the weights are the right operand of their product".into());
+    }
+    let v = sum.input(1).ok_or("no values")?;
+    let mut mask = Mask::default();
+    for added in masks {
+        merge(&mut mask, mask::read(cx, added, &scores, true)?)?;
+    }
+    let replaces = cx.after_casts(sum.outputs[0]);
+    let replaces = if replaces == sum.outputs[0] { replaces } else { sum.outputs[0] };
+    Ok(Found {
+        replaces,
+        q: query(cx, q, &scores)?,
+        k: heads(cx, k, &scores, true, "keys")?,
+        v: heads(cx, v, &scores, false, "values")?,
+        scale,
+        softcap: 0.0,
+        mask,
+    })
+}
+
+fn from_operator(cx: &Cx<'_>, node: &Node, op: &onnx_attention::OnnxAttention) -> Result<Found, String> {
+    let input = |i: usize| node.input(i).ok_or("an input is missing");
+    let (q, k, v) = (input(0)?, input(1)?, input(2)?);
+    if (3..7).any(|i| i != 3 && node.input(i).is_some()) {
+        return Err("past keys or values are given to the operator itself".into());
+    }
+    let facts = (cx.graph.fact(q).ok_or("no type")?, cx.graph.fact(k).ok_or("no type")?);
+    if facts.0.rank() != 4 || facts.1.rank() != 4 {
+        return Err("the inputs are not [batch, heads, positions, head_dim]".into());
+    }
+    let mut scores = facts.0.shape[..3].to_vec();
+    scores.push(facts.1.shape[2].clone());
+    let mut found_mask = Mask::default();
+    if let Some(mask) = node.input(3) {
+        let additive = cx.graph.fact(mask).is_some_and(|f| f.dtype != DType::Bool);
+        merge(&mut found_mask, mask::read(cx, mask, &scores, additive)?)?;
+    }
+    if op.is_causal {
+        merge(&mut found_mask, Mask { causal: Some(Expr::from(0)), ..Mask::default() })?;
+    }
+    let width = facts.0.shape[3].constant().ok_or("the head's width is not a number")?;
+    Ok(Found {
+        replaces: node.outputs[0],
+        q: query(cx, q, &scores)?,
+        k: heads(cx, k, &scores, false, "keys")?,
+        v: heads(cx, v, &scores, false, "values")?,
+        scale: op.scale.map_or(1.0 / (width as f64).sqrt(), f64::from),
+        softcap: op.softcap,
+        mask: found_mask,
+    })
+}
+
+fn merge(into: &mut Mask, other: Mask) -> Result<(), String> {
+    let Mask { causal, window, padding } = other;
+    let clash = (into.causal.is_some() && causal.is_some() && into.causal != causal)
+        || (into.padding.is_some() && padding.is_some() && into.padding != padding);
+    if clash {
+        return Err("two masks contradict each other".into());
+    }
+    into.causal = into.causal.take().or(causal);
+    into.window = into.window.take().or(window);
+    into.padding = into.padding.or(padding);
+    Ok(())
+}
+
+/// Scaling and masks between the product of queries and keys and the softmax.
+fn peel<'a>(cx: &Cx<'a>, value: ValueId) -> Result<(&'a Node, f64, Vec<ValueId>), String> {
+    let (mut value, mut scale, mut masks) = (cx.through_casts(value), 1.0, Vec::new());
+    loop {
+        let node = cx.producer(value).ok_or("the scores are an input of the graph")?;
+        let operands = (node.input(0), node.input(1));
+        match (node.op.name(), operands) {
+            ("MatMul", _) => return Ok((node, scale, masks)),
+            ("Add", (Some(a), Some(b))) => {
+                let (inner, mask) = if leads_to_product(cx, a) { (a, b) } else { (b, a) };
+                if scale != 1.0 {
+                    return Err("the mask is scaled together with the scores".into());
+                }
+                masks.push(mask);
+                value = inner;
+            }
+            ("Mul", (Some(a), Some(b))) => {
+                let (inner, factor) = if cx.scalar(b).is_some() { (a, b) } else { (b, a) };
+                scale *= cx.scalar(factor).ok_or("the scores are multiplied by something computed")?;
+                value = inner;
+            }
+            ("Div", (Some(a), Some(b))) => {
+                scale /= cx.scalar(b).ok_or("the scores are divided by something computed")?;
+                value = a;
+            }
+            (other, _) => return Err(format!("between the product and the softmax stands {other}")),
+        }
+        value = cx.through_casts(value);
+    }
+}
+
+fn leads_to_product(cx: &Cx<'_>, value: ValueId) -> bool {
+    let value = cx.through_casts(value);
+    match cx.producer(value).map(|n| (n.op.name(), n)) {
+        Some(("MatMul", _)) => true,
+        Some(("Mul" | "Div" | "Add", node)) => node.inputs.iter().flatten().any(|v| leads_to_product(cx, *v)),
+        _ => false,
+    }
+}
+
+/// Past `where(isnan(p), 0, p)`: rows that see nothing are zeros in the fused operator too.
+fn after_nan_guard(cx: &Cx<'_>, weights: ValueId) -> ValueId {
+    let guarded = cx.readers(weights).find(|n| {
+        n.op.name() == "Where"
+            && n.input(2) == Some(weights)
+            && n.input(1).and_then(|v| cx.scalar(v)) == Some(0.0)
+            && n.input(0).and_then(|v| cx.made_by(v, "IsNaN")).is_some_and(|i| i.input(0) == Some(weights))
+    });
+    match guarded {
+        Some(node) if cx.readers(weights).all(|n| n.op.name() == "IsNaN" || std::ptr::eq(n, node)) => node.outputs[0],
+        _ => weights,
+    }
+}
+
+/// The value behind a movement of elements that leaves `[batch, heads, queries, width]` in place, and its factor.
+fn query(cx: &Cx<'_>, value: ValueId, scores: &[Expr]) -> Result<(ValueId, f64), String> {
+    let width = cx.graph.fact(value).and_then(|f| f.shape.last().cloned()).ok_or("the queries have no type")?;
+    let at = with_width(scores[..3].to_vec(), width);
+    let (source, factor, found) = load(moved_element(cx, value, &at)).ok_or("the queries are computed oddly")?;
+    if found != at {
+        return Err(format!("the queries are read at {found:?}, not at [batch, head, query, width]"));
+    }
+    Ok((source, factor))
+}
+
+/// The keys or values `[batch, kv_heads, keys, width]` behind repeated heads and a transpose.
+fn heads(
+    cx: &Cx<'_>,
+    value: ValueId,
+    scores: &[Expr],
+    transposed: bool,
+    what: &str,
+) -> Result<(ValueId, f64), String> {
+    let fact = cx.graph.fact(value).ok_or("keys or values have no type")?;
+    if fact.rank() != 4 {
+        return Err(format!("the {what} have {} dimensions, not 4", fact.rank()));
+    }
+    let width = fact.shape[if transposed { 2 } else { 3 }].clone();
+    let own = vec![scores[0].clone(), fact.shape[1].clone(), scores[3].clone()];
+    let straight = with_width(own, width);
+    let mut at = straight.clone();
+    if transposed {
+        at.swap(2, 3);
+    }
+    let (source, factor, found) = load(moved_element(cx, value, &at)).ok_or_else(|| format!("the {what} are computed oddly"))?;
+    let source_heads = cx.graph.fact(source).and_then(|f| f.shape.get(1).cloned()).ok_or("no heads")?;
+    let sizes = (scores[1].constant(), source_heads.constant());
+    let (Some(all), Some(own)) = sizes else { return Err("the number of heads is not a number".into()) };
+    if own < 1 || all % own != 0 {
+        return Err(format!("{all} query heads cannot share {own} heads of {what}"));
+    }
+    let mut wanted = straight;
+    if fact.shape[1] != source_heads {
+        wanted[1] = if own == 1 { Expr::from(0) } else { wanted[1].floor_div(all / own) };
+    }
+    if found != wanted {
+        return Err(format!("the {what} are read at {found:?}, not with whole groups of heads repeated"));
+    }
+    Ok((source, factor))
+}
+
+/// Coordinates of queries, heads or keys, and a last one for the width.
+fn with_width(mut shape: Vec<Expr>, width: Expr) -> Vec<Expr> {
+    shape.push(width.clone());
+    let mut at = coordinates(&shape);
+    at[3] = match width.constant() {
+        Some(1) => Expr::from(0),
+        Some(n) => Expr::from(&symbolic::Symbol::new("#width").with_range(0, (n - 1).max(0))),
+        None => Expr::from(&symbolic::Symbol::new("#width")),
+    };
+    at
+}
+
+fn load(e: Element) -> Option<(ValueId, f64, Vec<Expr>)> {
+    match e {
+        Element::Load(value, at) => Some((value, 1.0, at)),
+        Element::Product(a, b) => match (*a, *b) {
+            (Element::Float(f), rest) | (rest, Element::Float(f)) => {
+                load(rest).map(|(value, factor, at)| (value, factor * f, at))
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}

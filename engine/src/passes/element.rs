@@ -1,0 +1,369 @@
+//! What one element of a value is, as a function of its coordinates.
+//!
+//! Masks and repeated key heads are written by exporters in many ways: ranges, comparisons, gathers, expands and
+//! reshapes. Asked for the element at symbolic coordinates, all of them give the same short formula.
+
+use std::cell::Cell;
+
+use symbolic::Expr;
+
+use super::pattern::{Cx, op_as};
+use crate::{
+    dtype::DType,
+    graph::{Node, ValueId},
+    ops::{concat, gather, gather_nd, transpose},
+};
+
+/// A formula for one element.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Element {
+    /// An integer.
+    Int(Expr),
+    /// A number.
+    Float(f64),
+    /// A truth value.
+    Bool(bool),
+    /// Whether an expression is at least 0.
+    NonNegative(Expr),
+    /// An element of a value that is not looked into.
+    Load(ValueId, Vec<Expr>),
+    /// Negation of a truth value.
+    Not(Box<Element>),
+    /// Both.
+    And(Box<Element>, Box<Element>),
+    /// Either.
+    Or(Box<Element>, Box<Element>),
+    /// `if .0 { .1 } else { .2 }`.
+    Choose(Box<Element>, Box<Element>, Box<Element>),
+    /// Sum of numbers.
+    Sum(Box<Element>, Box<Element>),
+    /// Product of numbers.
+    Product(Box<Element>, Box<Element>),
+}
+
+use Element::{And, Bool, Choose, Float, Int, Load, NonNegative, Not, Or, Product, Sum};
+
+/// Nodes looked through before giving up: masks are shallow.
+const DEPTH: usize = 64;
+
+/// The element of `value` at the coordinates `at`, one for each dimension, with all arithmetic followed.
+pub(super) fn element(cx: &Cx<'_>, value: ValueId, at: &[Expr]) -> Element {
+    Walk { cx, arithmetic: true, steps: Cell::new(0) }.element(value, at, DEPTH)
+}
+
+/// Like [`element`], but only movement of elements and products with constants are followed: a computed float is
+/// a load.
+pub(super) fn moved_element(cx: &Cx<'_>, value: ValueId, at: &[Expr]) -> Element {
+    Walk { cx, arithmetic: false, steps: Cell::new(0) }.element(value, at, DEPTH)
+}
+
+struct Walk<'a, 'b> {
+    cx: &'b Cx<'a>,
+    arithmetic: bool,
+    steps: Cell<usize>,
+}
+
+impl Walk<'_, '_> {
+    fn element(&self, value: ValueId, at: &[Expr], depth: usize) -> Element {
+        self.steps.set(self.steps.get() + 1);
+        let load = || Load(value, at.to_vec());
+        if let Some(known) = self.known(value, at) {
+            return known;
+        }
+        let Some(node) = self.cx.producer(value) else { return load() };
+        if depth == 0 || self.steps.get() > 4096 {
+            return load();
+        }
+        self.through(node, value, at, depth - 1).unwrap_or_else(load)
+    }
+
+    /// Constants and known contents.
+    fn known(&self, value: ValueId, at: &[Expr]) -> Option<Element> {
+        let fact = self.cx.graph.fact(value)?;
+        if let Some(content) = &fact.content {
+            let position = flat(&fact.shape, at);
+            let index = if content.len() == 1 { 0 } else { usize::try_from(position?.constant()?).ok()? };
+            let e = content.get(index)?.clone();
+            return Some(if fact.dtype == DType::Bool { Bool(e.constant()? != 0) } else { Int(e) });
+        }
+        self.cx.scalar(value).map(Float)
+    }
+
+    fn through(&self, node: &Node, value: ValueId, at: &[Expr], depth: usize) -> Option<Element> {
+        let input = |i: usize| node.input(i);
+        let fact = |v: ValueId| self.cx.graph.fact(v);
+        let operand = |i: usize| {
+            let id = input(i)?;
+            let shape = &fact(id)?.shape;
+            Some(self.element(id, &narrowed(shape, at)?, depth))
+        };
+        match node.op.name() {
+            "Identity" | "Cast" => operand(0),
+            "Expand" => operand(0),
+            "Unsqueeze" | "Squeeze" | "Reshape" | "Flatten" => {
+                let source = input(0)?;
+                let coordinates = regroup(&fact(value)?.shape, at, &fact(source)?.shape)?;
+                Some(self.element(source, &coordinates, depth))
+            }
+            "Transpose" => {
+                let perm = &op_as::<transpose::Transpose>(node)?.perm_of(at.len());
+                let mut coordinates = vec![Expr::from(0); at.len()];
+                for (to, from) in perm.iter().enumerate() {
+                    *coordinates.get_mut(*from)? = at[to].clone();
+                }
+                Some(self.element(input(0)?, &coordinates, depth))
+            }
+            "Range" => {
+                let one = |i: usize| fact(input(i)?)?.content.as_ref()?.first().cloned();
+                Some(Int(&one(0)? + &(&one(2)? * &at[0])))
+            }
+            "Gather" => self.gather(node, at, depth),
+            "GatherND" => self.gather_nd(node, at, depth),
+            "Concat" => self.concat(node, at, depth),
+            "Where" => choose(operand(0)?, operand(1)?, operand(2)?),
+            "Not" => Some(not(truth(operand(0)?)?)),
+            "Neg" => match operand(0)? {
+                Int(a) => Some(Int(-&a)),
+                Float(a) => Some(Float(-a)),
+                _ => None,
+            },
+            name => {
+                let scalar = |i: usize| input(i).is_some_and(|v| self.cx.scalar(v).is_some());
+                let followed = self.arithmetic || (matches!(name, "Mul" | "Div") && (scalar(0) || scalar(1)));
+                followed.then(|| binary(name, operand(0)?, operand(1)?))?
+            }
+        }
+    }
+
+    fn gather(&self, node: &Node, at: &[Expr], depth: usize) -> Option<Element> {
+        let (data, indices) = (node.input(0)?, node.input(1)?);
+        let rank = self.cx.graph.fact(data)?.rank();
+        let axis = crate::op::Infer::axis(op_as::<gather::Gather>(node)?.axis, rank).ok()?;
+        let count = self.cx.graph.fact(indices)?.rank();
+        let Int(index) = self.element(indices, at.get(axis..axis + count)?, depth) else { return None };
+        let mut coordinates = at[..axis].to_vec();
+        coordinates.push(index);
+        coordinates.extend_from_slice(&at[axis + count..]);
+        Some(self.element(data, &coordinates, depth))
+    }
+
+    fn gather_nd(&self, node: &Node, at: &[Expr], depth: usize) -> Option<Element> {
+        let (data, indices) = (node.input(0)?, node.input(1)?);
+        let facts = (self.cx.graph.fact(data)?, self.cx.graph.fact(indices)?);
+        let outer = facts.1.rank().checked_sub(1)?;
+        let count = usize::try_from(facts.1.shape[outer].constant()?).ok()?;
+        if op_as::<gather_nd::GatherNd>(node)?.batch_dims != 0 {
+            return None;
+        }
+        let mut coordinates = Vec::new();
+        for which in 0..count {
+            let mut position = at.get(..outer)?.to_vec();
+            position.push(Expr::from(which as i64));
+            let Int(index) = self.element(indices, &position, depth) else { return None };
+            coordinates.push(index);
+        }
+        coordinates.extend_from_slice(&at[outer..]);
+        Some(self.element(data, &coordinates, depth))
+    }
+
+    /// A concat can be looked into where the coordinate is a number.
+    fn concat(&self, node: &Node, at: &[Expr], depth: usize) -> Option<Element> {
+        let axis = crate::op::Infer::axis(op_as::<concat::Concat>(node)?.axis, at.len()).ok()?;
+        let mut position = at[axis].constant()?;
+        for input in node.inputs.iter().flatten() {
+            let size = self.cx.graph.fact(*input)?.shape[axis].constant()?;
+            if position < size {
+                let mut coordinates = at.to_vec();
+                coordinates[axis] = Expr::from(position);
+                return Some(self.element(*input, &coordinates, depth));
+            }
+            position -= size;
+        }
+        None
+    }
+}
+
+/// Coordinates of an operand that is broadcast: 0 where its size is 1.
+fn narrowed(shape: &[Expr], at: &[Expr]) -> Option<Vec<Expr>> {
+    let own = at.get(at.len().checked_sub(shape.len())?..)?;
+    let zero = || Expr::from(0);
+    Some(shape.iter().zip(own).map(|(s, c)| if s.constant() == Some(1) { zero() } else { c.clone() }).collect())
+}
+
+/// The row-major position.
+fn flat(shape: &[Expr], at: &[Expr]) -> Option<Expr> {
+    if shape.len() != at.len() {
+        return None;
+    }
+    Some(shape.iter().zip(at).fold(Expr::from(0), |sum, (size, c)| &(&sum * size) + c))
+}
+
+/// Coordinates in `to` of the element that has coordinates `at` in `from`, both row-major over equal counts.
+fn regroup(from: &[Expr], at: &[Expr], to: &[Expr]) -> Option<Vec<Expr>> {
+    let mut out = vec![Expr::from(0); to.len()];
+    let real = |shape: &[Expr]| (0..shape.len()).filter(|i| shape[*i].constant() != Some(1)).collect::<Vec<_>>();
+    let (sources, targets) = (real(from), real(to));
+    let (mut i, mut j) = (0, 0);
+    while i < sources.len() && j < targets.len() {
+        let (start_i, start_j) = (i, j);
+        let (mut have, mut want) = (from[sources[i]].clone(), to[targets[j]].clone());
+        (i, j) = (i + 1, j + 1);
+        while have != want {
+            if i < sources.len() && want.exact_div(&have).is_some() {
+                have = &have * &from[sources[i]];
+                i += 1;
+            } else if j < targets.len() && have.exact_div(&want).is_some() {
+                want = &want * &to[targets[j]];
+                j += 1;
+            } else {
+                return None;
+            }
+        }
+        let group = &sources[start_i..i];
+        let shape: Vec<Expr> = group.iter().map(|d| from[*d].clone()).collect();
+        let own: Vec<Expr> = group.iter().map(|d| at[*d].clone()).collect();
+        let mut rest = flat(&shape, &own)?;
+        for (k, target) in targets[start_j..j].iter().enumerate().rev() {
+            if k == 0 {
+                out[*target] = rest.clone();
+            } else {
+                let size = to[*target].constant()?;
+                out[*target] = rest.modulo(size);
+                rest = rest.floor_div(size);
+            }
+        }
+    }
+    (i == sources.len() && j == targets.len()).then_some(out)
+}
+
+fn truth(e: Element) -> Option<Element> {
+    match e {
+        Int(v) => Some(Bool(v.constant()? != 0)),
+        Float(v) => Some(Bool(v != 0.0)),
+        Bool(_) | NonNegative(_) | Load(..) | Not(_) | And(..) | Or(..) => Some(e),
+        Choose(..) | Sum(..) | Product(..) => None,
+    }
+}
+
+fn not(e: Element) -> Element {
+    match e {
+        Bool(b) => Bool(!b),
+        Not(inner) => *inner,
+        NonNegative(v) => non_negative(&(&Expr::from(-1) - &v)),
+        other => Not(Box::new(other)),
+    }
+}
+
+fn and(a: Element, b: Element) -> Element {
+    match (a, b) {
+        (Bool(true), x) | (x, Bool(true)) => x,
+        (Bool(false), _) | (_, Bool(false)) => Bool(false),
+        (a, b) => And(Box::new(a), Box::new(b)),
+    }
+}
+
+fn or(a: Element, b: Element) -> Element {
+    match (a, b) {
+        (Bool(false), x) | (x, Bool(false)) => x,
+        (Bool(true), _) | (_, Bool(true)) => Bool(true),
+        (a, b) => Or(Box::new(a), Box::new(b)),
+    }
+}
+
+fn non_negative(e: &Expr) -> Element {
+    if Expr::from(0).provably_le(e) {
+        Bool(true)
+    } else if e.provably_lt(&Expr::from(0)) {
+        Bool(false)
+    } else {
+        NonNegative(e.clone())
+    }
+}
+
+fn choose(condition: Element, then: Element, otherwise: Element) -> Option<Element> {
+    Some(match truth(condition)? {
+        Bool(true) => then,
+        Bool(false) => otherwise,
+        condition => Choose(Box::new(condition), Box::new(then), Box::new(otherwise)),
+    })
+}
+
+/// A truth value used as a number is 0 or 1.
+fn number(e: Element) -> Element {
+    match e {
+        Bool(b) => Float(f64::from(b)),
+        NonNegative(_) | Not(_) | And(..) | Or(..) => {
+            Choose(Box::new(e), Box::new(Float(1.0)), Box::new(Float(0.0)))
+        }
+        Int(v) => v.constant().map_or(Int(v), |c| Float(c as f64)),
+        other => other,
+    }
+}
+
+fn binary(name: &str, a: Element, b: Element) -> Option<Element> {
+    if let (Int(a), Int(b)) = (&a, &b) {
+        return integers(name, a, b);
+    }
+    match name {
+        "And" => Some(and(truth(a)?, truth(b)?)),
+        "Or" => Some(or(truth(a)?, truth(b)?)),
+        "Equal" => equal(a, b),
+        "Add" => Some(sum(number(a), number(b))),
+        "Sub" => Some(sum(number(a), product(number(b), Float(-1.0)))),
+        "Mul" => Some(product(number(a), number(b))),
+        "Div" => match number(b) {
+            Float(v) if v != 0.0 => Some(product(number(a), Float(1.0 / v))),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn integers(name: &str, a: &Expr, b: &Expr) -> Option<Element> {
+    let one = Expr::from(1);
+    Some(match name {
+        "Add" => Int(a + b),
+        "Sub" => Int(a - b),
+        "Mul" => Int(a * b),
+        "Max" => Int(a.max(b)),
+        "Min" => Int(a.min(b)),
+        "LessOrEqual" => non_negative(&(b - a)),
+        "Less" => non_negative(&(&(b - a) - &one)),
+        "GreaterOrEqual" => non_negative(&(a - b)),
+        "Greater" => non_negative(&(&(a - b) - &one)),
+        "Equal" => and(non_negative(&(a - b)), non_negative(&(b - a))),
+        _ => return None,
+    })
+}
+
+/// A loaded mask element compared with 0 or 1: masks hold nothing else.
+fn equal(a: Element, b: Element) -> Option<Element> {
+    let (load, other) = if matches!(a, Load(..)) { (a, number(b)) } else { (b, number(a)) };
+    match (&load, other) {
+        (Load(..), Float(0.0)) => Some(not(load)),
+        (Load(..), Float(1.0)) => Some(load),
+        _ => None,
+    }
+}
+
+fn sum(a: Element, b: Element) -> Element {
+    match (a, b) {
+        (Float(x), Float(y)) => Float(x + y),
+        (Float(0.0), x) | (x, Float(0.0)) => x,
+        (Choose(c, t, f), Float(y)) | (Float(y), Choose(c, t, f)) => {
+            Choose(c, Box::new(sum(*t, Float(y))), Box::new(sum(*f, Float(y))))
+        }
+        (a, b) => Sum(Box::new(a), Box::new(b)),
+    }
+}
+
+fn product(a: Element, b: Element) -> Element {
+    match (a, b) {
+        (Float(x), Float(y)) => Float(if x == 0.0 || y == 0.0 { 0.0 } else { x * y }),
+        (Float(1.0), x) | (x, Float(1.0)) => x,
+        (Choose(c, t, f), Float(y)) | (Float(y), Choose(c, t, f)) => {
+            Choose(c, Box::new(product(*t, Float(y))), Box::new(product(*f, Float(y))))
+        }
+        (a, b) => Product(Box::new(a), Box::new(b)),
+    }
+}

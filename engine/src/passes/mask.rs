@@ -1,0 +1,193 @@
+//! Masks: whatever subgraph computes one, it comes down to causal, padding and window.
+
+use symbolic::{Expr, Substitution, Symbol};
+
+use super::{
+    element::{Element, element},
+    pattern::Cx,
+};
+use crate::graph::ValueId;
+
+/// Which keys a query may see; the whole of it when everything is `None`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Mask {
+    /// Key `j` is visible to query `i` only if `j <= i + past`.
+    pub causal: Option<Expr>,
+    /// Key `j` is visible to query `i` only if `j > i + past - window`.
+    pub window: Option<Expr>,
+    /// `[batch, keys]`, 0 for keys that nobody sees.
+    pub padding: Option<ValueId>,
+}
+
+/// Scores from here down are as good as minus infinity.
+const MASKED: f64 = -1e4;
+
+/// Coordinates `[batch, head, query, key]` as symbols no larger than the shape allows.
+pub(super) fn coordinates(shape: &[Expr]) -> Vec<Expr> {
+    let names = ["#batch", "#head", "#query", "#key"];
+    let symbol = |(name, size): (&str, &Expr)| match size.constant() {
+        Some(1) => Expr::from(0),
+        Some(n) => Expr::from(&Symbol::new(name).with_range(0, (n - 1).max(0))),
+        None => Expr::from(&Symbol::new(name)),
+    };
+    names[4 - shape.len().min(4)..].iter().copied().zip(shape).map(symbol).collect()
+}
+
+/// Reads the mask of scores `[batch, heads, queries, keys]` that broadcasts from `value`; `additive` masks are
+/// added to the scores, others are true where a key is visible.
+pub(super) fn read(cx: &Cx<'_>, value: ValueId, scores: &[Expr], additive: bool) -> Result<Mask, String> {
+    let name = &cx.graph.value(value).name;
+    let fact = cx.graph.fact(value).ok_or("the mask has no type")?;
+    if fact.rank() > scores.len() {
+        return Err(format!("the mask {name:?} has more dimensions than the scores"));
+    }
+    let own = &scores[scores.len() - fact.rank()..];
+    let at: Vec<Expr> = coordinates(scores)[scores.len() - fact.rank()..]
+        .iter()
+        .zip(&fact.shape)
+        .map(|(c, size)| if size.constant() == Some(1) { Expr::from(0) } else { c.clone() })
+        .collect();
+    for (size, wanted) in fact.shape.iter().zip(own) {
+        if size.constant() != Some(1) && size != wanted {
+            return Err(format!("the mask {name:?} has size {size} where the scores have {wanted}"));
+        }
+    }
+    let formula = element(cx, value, &at);
+    let seen = if additive { visible(&formula) } else { Some(formula.clone()) };
+    let seen = seen.ok_or_else(|| format!("the mask {name:?} adds something else than 0 or minus infinity"))?;
+    let mut mask = Mask::default();
+    collect(cx, &seen, scores, &mut mask).map_err(|text| format!("the mask {name:?} {text}"))?;
+    Ok(mask)
+}
+
+/// The truth value "is added 0" of an additive mask whose other value is minus infinity.
+fn visible(e: &Element) -> Option<Element> {
+    match e {
+        Element::Float(0.0) => Some(Element::Bool(true)),
+        Element::Float(v) if *v <= MASKED => Some(Element::Bool(false)),
+        Element::Int(v) if v.constant() == Some(0) => Some(Element::Bool(true)),
+        Element::Sum(a, b) => Some(Element::And(Box::new(visible(a)?), Box::new(visible(b)?))),
+        Element::Choose(condition, then, otherwise) => match (visible(then)?, visible(otherwise)?) {
+            (Element::Bool(true), Element::Bool(false)) => Some((**condition).clone()),
+            (Element::Bool(false), Element::Bool(true)) => Some(Element::Not(condition.clone())),
+            (Element::Bool(true), Element::Bool(true)) => Some(Element::Bool(true)),
+            (rest, Element::Bool(false)) => Some(Element::And(condition.clone(), Box::new(rest))),
+            (Element::Bool(false), rest) => {
+                Some(Element::And(Box::new(Element::Not(condition.clone())), Box::new(rest)))
+            }
+            _ => None,
+        },
+        Element::Product(a, b) => match (&**a, &**b) {
+            (Element::Float(v), c) | (c, Element::Float(v)) if *v <= MASKED => complement(c),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The visible keys of `condition * minus infinity`, the condition being 0 or 1.
+fn complement(e: &Element) -> Option<Element> {
+    match e {
+        Element::Load(..) => Some(Element::Not(Box::new(e.clone()))),
+        Element::Sum(a, b) => match (&**a, &**b) {
+            (Element::Float(1.0), Element::Product(x, y)) | (Element::Product(x, y), Element::Float(1.0)) => {
+                match (&**x, &**y) {
+                    (Element::Float(-1.0), load) | (load, Element::Float(-1.0)) => Some(load.clone()),
+                    _ => None,
+                }
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn collect(cx: &Cx<'_>, e: &Element, scores: &[Expr], mask: &mut Mask) -> Result<(), String> {
+    match e {
+        Element::Bool(true) => Ok(()),
+        Element::And(a, b) => {
+            collect(cx, a, scores, mask)?;
+            collect(cx, b, scores, mask)
+        }
+        Element::Not(inner) => match &**inner {
+            Element::Or(a, b) => {
+                collect(cx, &Element::Not(a.clone()), scores, mask)?;
+                collect(cx, &Element::Not(b.clone()), scores, mask)
+            }
+            Element::Not(again) => collect(cx, again, scores, mask),
+            Element::NonNegative(v) => {
+                collect(cx, &Element::NonNegative(&Expr::from(-1) - v), scores, mask)
+            }
+            _ => Err("hides keys where a loaded value is set, which is not a padding mask".into()),
+        },
+        Element::NonNegative(v) => bound(v, scores, mask),
+        Element::Load(value, at) => padding(cx, *value, at, scores, mask),
+        _ => Err("is neither causal, nor padding, nor a window".into()),
+    }
+}
+
+/// `v >= 0` as a bound on the key: from above it is causal, from below a window.
+fn bound(v: &Expr, scores: &[Expr], mask: &mut Mask) -> Result<(), String> {
+    let at = coordinates(scores);
+    let (query, key) = (&at[scores.len() - 2], &at[scores.len() - 1]);
+    let (key_factor, rest) = split(v, key).ok_or("is not linear in the key's position")?;
+    let (query_factor, rest) = if query.as_symbol().is_some() {
+        split(&rest, query).ok_or("is not linear in the query's position")?
+    } else {
+        (-key_factor, rest)
+    };
+    let last = &scores[scores.len() - 1] - &Expr::from(1);
+    match (key_factor, query_factor) {
+        (-1, 1) if query.as_symbol().is_none() && last.provably_le(&rest) => Ok(()),
+        (-1, 1) => meet(&mut mask.causal, rest, "two causal limits"),
+        (1, -1) => {
+            let past = mask.causal.clone().ok_or("has a window but is not causal")?;
+            let window = &(&rest + &past) + &Expr::from(1);
+            meet(&mut mask.window, window, "two windows")
+        }
+        (0, 0) if Expr::from(0).provably_le(&rest) => Ok(()),
+        _ => Err("limits keys by something else than their distance from the query".into()),
+    }
+}
+
+fn meet(slot: &mut Option<Expr>, found: Expr, text: &str) -> Result<(), String> {
+    match slot {
+        Some(old) if *old != found => Err(format!("has {text}")),
+        _ => {
+            *slot = Some(found);
+            Ok(())
+        }
+    }
+}
+
+/// `v = factor * symbol + rest` for a constant factor.
+fn split(v: &Expr, symbol: &Expr) -> Option<(i64, Expr)> {
+    let symbol = symbol.as_symbol()?;
+    let at = |n: i64| {
+        let mut put = Substitution::new();
+        put.set(symbol, n);
+        v.substitute(&put)
+    };
+    let rest = at(0);
+    let factor = (&at(1) - &rest).constant()?;
+    let whole = &rest + &(&Expr::from(symbol) * &Expr::from(factor));
+    (whole == *v).then_some((factor, rest))
+}
+
+fn padding(cx: &Cx<'_>, value: ValueId, at: &[Expr], scores: &[Expr], mask: &mut Mask) -> Result<(), String> {
+    let wanted = coordinates(scores);
+    let (batch, key) = (&wanted[0], &wanted[scores.len() - 1]);
+    let name = &cx.graph.value(value).name;
+    let fits = matches!(at, [b, k] if b == batch && k == key)
+        && cx.graph.fact(value).is_some_and(|f| f.shape[1] == scores[scores.len() - 1]);
+    if !fits {
+        return Err(format!("reads {name:?} at {at:?}, which is not [batch, key]"));
+    }
+    match mask.padding {
+        Some(old) if old != value => Err("has two padding masks".into()),
+        _ => {
+            mask.padding = Some(value);
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Passes: graph in, equal graph out, with what exporters spell out in dozens of nodes said in one.
+//!
+//! Each pattern looks for one telling node (a `ReduceMean`, a `Softmax`, …), and either rewrites what is around it
+//! or says which part of the graph did not fit.
+
+mod attention;
+mod cse;
+mod element;
+mod linear;
+mod mask;
+mod norm;
+mod pattern;
+mod rope;
+mod silu;
+
+use std::collections::BTreeMap;
+
+pub use linear::WeightFormats;
+pub use mask::Mask;
+pub use pattern::Refusal;
+
+use crate::{error::EngineError, graph::Graph};
+use pattern::{Pattern, rewrite};
+
+/// What fusion did, for `inspect`.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// How often each pattern applied.
+    pub applied: BTreeMap<&'static str, usize>,
+    /// Telling nodes whose surroundings did not fit, each with the reason.
+    pub refused: Vec<Refusal>,
+}
+
+/// Which passes run.
+#[derive(Clone, Debug)]
+pub struct PassOptions {
+    /// How weights of matrix products and embeddings are held on the device.
+    pub formats: WeightFormats,
+    /// Whether patterns are fused; off, only what the device needs is done.
+    pub fuse: bool,
+}
+
+/// Runs all passes on a typed graph.
+///
+/// # Errors
+/// When a rewritten graph is not a graph any more, which is an error of a pass.
+pub fn run(graph: &mut Graph, options: &PassOptions) -> Result<Report, EngineError> {
+    let mut report = Report::default();
+    graph.tidy()?;
+    cse::run(graph)?;
+    if options.fuse {
+        let patterns: [&dyn Pattern; 4] = [&norm::RmsNorm, &silu::SiluMul, &rope::Rope, &attention::Attention];
+        for pattern in patterns {
+            rewrite(graph, pattern, &mut report)?;
+            cse::run(graph)?;
+        }
+    }
+    linear::run(graph, &options.formats, options.fuse, &mut report)?;
+    Ok(report)
+}

@@ -1,0 +1,169 @@
+//! What patterns are made of: questions about a value's producer, and the rewriting of what matched.
+
+use std::{any::Any, collections::HashMap, sync::Arc};
+
+use super::Report;
+use crate::{
+    error::EngineError,
+    graph::{Fact, Graph, Links, Node, ValueId},
+    op::Op,
+};
+
+/// Why a pattern did not apply to a node that looked like it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The pattern.
+    pub pattern: &'static str,
+    /// The telling node.
+    pub node: String,
+    /// Which part did not fit.
+    pub reason: String,
+}
+
+/// A new node that computes what an old value was.
+#[derive(Debug)]
+pub(super) struct Rewrite {
+    /// The value whose readers read the new node instead.
+    pub replaces: ValueId,
+    pub op: Arc<dyn Op>,
+    pub inputs: Vec<Option<ValueId>>,
+}
+
+/// One recognisable piece of graph.
+pub(super) trait Pattern {
+    fn name(&self) -> &'static str;
+
+    /// Whether this node makes one expect the pattern.
+    fn tells(&self, cx: &Cx<'_>, node: &Node) -> bool;
+
+    /// The rewrite, or what did not fit.
+    fn apply(&self, cx: &Cx<'_>, node: &Node) -> Result<Rewrite, String>;
+}
+
+/// A graph with its links, to ask questions of.
+#[derive(Debug)]
+pub(super) struct Cx<'a> {
+    pub graph: &'a Graph,
+    pub links: Links,
+}
+
+impl<'a> Cx<'a> {
+    pub fn new(graph: &'a Graph) -> Self {
+        Self { graph, links: graph.links() }
+    }
+
+    /// The node that computes `value`.
+    pub fn producer(&self, value: ValueId) -> Option<&'a Node> {
+        self.links.producer(value).map(|i| &self.graph.nodes[i])
+    }
+
+    /// The producer, if its operator has this name.
+    pub fn made_by(&self, value: ValueId, op: &str) -> Option<&'a Node> {
+        self.producer(value).filter(|n| n.op.name() == op)
+    }
+
+    /// Operands of a node of this name, in both orders.
+    pub fn operands(&self, value: ValueId, op: &str) -> Vec<(ValueId, ValueId)> {
+        let node = self.made_by(value, op);
+        match node.and_then(|n| Some((n.input(0)?, n.input(1)?))) {
+            Some((a, b)) => vec![(a, b), (b, a)],
+            None => Vec::new(),
+        }
+    }
+
+    /// The single node that reads `value`, if it is a node of this name and `value` is no output of the graph.
+    pub fn only_reader(&self, value: ValueId, op: &str) -> Option<&'a Node> {
+        let mut readers = self.readers(value).filter(|n| n.op.name() != "Shape");
+        let reader = readers.next()?;
+        (readers.next().is_none() && reader.op.name() == op && !self.graph.outputs.contains(&value)).then_some(reader)
+    }
+
+    /// Nodes that read `value`.
+    pub fn readers(&self, value: ValueId) -> impl Iterator<Item = &'a Node> + '_ {
+        self.links.consumers(value).iter().map(|i| &self.graph.nodes[*i])
+    }
+
+    /// The number, if `value` is a constant whose elements are all the same.
+    pub fn scalar(&self, value: ValueId) -> Option<f64> {
+        let host = self.graph.host(value)?;
+        if host.shape().iter().product::<usize>() > 4096 {
+            return None;
+        }
+        let all = host.to_f64s();
+        let first = *all.first()?;
+        all.iter().all(|v| *v == first || (v.is_nan() && first.is_nan())).then_some(first)
+    }
+
+    /// The value behind any casts between floats.
+    pub fn through_casts(&self, mut value: ValueId) -> ValueId {
+        while let Some(input) = self.made_by(value, "Cast").and_then(|n| n.input(0)) {
+            let float = |v| self.graph.fact(v).is_some_and(|f: &Fact| f.dtype.is_float());
+            if !(float(value) && float(input)) {
+                break;
+            }
+            value = input;
+        }
+        value
+    }
+
+    /// The last of a chain of float casts that read `value` and nothing else does.
+    pub fn after_casts(&self, mut value: ValueId) -> ValueId {
+        while let Some(cast) = self.only_reader(value, "Cast") {
+            let out = cast.outputs[0];
+            if !self.graph.fact(out).is_some_and(|f| f.dtype.is_float()) {
+                break;
+            }
+            value = out;
+        }
+        value
+    }
+}
+
+/// The operator as `T`.
+pub(super) fn op_as<T: Op>(node: &Node) -> Option<&T> {
+    let any: &dyn Any = node.op.as_ref();
+    any.downcast_ref()
+}
+
+/// Applies a pattern wherever it fits, and reports where it did not.
+pub(super) fn rewrite(graph: &mut Graph, pattern: &dyn Pattern, report: &mut Report) -> Result<(), EngineError> {
+    let cx = Cx::new(graph);
+    let mut rewrites = Vec::new();
+    for node in &cx.graph.nodes {
+        if !pattern.tells(&cx, node) {
+            continue;
+        }
+        match pattern.apply(&cx, node) {
+            Ok(found) => rewrites.push(found),
+            Err(reason) => {
+                report.refused.push(Refusal { pattern: pattern.name(), node: node.name.clone(), reason });
+            }
+        }
+    }
+    *report.applied.entry(pattern.name()).or_default() += rewrites.len();
+    apply_all(graph, rewrites)
+}
+
+/// Adds the new nodes and redirects the readers of what they replace.
+pub(super) fn apply_all(graph: &mut Graph, rewrites: Vec<Rewrite>) -> Result<(), EngineError> {
+    let mut moved: HashMap<ValueId, ValueId> = HashMap::new();
+    let mut order = Vec::new();
+    for found in rewrites {
+        let name = graph.value(found.replaces).name.clone();
+        let fact = graph.fact(found.replaces).cloned();
+        let new = graph.add_node(&name, found.op, found.inputs, fact);
+        moved.insert(found.replaces, new);
+        order.push((found.replaces, new));
+    }
+    let reads = graph.nodes.iter_mut().flat_map(|n| n.inputs.iter_mut().flatten());
+    for id in reads.chain(graph.outputs.iter_mut()) {
+        while let Some(new) = moved.get(id) {
+            *id = *new;
+        }
+    }
+    for (old, new) in order {
+        let name = graph.value(new).name.clone();
+        graph.value_mut(old).name = format!("{name} (before fusion)");
+    }
+    graph.tidy()
+}

@@ -1,0 +1,295 @@
+//! Binding: numbers for the symbols. A bound plan is plain numbers, made once; a step re-evaluates in place only
+//! what names the symbols that change, and allocates nothing.
+
+use symbolic::{Bindings, Expr};
+
+use super::{Plan, Scalar};
+use crate::{
+    error::EngineError,
+    op::{Elem, Grid, RootKind, Slot, Step, WeightId, WeightPart},
+};
+
+/// Workgroups in one dimension that every device allows.
+const GRID_LIMIT: u64 = 65_535;
+
+/// Which buffer a slot is bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Memory {
+    /// The session's arena.
+    Arena,
+    /// A cache of the session.
+    Cache(usize),
+    /// A constant of the model, read and written like the arena by the kernels' types.
+    Constant(WeightId),
+    /// A packed matrix of the model, read only.
+    Weight(WeightId, WeightPart),
+}
+
+/// A range of a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BoundSlot {
+    /// The buffer.
+    pub memory: Memory,
+    /// First byte, aligned as the device wants it.
+    pub offset: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// A kernel call in numbers.
+#[derive(Clone, Debug)]
+pub struct BoundCall {
+    /// Slots in the order of the kernel's bindings.
+    pub slots: Vec<BoundSlot>,
+    /// First byte of its parameters in [`BoundPlan::params`].
+    pub params_at: usize,
+    /// Workgroups.
+    pub workgroups: [u32; 3],
+}
+
+/// Elements that the CPU writes before the run.
+#[derive(Clone, Debug)]
+pub struct BoundFill {
+    /// First byte in the arena.
+    pub offset: u64,
+    /// What to write.
+    pub bytes: Vec<u8>,
+}
+
+/// A plan in numbers.
+#[derive(Debug)]
+pub struct BoundPlan {
+    /// Calls in the order of [`Plan::calls`].
+    pub calls: Vec<BoundCall>,
+    /// Fills in the order of the plan's steps.
+    pub fills: Vec<BoundFill>,
+    /// Parameter blocks of all calls, each aligned for binding.
+    pub params: Vec<u8>,
+    /// Bytes the arena must have.
+    pub arena_bytes: u64,
+    /// Bytes each cache must have.
+    pub cache_bytes: Vec<u64>,
+    /// The numbers it was bound with.
+    pub bindings: Bindings,
+    align: u64,
+    changing: Vec<usize>,
+}
+
+impl Plan {
+    /// Puts numbers in for the symbols. `align` is the device's alignment of binding offsets, in bytes.
+    ///
+    /// # Errors
+    /// When a symbol is not bound, a size overflows, or a view leaves its root.
+    pub fn bind(&self, bindings: &Bindings, align: u64) -> Result<BoundPlan, EngineError> {
+        let mut params_at = 0;
+        let mut calls = Vec::with_capacity(self.calls.len());
+        for call in &self.calls {
+            let slot = BoundSlot { memory: Memory::Arena, offset: 0, size: 0 };
+            calls.push(BoundCall { slots: vec![slot; call.slots.len()], params_at, workgroups: [0; 3] });
+            params_at += (u64::from(call.params_size).next_multiple_of(align.max(1))) as usize;
+        }
+        let caches = self.roots.iter().filter(|r| matches!(r.kind, RootKind::Cache(_)));
+        let cache_bytes = caches.map(|r| bytes(&r.len, r.elem, bindings)).collect::<Result<_, _>>()?;
+        let mut bound = BoundPlan {
+            calls,
+            fills: vec![BoundFill { offset: 0, bytes: Vec::new() }; self.fills().count()],
+            params: vec![0; params_at],
+            arena_bytes: self.arena_bytes(bindings)?,
+            cache_bytes,
+            bindings: bindings.clone(),
+            align: align.max(1),
+            changing: (0..self.calls.len()).filter(|i| self.names_stepping(*i)).collect(),
+        };
+        for index in 0..self.calls.len() {
+            self.bind_call(index, bindings, &mut bound)?;
+        }
+        self.bind_fills(bindings, &mut bound)?;
+        #[cfg(debug_assertions)]
+        self.check(bindings, &bound)?;
+        Ok(bound)
+    }
+
+    fn fills(&self) -> impl Iterator<Item = (&crate::op::View, &[Expr])> {
+        self.steps.iter().filter_map(|s| match s {
+            Step::Fill { view, content } => Some((view, &**content)),
+            Step::Dispatch { .. } => None,
+        })
+    }
+
+    fn names_stepping(&self, call: usize) -> bool {
+        let mut found = false;
+        let call = &self.calls[call];
+        let mut see = |e: &Expr| found |= self.stepping.iter().any(|s| e.contains(s));
+        call.for_each_expr(&mut see);
+        for slot in &call.slots {
+            if let Slot::View(view) = slot {
+                let root = &self.roots[view.root.0 as usize];
+                see(&root.len);
+                if let Some(place) = self.arena.place(view.root.0 as usize) {
+                    see(&place.offset);
+                }
+            }
+        }
+        found
+    }
+
+    fn bind_call(&self, index: usize, bindings: &Bindings, bound: &mut BoundPlan) -> Result<(), EngineError> {
+        let call = &self.calls[index];
+        let align = bound.align;
+        let to = &mut bound.calls[index];
+        let mut firsts = [0u64; 12];
+        for (at, slot) in call.slots.iter().enumerate() {
+            let (slot, first) = self.bind_slot(slot, bindings, align)?;
+            to.slots[at] = slot;
+            if let Some(place) = firsts.get_mut(at) {
+                *place = first;
+            }
+        }
+        for (byte, scalar) in &call.scalars {
+            let word = match scalar {
+                Scalar::Float(v) => v.to_bits(),
+                Scalar::Int(e) => word(e.eval(bindings)?, &call.node)?,
+                Scalar::OffsetOf(slot) => word(firsts.get(*slot).map_or(0, |v| *v as i64), &call.node)?,
+            };
+            let at = to.params_at + *byte as usize;
+            bound.params[at..at + 4].copy_from_slice(&word.to_le_bytes());
+        }
+        to.workgroups = grid(&call.grid, bindings, &call.node)?;
+        Ok(())
+    }
+
+    /// A slot's range, and the element of it at which the view starts.
+    fn bind_slot(&self, slot: &Slot, bindings: &Bindings, align: u64) -> Result<(BoundSlot, u64), EngineError> {
+        let view = match slot {
+            Slot::View(view) => view,
+            Slot::Weight { weight, part, first, count } => {
+                let offset = self.weight_bytes(*weight, *part, *first);
+                let size = self.weight_bytes(*weight, *part, *count);
+                return Ok((BoundSlot { memory: Memory::Weight(*weight, *part), offset, size }, 0));
+            }
+        };
+        let root = &self.roots[view.root.0 as usize];
+        let size = bytes(&root.len, root.elem, bindings)?.max(4);
+        let (memory, start) = match root.kind {
+            RootKind::Cache(cache) => (Memory::Cache(cache), 0),
+            RootKind::Constant(weight) => (Memory::Constant(weight), 0),
+            RootKind::Arena => {
+                let place = self.arena.place(view.root.0 as usize);
+                (Memory::Arena, unsigned(place.map_or(Ok(0), |p| p.offset.eval(bindings))?))
+            }
+        };
+        let aligned = start / align * align;
+        let inside = unsigned(view.offset.eval(bindings)?);
+        let first = (start - aligned) / root.elem.size() + inside;
+        let size = (start - aligned + size).next_multiple_of(4);
+        Ok((BoundSlot { memory, offset: aligned, size }, first))
+    }
+
+    /// Bytes of `rows` rows of one buffer of a packed matrix, or of all plain data.
+    fn weight_bytes(&self, weight: WeightId, part: WeightPart, rows: usize) -> u64 {
+        let wanted = &self.weights[weight.0 as usize];
+        wanted.bytes(part, rows)
+    }
+
+    fn bind_fills(&self, bindings: &Bindings, bound: &mut BoundPlan) -> Result<(), EngineError> {
+        for (at, (view, content)) in self.fills().enumerate() {
+            let place = self.arena.place(view.root.0 as usize);
+            let start = place.map_or(Ok(0), |p| p.offset.eval(bindings))?;
+            let fill = &mut bound.fills[at];
+            fill.offset = unsigned(start);
+            fill.bytes.clear();
+            for e in content {
+                let value = e.eval(bindings)?;
+                match view.elem {
+                    Elem::F32 => fill.bytes.extend((value as f32).to_le_bytes()),
+                    Elem::F16 => fill.bytes.extend(half::f16::from_f64(value as f64).to_le_bytes()),
+                    Elem::I32 | Elem::U32 => fill.bytes.extend(clamp(value).to_le_bytes()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// No two roots that are alive at once share a byte, offsets are inside the arena.
+    #[cfg(any(debug_assertions, test))]
+    fn check(&self, bindings: &Bindings, bound: &BoundPlan) -> Result<(), EngineError> {
+        let places = &self.arena.places;
+        let mut ranges = Vec::with_capacity(places.len());
+        for place in places {
+            let start = unsigned(place.offset.eval(bindings)?);
+            ranges.push((start, start + unsigned(place.size.eval(bindings)?)));
+        }
+        for (i, a) in places.iter().enumerate() {
+            let end = ranges[i].1;
+            if end > bound.arena_bytes {
+                let name = &self.roots[a.root].name;
+                return Err(EngineError::model("bind", format!("{name:?} ends at {end}, behind the arena")));
+            }
+            for (j, b) in places.iter().enumerate().skip(i + 1) {
+                let both = a.first <= b.last && b.first <= a.last;
+                if both && ranges[i].0 < ranges[j].1 && ranges[j].0 < ranges[i].1 {
+                    let names = (&self.roots[a.root].name, &self.roots[b.root].name);
+                    return Err(EngineError::model("bind", format!("{names:?} overlap while both are alive")));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl BoundPlan {
+    /// Re-evaluates, in place, what names the plan's stepping symbols. Allocates nothing.
+    ///
+    /// # Errors
+    /// As [`Plan::bind`].
+    pub fn advance(&mut self, plan: &Plan, bindings: &Bindings) -> Result<(), EngineError> {
+        for (symbol, value) in bindings.iter() {
+            self.bindings.set(symbol, value);
+        }
+        for at in 0..self.changing.len() {
+            plan.bind_call(self.changing[at], bindings, self)?;
+        }
+        plan.bind_fills(bindings, self)
+    }
+}
+
+fn bytes(len: &Expr, elem: Elem, bindings: &Bindings) -> Result<u64, EngineError> {
+    Ok(unsigned(len.eval(bindings)?).saturating_mul(elem.size()))
+}
+
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+/// int64 contents narrow to 32 bits: exporters write i64::MAX for "to the end".
+fn clamp(value: i64) -> i32 {
+    value.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32
+}
+
+fn word(value: i64, node: &str) -> Result<u32, EngineError> {
+    let fits = u32::try_from(value).ok().or_else(|| i32::try_from(value).ok().map(|v| v as u32));
+    fits.ok_or_else(|| EngineError::model("bind", format!("node {node:?}: {value} does not fit 32 bits")))
+}
+
+fn grid(grid: &Grid, bindings: &Bindings, node: &str) -> Result<[u32; 3], EngineError> {
+    match grid {
+        Grid::Linear(count) => {
+            let count = unsigned(count.eval(bindings)?);
+            let rows = count.div_ceil(GRID_LIMIT).max(1);
+            let columns = count.div_ceil(rows);
+            Ok([word(columns as i64, node)?, word(rows as i64, node)?, u32::from(count > 0)])
+        }
+        Grid::Xyz(dims) => {
+            let mut out = [0; 3];
+            for (to, e) in out.iter_mut().zip(dims) {
+                let value = unsigned(e.eval(bindings)?);
+                if value > GRID_LIMIT {
+                    let text = format!("node {node:?} needs {value} workgroups in one dimension");
+                    return Err(EngineError::model("bind", text));
+                }
+                *to = value as u32;
+            }
+            Ok(out)
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! A model on a device, and sessions of it: each has its own cache and arena; weights, plans and pipelines are shared.
+
+use std::sync::Arc;
+
+use symbolic::Bindings;
+
+use crate::{
+    error::EngineError,
+    gpu::{Arena, Gpu, Run, Weights},
+    graph::Graph,
+    language::{LanguageModel, LanguageOptions, Phase, Prepared, Symbols},
+    op::Elem,
+    plan::Plan,
+    weights::WeightSource,
+};
+
+/// What loading tells of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Bytes of weights that are on the device, of all.
+    Weights {
+        /// Bytes done.
+        done: u64,
+        /// Bytes in all.
+        total: u64,
+    },
+    /// Pipelines made, of all.
+    Pipelines {
+        /// Pipelines done.
+        done: usize,
+        /// Pipelines in all.
+        total: usize,
+    },
+}
+
+/// A language model with its weights on a device.
+#[derive(Debug)]
+pub struct LoadedModel {
+    gpu: Arc<Gpu>,
+    weights: Weights,
+    prefill: Phased,
+    decode: Phased,
+    symbols: Symbols,
+    options: LanguageOptions,
+    chunk: usize,
+    vocabulary: usize,
+    cache_heads: usize,
+    inputs: InputNames,
+}
+
+#[derive(Debug)]
+struct Phased {
+    graph: Graph,
+    plan: Arc<Plan>,
+}
+
+#[derive(Debug)]
+struct InputNames {
+    tokens: String,
+    mask: Option<String>,
+    positions: Option<String>,
+}
+
+impl LoadedModel {
+    /// Plans both phases, brings the weights to the device and makes the pipelines.
+    ///
+    /// # Errors
+    /// When the model cannot be planned, weights are missing, or the device refuses.
+    pub fn load(
+        gpu: Arc<Gpu>,
+        model: &LanguageModel,
+        source: &WeightSource,
+        options: LanguageOptions,
+        chunk: usize,
+        progress: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Arc<Self>, EngineError> {
+        let chunk = chunk.clamp(1, options.context.max(1));
+        let prefill = phased(model.prepare(Phase::Prefill { chunk }, &options)?);
+        let decode = phased(model.prepare(Phase::Decode, &options)?);
+        let plans = [(&prefill.graph, &*prefill.plan), (&decode.graph, &*decode.plan)];
+        let weights = Weights::upload(&gpu, &plans, source, progress)?;
+        gpu.make_pipelines(&plans.map(|(_, plan)| plan), progress)?;
+        let (tokens, mask, positions) = model.input_names();
+        let inputs = InputNames {
+            tokens: tokens.to_owned(),
+            mask: mask.filter(|_| options.padding).map(str::to_owned),
+            positions: positions.map(str::to_owned),
+        };
+        let vocabulary = model.vocabulary().ok_or_else(|| {
+            EngineError::model("load", "the size of the vocabulary is not a number")
+        })?;
+        let cache_heads = model.cache_heads().unwrap_or(1);
+        let symbols = Symbols::new(chunk, options.context);
+        Ok(Arc::new(Self {
+            gpu,
+            weights,
+            prefill,
+            decode,
+            symbols,
+            options,
+            chunk,
+            vocabulary,
+            cache_heads,
+            inputs,
+        }))
+    }
+
+    /// The device it is on.
+    #[must_use]
+    pub fn gpu(&self) -> &Arc<Gpu> {
+        &self.gpu
+    }
+
+    /// Bytes of weights on the device.
+    #[must_use]
+    pub fn weight_bytes(&self) -> u64 {
+        self.weights.bytes()
+    }
+
+    /// The plan of a phase: prefill, or decode.
+    #[must_use]
+    pub fn plan(&self, decode: bool) -> &Plan {
+        if decode { &self.decode.plan } else { &self.prefill.plan }
+    }
+
+    /// Numbers for the plans' symbols.
+    #[must_use]
+    pub fn bindings(&self, seq: usize, past: usize, capacity: usize) -> Bindings {
+        Bindings::new()
+            .with(&self.symbols.seq, seq as i64)
+            .with(&self.symbols.past, past as i64)
+            .with(&self.symbols.capacity, capacity as i64)
+    }
+}
+
+fn phased(prepared: Prepared) -> Phased {
+    Phased { graph: prepared.graph, plan: Arc::new(prepared.plan) }
+}
+
+/// One conversation: a cache, and how much of it is filled.
+#[derive(Debug)]
+pub struct Session {
+    model: Arc<LoadedModel>,
+    prefill: Run,
+    decode: Run,
+    bindings: Bindings,
+    capacity: usize,
+    past: usize,
+    /// Positions at the start that are padding.
+    padding: usize,
+    scratch: Vec<u8>,
+}
+
+impl Session {
+    /// A session with room for `capacity` positions.
+    ///
+    /// # Errors
+    /// When `capacity` is 0 or beyond the model's context, or the device has no memory for it.
+    pub fn new(model: Arc<LoadedModel>, capacity: usize) -> Result<Self, EngineError> {
+        let most = model.options.context;
+        if capacity == 0 || capacity > most {
+            let text = format!("a session holds 1 to {most} positions, {capacity} were asked for");
+            return Err(EngineError::model("session", text));
+        }
+        let chunk = model.chunk.min(capacity);
+        let bindings = model.bindings(chunk, 0, capacity);
+        let gpu = &model.gpu;
+        let bytes = model.prefill.plan.arena_bytes(&bindings)?.max(model.decode.plan.arena_bytes(&bindings)?);
+        let arena = Arena::new(gpu, bytes, &model.prefill.plan, &bindings)?;
+        let run = |phase: &Phased| Run::new(gpu, &phase.plan, &model.weights, &phase.graph, &arena, &bindings);
+        let (prefill, decode) = (run(&model.prefill)?, run(&model.decode)?);
+        Ok(Self { prefill, decode, bindings, capacity, past: 0, padding: 0, scratch: Vec::new(), model })
+    }
+
+    /// Positions in the cache.
+    #[must_use]
+    pub fn past(&self) -> usize {
+        self.past
+    }
+
+    /// Positions that the cache has room for.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Most tokens of one run.
+    #[must_use]
+    pub fn chunk(&self) -> usize {
+        self.model.chunk.min(self.capacity)
+    }
+
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &Arc<LoadedModel> {
+        &self.model
+    }
+
+    /// Forgets everything after the first `length` positions; the cache itself is left as it is.
+    pub fn truncate(&mut self, length: usize) {
+        self.past = self.past.min(length);
+        self.padding = self.padding.min(self.past);
+    }
+
+    /// Declares that the first `count` positions of an empty session are padding: tokens that nobody sees.
+    ///
+    /// # Errors
+    /// When the session is not empty, or its model was loaded without padding.
+    pub fn pad_left(&mut self, count: usize) -> Result<(), EngineError> {
+        if self.past > 0 || !self.model.options.padding {
+            let text = "padding needs an empty session of a model that was loaded with padding";
+            return Err(EngineError::model("session", text));
+        }
+        self.padding = count;
+        Ok(())
+    }
+
+    /// Whether `new` more positions fit.
+    ///
+    /// # Errors
+    /// [`EngineError::ContextFull`] when they do not.
+    pub fn check_room(&self, new: usize) -> Result<(), EngineError> {
+        let (capacity, past) = (self.capacity, self.past);
+        if past + new > capacity {
+            return Err(EngineError::ContextFull { capacity, past, new });
+        }
+        Ok(())
+    }
+
+    /// Runs tokens, at most [`Session::chunk`] of them, and returns the logits: of the last position,
+    /// `[vocabulary]`, or of all when the model was loaded so, `[tokens, vocabulary]`.
+    ///
+    /// # Errors
+    /// When the tokens do not fit or are not in the vocabulary, or the GPU fails. The session stays usable.
+    pub fn run(&mut self, tokens: &[u32]) -> Result<Vec<f32>, EngineError> {
+        self.check_room(tokens.len())?;
+        if tokens.is_empty() || tokens.len() > self.chunk() {
+            let text = format!("a run takes 1 to {} tokens, {} are given", self.chunk(), tokens.len());
+            return Err(EngineError::model("session", text));
+        }
+        if let Some(token) = tokens.iter().find(|t| **t as usize >= self.model.vocabulary) {
+            let text = format!("token {token} is not in the vocabulary of {}", self.model.vocabulary);
+            return Err(EngineError::model("session", text));
+        }
+        self.bindings.set(&self.model.symbols.seq, tokens.len() as i64);
+        self.bindings.set(&self.model.symbols.past, self.past as i64);
+        let run = if tokens.len() == 1 { &mut self.decode } else { &mut self.prefill };
+        run.advance(&self.model.gpu, &self.bindings)?;
+        let (past, padding) = (self.past, self.padding);
+        let names = &self.model.inputs;
+        let gpu = &self.model.gpu;
+        let int = |v: usize| (v as u32).to_le_bytes();
+        self.scratch.clear();
+        self.scratch.extend(tokens.iter().flat_map(|t| t.to_le_bytes()));
+        run.write(gpu, &names.tokens, &self.scratch)?;
+        if let Some(positions) = &names.positions {
+            self.scratch.clear();
+            let each = past..past + tokens.len();
+            self.scratch.extend(each.flat_map(|p| int(p.saturating_sub(padding))));
+            run.write(gpu, positions, &self.scratch)?;
+        }
+        if let Some(mask) = &names.mask {
+            self.scratch.clear();
+            self.scratch.extend((0..past + tokens.len()).flat_map(|p| int(usize::from(p >= padding))));
+            run.write(gpu, mask, &self.scratch)?;
+        }
+        let bytes = run.execute(gpu, 0)?;
+        self.past += tokens.len();
+        Ok(floats(&bytes, self.model.options.lower.activations))
+    }
+
+    /// The filled positions of a cache tensor, `[heads, past, head_dim]` as f32: for tests and inspection.
+    ///
+    /// # Errors
+    /// When there is no such tensor, or the GPU fails.
+    pub fn cache(&self, index: usize) -> Result<Vec<f32>, EngineError> {
+        let (bytes, elem) = self.decode.cache(&self.model.gpu, index)?;
+        let all = floats(&bytes, elem);
+        let heads = self.model.cache_heads.max(1);
+        let row = all.len() / heads;
+        let filled = row / self.capacity * self.past;
+        Ok(all.chunks(row.max(1)).flat_map(|head| head[..filled].to_vec()).collect())
+    }
+}
+
+fn floats(bytes: &[u8], elem: Elem) -> Vec<f32> {
+    match elem {
+        Elem::F16 => {
+            let halves = bytes.as_chunks::<2>().0.iter();
+            halves.map(|b| half::f16::from_le_bytes(*b).to_f32()).collect()
+        }
+        _ => bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+    }
+}

@@ -1,0 +1,138 @@
+//! The bytes of a plan's constants as the device holds them: plain elements, or matrices packed for the kernels.
+
+use bytes::Bytes;
+use half::f16;
+
+use crate::{
+    error::EngineError,
+    graph::Graph,
+    host::{Fit, HostTensor, Orientation, PackedModel, PackedWeight, StoredMatrix, pack},
+    op::{Elem, WeightPacking, WeightUse},
+};
+
+/// One constant, ready to be written to the device.
+#[derive(Clone, Debug)]
+pub enum DeviceBytes {
+    /// Row-major elements.
+    Plain(Bytes),
+    /// A packed matrix.
+    Matrix(PackedWeight),
+}
+
+impl DeviceBytes {
+    /// Bytes in all.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Plain(bytes) => bytes.len(),
+            Self::Matrix(weight) => weight.size_bytes(),
+        }
+    }
+
+    /// Whether there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Where packed matrices come from.
+#[derive(Clone, Debug)]
+pub enum WeightSource {
+    /// Packed while loading, with this fit.
+    Model(Fit),
+    /// Taken from a packed file, by name.
+    Packed(PackedModel),
+}
+
+/// Brings one constant into the form that a plan asks for. `progress` hears of packed rows.
+///
+/// # Errors
+/// When the data is not at hand, or a packed file holds it in another form.
+pub fn device_bytes(
+    graph: &Graph,
+    wanted: &WeightUse,
+    source: &WeightSource,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<DeviceBytes, EngineError> {
+    let name = &graph.value(wanted.value).name;
+    let absent = || {
+        let text = format!("the data of {name:?} is not at hand: is the model's external data file beside it?");
+        EngineError::model("weights", text)
+    };
+    match wanted.packing {
+        WeightPacking::Plain(elem) => {
+            let packed = match source {
+                WeightSource::Packed(model) => model.tensor(name),
+                WeightSource::Model(_) => None,
+            };
+            let tensor = graph.host(wanted.value).or(packed).ok_or_else(absent)?;
+            Ok(DeviceBytes::Plain(elements(tensor, elem)))
+        }
+        WeightPacking::Matrix { format, transposed } => match source {
+            WeightSource::Packed(model) => {
+                let weight = model.weight(name).ok_or_else(absent)?;
+                let same = weight.format() == format && weight.n() == wanted.n && weight.k() == wanted.k;
+                if !same {
+                    let text = format!(
+                        "the packed file holds {name:?} as {} [{}, {}], the plan wants {format} [{}, {}]: pack again",
+                        weight.format(),
+                        weight.n(),
+                        weight.k(),
+                        wanted.n,
+                        wanted.k
+                    );
+                    return Err(EngineError::model("weights", text));
+                }
+                Ok(DeviceBytes::Matrix(weight.clone()))
+            }
+            WeightSource::Model(fit) => {
+                let tensor = graph.host(wanted.value).ok_or_else(absent)?;
+                let orientation =
+                    if transposed { Orientation::ColumnsFirst } else { Orientation::RowsFirst };
+                let rows = StoredMatrix::new(tensor, orientation)?;
+                Ok(DeviceBytes::Matrix(pack(&rows, format, *fit, progress)?))
+            }
+        },
+    }
+}
+
+/// A tensor's elements in device form. int64 narrows to 32 bits: values outside are held at the ends, as exporters
+/// write the largest integer for "to the end".
+#[must_use]
+pub fn elements(tensor: &HostTensor, elem: Elem) -> Bytes {
+    use crate::dtype::DType;
+    match (elem, tensor.dtype()) {
+        (Elem::F32, DType::F32) | (Elem::F16, DType::F16) | (Elem::I32, DType::I32) | (Elem::U32, DType::U32) => {
+            tensor.data().clone()
+        }
+        (Elem::F32, _) => tensor.to_f32s().into_iter().flat_map(f32::to_le_bytes).collect(),
+        (Elem::F16, _) => {
+            tensor.to_f64s().into_iter().map(f16::from_f64).flat_map(f16::to_le_bytes).collect()
+        }
+        (Elem::I32 | Elem::U32, _) => {
+            let narrow = |v: i64| match elem {
+                Elem::I32 => v.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as u32,
+                _ => v.clamp(0, i64::from(u32::MAX)) as u32,
+            };
+            tensor.to_i64s().into_iter().map(narrow).flat_map(u32::to_le_bytes).collect()
+        }
+    }
+}
+
+/// Device elements as a tensor of the model's type.
+///
+/// # Errors
+/// When the bytes do not fit the shape.
+pub fn tensor(bytes: &[u8], elem: Elem, dtype: crate::dtype::DType, shape: Vec<usize>) -> Result<HostTensor, EngineError> {
+    use crate::dtype::DType;
+    let (from, whole) = match elem {
+        Elem::F32 => (DType::F32, 4),
+        Elem::F16 => (DType::F16, 2),
+        Elem::I32 => (DType::I32, 4),
+        Elem::U32 => (DType::U32, 4),
+    };
+    let len: usize = shape.iter().product::<usize>() * whole;
+    let data = Bytes::copy_from_slice(bytes.get(..len).unwrap_or(bytes));
+    Ok(HostTensor::new(from, shape, data)?.cast(dtype))
+}
