@@ -1,0 +1,108 @@
+"""Tiny models in the dialects of other exporters, with what ONNX Runtime computes for them.
+
+usage: dialects.py FIXTURES                 transformers' own exporter
+       dialects.py FIXTURES --optimum       Optimum, which needs an environment of its own (see README.md)
+writes FIXTURES/dialects/NAME/{model.onnx, expected/*.npy}
+"""
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import onnx
+import torch
+from transformers import DynamicCache, Gemma3ForCausalLM, Gemma3TextConfig, Phi3Config, Phi3ForCausalLM
+from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
+
+from forms import FORMS, export
+from tiny import VOCAB, llama, randomise, record, store
+
+SMALL = dict(
+    vocab_size=VOCAB,
+    hidden_size=32,
+    intermediate_size=64,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=256,
+    tie_word_embeddings=True,
+    bos_token_id=1,
+    eos_token_id=2,
+    pad_token_id=0,
+)
+
+
+def qwen2():
+    return randomise(Qwen2ForCausalLM(Qwen2Config(**SMALL)), seed=12)
+
+
+def qwen3():
+    return randomise(Qwen3ForCausalLM(Qwen3Config(**SMALL, head_dim=16)), seed=4)
+
+
+def phi3():
+    return randomise(Phi3ForCausalLM(Phi3Config(**SMALL)), seed=17)
+
+
+def gemma3():
+    layers = ["sliding_attention", "full_attention"]
+    config = Gemma3TextConfig(**SMALL, head_dim=16, query_pre_attn_scalar=16, sliding_window=8, layer_types=layers)
+    return randomise(Gemma3ForCausalLM(config), seed=21)
+
+
+def export_transformers(path: Path, model, opset: int, fusions: str | None = None) -> None:
+    import onnx_ir
+    from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
+
+    batch, past, sequence = 2, 5, 3
+    with torch.no_grad():
+        cache = model(torch.randint(3, VOCAB, (batch, past)), past_key_values=DynamicCache(config=model.config))
+    inputs = {
+        "input_ids": torch.randint(3, VOCAB, (batch, sequence)),
+        "attention_mask": torch.ones(batch, past + sequence, dtype=torch.int64),
+        "position_ids": torch.arange(past, past + sequence).repeat(batch, 1),
+        "past_key_values": cache.past_key_values,
+    }
+    config = OnnxConfig(dynamic=True, opset_version=opset, ort_fusions=fusions)
+    program, _ = OnnxExporter().export_program(model, inputs, config)
+    onnx_ir.save(program, path)
+
+
+def export_optimum(path: Path, model) -> None:
+    from optimum.exporters.onnx import onnx_export_from_model
+
+    onnx_export_from_model(model, path.parent, task="text-generation-with-past", do_validation=False)
+
+
+# transformers' own exporter gives Gemma a scalar cache input for each sliding layer, so forms.py exports that one
+JOBS = {
+    "llama_20": lambda path: export_transformers(path, llama(), 20),
+    "llama_23": lambda path: export_transformers(path, llama(), 23),
+    "llama_24": lambda path: export_transformers(path, llama(), 24),
+    "llama_webgpu": lambda path: export_transformers(path, llama(), 20, "webgpu"),
+    "qwen2_20": lambda path: export_transformers(path, qwen2(), 20),
+    "qwen3_23": lambda path: export_transformers(path, qwen3(), 23),
+    "phi3_20": lambda path: export_transformers(path, phi3(), 20),
+    "gemma3_dynamo20": lambda path: export(gemma3(), FORMS["dynamo20"], path),
+    "gemma3_dynamo23": lambda path: export(gemma3(), FORMS["dynamo23"], path),
+}
+OPTIMUM_JOBS = {
+    "llama_optimum": lambda path: export_optimum(path, llama()),
+    "qwen3_optimum": lambda path: export_optimum(path, qwen3()),
+}
+
+
+def main(fixtures: Path, optimum: bool) -> None:
+    warnings.filterwarnings("ignore")
+    torch.manual_seed(0)
+    for name, job in (OPTIMUM_JOBS if optimum else JOBS).items():
+        path = fixtures / "dialects" / name / "model.onnx"
+        with tempfile.TemporaryDirectory() as folder:
+            exported = Path(folder, "model.onnx")
+            job(exported)
+            store(onnx.load(exported), path, "inline")
+        print(record(path), flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), "--optimum" in sys.argv)
