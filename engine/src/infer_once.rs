@@ -67,7 +67,7 @@ pub fn run_graph(
         Err(e) => return Err(e),
     }
     passes::run(&mut graph, &options.passes)?;
-    let lower = LowerOptions { target: gpu.target().into(), activations: options.activations };
+    let lower = LowerOptions { target: gpu.target(), activations: options.activations };
     let capacity = Symbol::new("capacity");
     let plan = Plan::new(&graph, &PlanOptions { lower, caches: Vec::new(), capacity, stepping: Vec::new() })?;
     let plan = Arc::new(plan);

@@ -1,1 +1,4 @@
 //! Tests on any GPU; software Vulkan counts.
+
+mod models;
+mod operators;

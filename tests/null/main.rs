@@ -1,3 +1,4 @@
 //! Tests that need no GPU.
 
 mod layering;
+mod plans;

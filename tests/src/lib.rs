@@ -1,6 +1,13 @@
-//! What tests across crates share: the repository's files, fixtures, and the GPU they run on.
+//! What tests across crates share: the repository's files, models with what another runtime computed on them, and
+//! the GPU.
+
+mod expected;
+mod model;
 
 use std::path::{Path, PathBuf};
+
+pub use expected::{Expected, npy};
+pub use model::{Choices, gpu, load, rule};
 
 /// The repository's root.
 #[must_use]
@@ -12,4 +19,27 @@ pub fn root() -> PathBuf {
 #[must_use]
 pub fn fixture(path: &str) -> PathBuf {
     root().join("tests/fixtures").join(path)
+}
+
+/// The model folders of a fixture group, sorted.
+#[must_use]
+pub fn models(group: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(fixture(group)).into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> = entries.map(|e| e.path()).filter(|p| p.join("model.onnx").is_file()).collect();
+    folders.sort();
+    folders
+}
+
+/// The largest difference of two lists of numbers.
+#[must_use]
+pub fn largest_difference(got: &[f32], want: &[f32]) -> f32 {
+    assert_eq!(got.len(), want.len(), "different counts");
+    got.iter().zip(want).map(|(a, b)| (a - b).abs()).fold(0.0, |m, d| if d.is_nan() { f32::INFINITY } else { m.max(d) })
+}
+
+/// Where the largest number is.
+#[must_use]
+pub fn argmax(logits: &[f32]) -> u32 {
+    let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+    best.map_or(0, |(i, _)| i as u32)
 }

@@ -43,6 +43,14 @@ pub enum GpuError {
         /// What the driver said.
         text: String,
     },
+    /// Compiled pipelines could not be kept for the next run.
+    #[error("compiled pipelines could not be saved to {}: {text}", .file.display())]
+    Cache {
+        /// The file.
+        file: std::path::PathBuf,
+        /// What the system said.
+        text: String,
+    },
     /// A command was refused.
     #[error("the driver refused a command: {0}")]
     Command(String),

@@ -4,10 +4,12 @@ use std::{sync::mpsc, time::Duration};
 
 use super::{Gpu, GpuError};
 
-/// Bytes written at once, so that the driver's staging memory stays small.
+/// Bytes of one write; each takes staging memory until it is done.
 const PIECE: usize = 8 << 20;
+/// Pieces that may wait at once.
+const PIECES: usize = 8;
 /// How long a result may take.
-const PATIENCE: Duration = Duration::from_secs(600);
+pub(super) const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Memory on the GPU; clones share it.
 #[derive(Clone, Debug)]
@@ -47,7 +49,8 @@ impl Gpu {
 
     fn buffer(&self, label: &str, size: u64, usage: wgpu::BufferUsages) -> Result<Buffer, GpuError> {
         let size = size.max(16).next_multiple_of(16);
-        let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
+        let descriptor =
+            wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
         let (raw, failed) = self.guarded(|device| device.create_buffer(&descriptor));
         match failed {
             Some(text) => Err(GpuError::Memory { label: label.to_owned(), size, text }),
@@ -58,11 +61,14 @@ impl Gpu {
         }
     }
 
-    /// Writes bytes before the next submit. A length that is no multiple of 4 is filled up with zeros.
+    /// Writes bytes before the next submit, whose error is also that of the writing. A length that is no multiple of 4 is filled up with zeros.
     pub fn write(&self, buffer: &Buffer, offset: u64, bytes: &[u8]) {
         let whole = bytes.len() / 4 * 4;
         let mut at = offset;
-        for piece in bytes[..whole].chunks(PIECE) {
+        for (index, piece) in bytes[..whole].chunks(PIECE).enumerate() {
+            if index % PIECES == PIECES - 1 {
+                self.relieve();
+            }
             self.queue().write_buffer(buffer.raw(), at, piece);
             at += piece.len() as u64;
         }
@@ -72,6 +78,14 @@ impl Gpu {
             self.queue().write_buffer(buffer.raw(), at, &word);
         }
         self.counters().uploaded(bytes.len() as u64);
+    }
+
+    /// Lets the writes so far happen, so that their staging memory is given back.
+    fn relieve(&self) {
+        self.queue().submit([]);
+        let poll = wgpu::PollType::Wait { submission_index: None, timeout: Some(PATIENCE) };
+        // A device that is lost or stuck is reported by the next submit or wait; here it only costs memory.
+        let _ = self.device().poll(poll);
     }
 
     /// Waits for everything submitted and returns a range of a buffer.

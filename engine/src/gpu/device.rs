@@ -2,14 +2,16 @@
 
 use std::{
     collections::HashMap,
+    error::Error as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use devices::Target;
+use devices::{DecodeShape, F16, Reduction, Target};
 use shaders::KernelSpec;
 
-use super::{Buffer, Counters, DeviceSummary, GpuError, Pipeline, disk::DiskCache};
+use super::{Buffer, Counters, DeviceSummary, GpuError, Pipeline, buffer::PATIENCE, disk::DiskCache};
+use crate::op;
 
 /// An open GPU.
 #[derive(Debug)]
@@ -19,7 +21,7 @@ pub struct Gpu {
     target: Target,
     summary: DeviceSummary,
     robust_buffers: bool,
-    pub(super) disk: Option<DiskCache>,
+    disk: Option<DiskCache>,
     counters: Counters,
     faults: Arc<Faults>,
     pipelines: Mutex<HashMap<KernelSpec, Arc<Pipeline>>>,
@@ -37,6 +39,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// An error's causes, from the call down to what was wrong in it.
+fn tell(error: &wgpu::Error) -> String {
+    let mut text = String::new();
+    let mut cause = error.source();
+    while let Some(each) = cause {
+        let each_text = each.to_string();
+        // Some causes repeat their own cause in full.
+        if !text.ends_with(each_text.trim()) {
+            let between = if text.is_empty() { "" } else { ": " };
+            text.push_str(between);
+            text.push_str(each_text.trim());
+        }
+        cause = each.source();
+    }
+    if text.is_empty() { error.to_string() } else { text }
+}
+
 impl Gpu {
     pub(super) fn new(
         device: wgpu::Device,
@@ -50,7 +69,7 @@ impl Gpu {
         let refused = faults.clone();
         // The first fault is the cause; later ones follow from it.
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            lock(&refused.refused).get_or_insert_with(|| error.to_string());
+            lock(&refused.refused).get_or_insert_with(|| tell(&error));
         }));
         let lost = faults.clone();
         device.set_device_lost_callback(move |reason, text| {
@@ -72,10 +91,21 @@ impl Gpu {
         }
     }
 
-    /// What to plan for.
+    /// What the device offers and its profile prefers.
     #[must_use]
-    pub fn target(&self) -> &Target {
+    pub fn offers(&self) -> &Target {
         &self.target
+    }
+
+    /// What lowering has to know of it.
+    #[must_use]
+    pub fn target(&self) -> op::Target {
+        op::Target {
+            f16: self.target.f16 != F16::None,
+            subgroups: self.target.reduction == Reduction::Subgroup,
+            max_binding: self.target.max_binding(),
+            row_per_lane: self.target.profile.decode.shape == DecodeShape::RowPerLane,
+        }
     }
 
     /// What was opened and how.
@@ -95,6 +125,10 @@ impl Gpu {
     pub fn offset_alignment(&self) -> u64 {
         let limits = &self.target.limits;
         limits.min_storage_buffer_offset_alignment.max(limits.min_uniform_buffer_offset_alignment).into()
+    }
+
+    pub(super) fn disk(&self) -> Option<&DiskCache> {
+        self.disk.as_ref()
     }
 
     /// Whether the device itself answers reads beyond a binding.
@@ -128,7 +162,7 @@ impl Gpu {
         for scope in scopes.into_iter().rev() {
             failed = pollster::block_on(scope.pop()).or(failed);
         }
-        (made, failed.map(|error| error.to_string()))
+        (made, failed.map(|error| tell(&error)))
     }
 
     /// A recorder of commands.
@@ -156,7 +190,7 @@ impl Gpu {
     /// As [`Gpu::submit`].
     pub fn flush(&self) -> Result<(), GpuError> {
         self.queue.submit([]);
-        self.wait(super::buffer::PATIENCE)
+        self.wait(PATIENCE)
     }
 
     /// Waits until everything submitted is done.

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::GpuError;
+
 /// A driver's cache and the file it came from.
 #[derive(Debug)]
 pub(super) struct DiskCache {
@@ -49,12 +51,16 @@ impl DiskCache {
     /// Writes the file beside its place and moves it there.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub fn save(&self) -> std::io::Result<()> {
+    /// When it cannot be written; nothing is left behind.
+    pub fn save(&self) -> Result<(), GpuError> {
         let Some(data) = self.cache.get_data() else { return Ok(()) };
         let part = self.file.with_extension(format!("{}.part", std::process::id()));
-        fs::write(&part, seal(&data))?;
-        fs::rename(&part, &self.file)
+        let written = fs::write(&part, seal(&data)).and_then(|()| fs::rename(&part, &self.file));
+        written.map_err(|e| {
+            // It may not even exist, and the first error is the one that matters.
+            let _ = fs::remove_file(&part);
+            GpuError::Cache { file: self.file.clone(), text: e.to_string() }
+        })
     }
 }
 

@@ -22,3 +22,6 @@ pub use open::{DeviceSummary, OpenOptions};
 pub use pipeline::Pipeline;
 pub use run::Run;
 pub use weights::{WeightBuffers, Weights};
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,16 @@
 //! Attention as passes make it: `softmax(scale * q k^T + mask) v`, with shared key heads and the mask as a rule.
 
+use shaders::KernelSpec;
 use symbolic::Expr;
 
+use super::onnx_attention::Steps;
 use crate::{
     error::{OpError, invalid},
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Infer, Lowering, Op, Operator, made_by_passes,
+        Case, Destination, Dispatch, Elem, Grid, Infer, Lowering, Op, Operator, Param, Slot, View, elementwise, fill,
+        made_by_passes,
         nd::{floats, given, optional},
         sample,
     },
@@ -113,8 +116,160 @@ impl Op for Attention {
         Ok(vec![floats(q.dtype(), vec![batch, heads, queries, dv], &all)?])
     }
 
-    fn lower(&self, _: &mut Lowering<'_>) -> Result<(), OpError> {
-        Err(OpError::Unsupported("Attention".into()))
+    fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
+        let [q, k, v] = [cx.shaped(0)?, cx.shaped(1)?, cx.shaped(2)?];
+        let width = q.dims[3].size.constant();
+        let fits = width == v.dims[3].size.constant() && width.is_some_and(|w| WIDTHS.contains(&w));
+        if !fits {
+            return self.in_steps(cx, q, k, v);
+        }
+        let [q, k, v] = [unit_rows(cx, q)?, unit_rows(cx, k)?, unit_rows(cx, v)?];
+        let padding = cx.has_input(3).then(|| cx.shaped(3)).transpose()?.map(|p| unit_rows(cx, p)).transpose()?;
+        let out = Destination::of(cx, 0, |view| view.dims[3].stride == Expr::ONE)?;
+        let call = Call { op: self, q, k, v, padding, out: out.view.clone() };
+        if call.q.dims[2].size.range().max.is_some_and(|n| n <= FEW) {
+            call.decode(cx)?;
+        } else {
+            call.prefill(cx)?;
+        }
+        out.finish(cx)
+    }
+}
+
+/// Head widths that the kernels have.
+const WIDTHS: [i64; 8] = [16, 32, 64, 80, 96, 112, 128, 256];
+
+/// Up to this many queries, keys are shared out over workgroups.
+const FEW: i64 = 4;
+
+/// Parts into which the keys of one query are split.
+const SPLITS: i64 = 8;
+
+/// The view with neighbours in the last dimension one element apart.
+fn unit_rows(cx: &mut Lowering<'_>, view: View) -> Result<View, OpError> {
+    let unit = view.dims.last().is_none_or(|d| d.stride == Expr::ONE);
+    if unit { Ok(view) } else { cx.contiguous(view) }
+}
+
+/// A call of the fused kernels.
+struct Call<'a> {
+    op: &'a Attention,
+    q: View,
+    k: View,
+    v: View,
+    padding: Option<View>,
+    out: View,
+}
+
+impl Call<'_> {
+    fn spec(&self, kernel: &'static str) -> KernelSpec {
+        let width = self.q.dims[3].size.constant().unwrap_or(0);
+        KernelSpec::new(kernel)
+            .with("ELEM", self.q.elem.wgsl())
+            .with("D", width.to_string())
+            .flag("CAUSAL", self.op.causal.is_some())
+            .flag("WINDOW", self.op.causal.is_some() && self.op.window.is_some())
+            .flag("PADDING", self.padding.is_some())
+    }
+
+    fn params(&self) -> Result<Vec<(&'static str, Param)>, OpError> {
+        let (heads, groups) = (&self.q.dims[1].size, &self.k.dims[1].size);
+        let share = heads.exact_div(groups).ok_or_else(|| invalid(format!("{heads} heads share {groups}")))?;
+        let or_zero = |e: &Option<Expr>| Param::Int(e.clone().unwrap_or_default());
+        let mut params = vec![
+            ("q_strides", strides(&self.q)),
+            ("k_strides", strides(&self.k)),
+            ("v_strides", strides(&self.v)),
+            ("heads", Param::Int(heads.clone())),
+            ("share", Param::Int(share)),
+            ("queries", Param::Int(self.q.dims[2].size.clone())),
+            ("keys", Param::Int(self.k.dims[2].size.clone())),
+            ("past", or_zero(&self.op.causal)),
+            ("window", or_zero(&self.op.window)),
+            ("mask_stride", Param::Int(self.padding.as_ref().map_or(Expr::ZERO, |p| p.dims[0].stride.clone()))),
+            ("scale", Param::Float(self.op.scale)),
+            ("softcap", Param::Float(self.op.softcap)),
+        ];
+        if self.padding.is_none() {
+            params.push(("mask_offset", Param::Int(Expr::ZERO)));
+        }
+        Ok(params)
+    }
+
+    fn slots(&self) -> Vec<(&'static str, Slot)> {
+        let given = [("q", &self.q), ("k", &self.k), ("v", &self.v)];
+        let padding = self.padding.iter().map(|p| ("mask", p));
+        given.into_iter().chain(padding).map(|(name, view)| (name, Slot::View(view.clone()))).collect()
+    }
+
+    fn prefill(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
+        let (mut params, mut slots) = (self.params()?, self.slots());
+        params.push(("out_strides", strides(&self.out)));
+        slots.push(("out", Slot::View(self.out.clone())));
+        let [batch, heads, queries] = [0, 1, 2].map(|i| self.q.dims[i].size.clone());
+        let grid = Grid::Xyz([queries.ceil_div(16), heads, batch]);
+        cx.dispatch(Dispatch { spec: self.spec("attention_prefill"), slots, params, grid });
+        Ok(())
+    }
+
+    fn decode(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
+        let [batch, heads, queries, keys] =
+            [&self.q.dims[0], &self.q.dims[1], &self.q.dims[2], &self.k.dims[2]].map(|d| d.size.clone());
+        let (rows, splits) = (&(&batch * &heads) * &queries, Expr::from(SPLITS));
+        let width = self.q.dims[3].size.clone();
+        let parts = cx.temporary("parts", Elem::F32, &[rows.clone(), splits.clone(), &width + 2]);
+        let (mut params, mut slots) = (self.params()?, self.slots());
+        params.push(("splits", Param::Int(splits.clone())));
+        params.push(("length", Param::Int(keys.ceil_div(SPLITS))));
+        slots.push(("parts", Slot::View(parts.clone())));
+        let spec = self.spec("attention_decode").flag("SUBGROUPS", cx.target().subgroups);
+        let grid = Grid::Xyz([splits.clone(), rows.clone(), Expr::ONE]);
+        cx.dispatch(Dispatch { spec, slots, params, grid });
+        let params = vec![
+            ("out_strides", strides(&self.out)),
+            ("heads", Param::Int(heads)),
+            ("queries", Param::Int(queries)),
+            ("splits", Param::Int(splits)),
+            ("d", Param::Int(width)),
+        ];
+        let slots = vec![("parts", Slot::View(parts)), ("out", Slot::View(self.out.clone()))];
+        let spec = KernelSpec::new("attention_merge").with("ELEM", self.out.elem.wgsl());
+        cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Xyz([rows, Expr::ONE, Expr::ONE]) });
+        Ok(())
+    }
+}
+
+/// Strides of batch, heads and positions, in the kernels' form.
+fn strides(view: &View) -> Param {
+    let outer = view.dims.iter().take(3).map(|d| d.stride.clone());
+    Param::Ints(outer.chain([Expr::ZERO]).collect())
+}
+
+impl Attention {
+    /// For head widths that the kernels do not have.
+    fn in_steps(&self, cx: &mut Lowering<'_>, q: View, k: View, v: View) -> Result<(), OpError> {
+        let mut steps = Steps::new(q, k, v)?;
+        steps.dots(cx, self.scale, self.softcap)?;
+        if let Some(past) = &self.causal {
+            steps.hide_future(cx, past)?;
+            if let Some(window) = &self.window {
+                steps.hide_before(cx, past, window)?;
+            }
+        }
+        if cx.has_input(3) {
+            let padding = cx.shaped(3)?;
+            steps.hide_padding(cx, &padding)?;
+        }
+        let weights = steps.weights(cx)?;
+        // A row that sees nothing is NaN here, and zeros by definition.
+        let nothing = cx.temporary("nothing", Elem::U32, &weights.shape());
+        elementwise(cx, "isnan", std::slice::from_ref(&weights), &nothing)?;
+        let zero = fill::scalar(cx, 0.0, weights.elem);
+        let mended = cx.temporary("mended", weights.elem, &weights.shape());
+        elementwise(cx, "where", &[nothing, zero, weights], &mended)?;
+        let out = Destination::strided(cx, 0)?;
+        steps.sum(cx, &mended, &out.view)?;
+        out.finish(cx)
     }
 }
 
@@ -142,6 +297,8 @@ fn cases() -> Vec<Case> {
         case("window", [1, 2, 1, 9, 12, 64], Attention { window: Some(Expr::from(4)), ..causal(3) }, None),
         case("softcap", [1, 2, 1, 3, 5, 64], Attention { softcap: 0.5, ..causal(2) }, None),
         case("narrow heads", [1, 2, 1, 3, 5, 16], causal(2), None),
+        case("a width without kernel", [1, 4, 2, 3, 5, 6], causal(2), None),
+        case("a width without kernel, padding", [2, 2, 1, 5, 5, 6], causal(0), Some(&left)),
     ]
 }
 

@@ -10,7 +10,7 @@ use crate::{
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Destination, Dispatch, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Slot, Tolerance,
+        Case, Destination, Dispatch, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Slot, Tolerance, View,
         nd::{around, fixed, given, moved, pick},
         sample, standard,
     },
@@ -80,25 +80,37 @@ impl Op for Gather {
             let view = cx.reshaped(view, &shape)?;
             return cx.alias(0, view);
         }
-        let data = cx.shaped(0)?;
-        let data = cx.contiguous(data)?;
-        let indices = cx.shaped(1)?;
-        let indices = cx.contiguous(indices)?;
+        let (data, indices) = (cx.shaped(0)?, cx.shaped(1)?);
         let out = Destination::contiguous(cx, 0)?;
-        let inner = data.dims[axis + 1..].iter().fold(Expr::ONE, |n, d| &n * &d.size);
-        let params = vec![
-            ("total", Param::Int(out.view.len())),
-            ("axis", Param::Int(size)),
-            ("inner", Param::Int(inner)),
-            ("count", Param::Int(indices.len())),
-        ];
-        let grid = Grid::Linear(out.view.len().ceil_div(64));
-        let spec = KernelSpec::new("gather").with("ELEM", out.view.elem.wgsl());
-        let slots =
-            vec![("data", Slot::View(data)), ("indices", Slot::View(indices)), ("out", Slot::View(out.view.clone()))];
-        cx.dispatch(Dispatch { spec, slots, params, grid });
+        along(cx, data, indices, axis, &out.view)?;
         out.finish(cx)
     }
+}
+
+/// Writes slices of `data` along `axis` to a contiguous view `[..data, ..indices, ..data]`.
+///
+/// # Errors
+/// When a copy that this takes cannot be made.
+pub fn along(
+    cx: &mut Lowering<'_>,
+    data: View,
+    indices: View,
+    axis: usize,
+    out: &View,
+) -> Result<(), OpError> {
+    let (data, indices) = (cx.contiguous(data)?, cx.contiguous(indices)?);
+    let inner = data.dims[axis + 1..].iter().fold(Expr::ONE, |n, d| &n * &d.size);
+    let params = vec![
+        ("total", Param::Int(out.len())),
+        ("axis", Param::Int(data.dims[axis].size.clone())),
+        ("inner", Param::Int(inner)),
+        ("count", Param::Int(indices.len())),
+    ];
+    let grid = Grid::Linear(out.len().ceil_div(64));
+    let spec = KernelSpec::new("gather").with("ELEM", out.elem.wgsl());
+    let slots = [("data", data), ("indices", indices), ("out", out.clone())].map(|(n, v)| (n, Slot::View(v)));
+    cx.dispatch(Dispatch { spec, slots: slots.to_vec(), params, grid });
+    Ok(())
 }
 
 fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {

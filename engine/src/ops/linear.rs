@@ -1,13 +1,16 @@
 //! Linear: a product with a constant matrix, packed for the device, and a residual added. Passes make it from MatMul.
 
+use shaders::KernelSpec;
 use symbolic::Expr;
 
+use super::matmul;
 use crate::{
     error::{OpError, invalid},
     graph::Fact,
     host::{Fit, HostTensor, Orientation, PackedWeight, StoredMatrix, WeightFormat, pack},
     op::{
-        Case, Infer, Lowering, Op, Operator, made_by_passes,
+        Case, Destination, Dim, Dispatch, Grid, Infer, Lowering, Op, Operator, Param, Slot, View, WeightId, WeightPart,
+        collapse, elementwise, made_by_passes,
         nd::{floats, given},
         sample,
     },
@@ -74,8 +77,224 @@ impl Op for Linear {
         Ok(vec![floats(x.dtype(), shape, &all)?])
     }
 
-    fn lower(&self, _: &mut Lowering<'_>) -> Result<(), OpError> {
-        Err(OpError::Unsupported("Linear".into()))
+    fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
+        let (weight, n, k) = cx.matrix(1, self.format, self.transposed)?;
+        if k % CHUNK != 0 {
+            return self.unpacked(cx);
+        }
+        let x = cx.shaped(0)?;
+        let x = in_vectors(cx, x)?;
+        let place = cx.output(0)?;
+        let (to, out) = match Rows::of_output(&place, n) {
+            Some(out) => (None, out),
+            None => {
+                let shape = cx.output_fact(0)?.shape.clone();
+                let beside = cx.temporary("beside", place.elem, &shape);
+                let out = Rows::of_output(&beside, n).ok_or_else(|| invalid("a product has no rows"))?;
+                (Some(beside), out)
+            }
+        };
+        let residual = if self.residual { Some(self.residual(cx)?) } else { None };
+        let product = Product { format: self.format, weight, n, k, x, y: out, residual };
+        product.dispatch(cx);
+        to.map_or(Ok(()), |beside| cx.copy(&beside, &place))
+    }
+}
+
+/// The kernels read this many columns at a time.
+const CHUNK: usize = 8;
+
+/// The matrix-vector kernel takes up to this many rows of `x`.
+const FEW: i64 = 4;
+
+/// Pieces of a matrix begin at multiples of this many rows, so that they begin at multiples of 256 bytes.
+const PIECE: usize = 64;
+
+/// Rows of a view, one element apart inside or in `outer` blocks of `inner` elements.
+#[derive(Clone, Debug)]
+struct Rows {
+    view: View,
+    count: Expr,
+    stride: Expr,
+    outer_stride: Expr,
+    inner_stride: Expr,
+    inner: Expr,
+}
+
+impl Rows {
+    /// Rows of `n` elements, each in up to two dimensions; `None` where one stride does not lead from row to row.
+    fn of_output(view: &View, n: usize) -> Option<Self> {
+        let mut width = Expr::ONE;
+        let mut split = view.dims.len();
+        while width.constant() != Some(n as i64) || (split > 0 && view.dims[split - 1].size == Expr::ONE) {
+            split = split.checked_sub(1)?;
+            width = &width * &view.dims[split].size;
+        }
+        let part = |dims: &[Dim]| {
+            let (shape, mut strides) = collapse(&[&View { dims: dims.to_vec(), ..view.clone() }]);
+            (shape, strides.swap_remove(0))
+        };
+        let (outer, inner) = (part(&view.dims[..split]), part(&view.dims[split..]));
+        let (count, stride) = match (outer.0.as_slice(), outer.1.as_slice()) {
+            ([], _) => (Expr::ONE, Expr::ZERO),
+            ([count], [stride]) => (count.clone(), stride.clone()),
+            _ => return None,
+        };
+        let (inner, outer_stride, inner_stride) = match (inner.0.as_slice(), inner.1.as_slice()) {
+            ([], _) => (Expr::ONE, Expr::ZERO, Expr::ZERO),
+            ([size], [stride]) => (size.clone(), Expr::ZERO, stride.clone()),
+            ([_, size], [outer, inner]) => (size.clone(), outer.clone(), inner.clone()),
+            _ => return None,
+        };
+        Some(Self { view: view.clone(), count, stride, outer_stride, inner_stride, inner })
+    }
+
+    /// Rows whose elements are neighbours.
+    fn plain(view: &View) -> Option<Self> {
+        let n = view.dims.last()?.size.constant().and_then(|n| usize::try_from(n).ok())?;
+        let rows = Self::of_output(view, n)?;
+        let unit = rows.outer_stride == Expr::ZERO && (rows.inner_stride == Expr::ONE || n == 1);
+        unit.then_some(rows)
+    }
+}
+
+/// The input's rows, on whole vectors of four elements; copied if they do not lie so.
+fn in_vectors(cx: &mut Lowering<'_>, x: View) -> Result<Rows, OpError> {
+    let whole = |e: &Expr| e.multiple_of() % 4 == 0;
+    let fits = |cx: &Lowering<'_>, rows: &Rows| {
+        whole(&rows.view.offset) && whole(&rows.stride) && whole(cx.root_len(rows.view.root))
+    };
+    if let Some(rows) = Rows::plain(&x).filter(|rows| fits(cx, rows)) {
+        return Ok(rows);
+    }
+    let copy = cx.temporary("vectors", x.elem, &x.shape());
+    cx.copy(&x, &copy)?;
+    Rows::plain(&copy).ok_or_else(|| invalid("the width of the input must be known"))
+}
+
+impl Linear {
+    fn residual(&self, cx: &mut Lowering<'_>) -> Result<Rows, OpError> {
+        let view = cx.shaped(2)?;
+        if let Some(rows) = Rows::plain(&view) {
+            return Ok(rows);
+        }
+        let view = cx.contiguous(view)?;
+        Rows::plain(&view).ok_or_else(|| invalid("the width of the residual must be known"))
+    }
+
+    /// For a width that the packed kernels do not take: the matrix as plain floats.
+    fn unpacked(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
+        if self.format.group().is_some() {
+            let text = format!("{} weights whose rows are no multiple of {CHUNK}", self.format);
+            return Err(OpError::Unsupported(text));
+        }
+        let (x, matrix) = (cx.shaped(0)?, cx.shaped(1)?);
+        let matrix = if self.transposed { matrix } else { matrix.transpose(&[1, 0]) };
+        if !self.residual {
+            let out = Destination::strided(cx, 0)?;
+            matmul::multiply(cx, &x, &matrix, &out.view)?;
+            return out.finish(cx);
+        }
+        let shape = cx.output_fact(0)?.shape.clone();
+        let product = cx.temporary("product", x.elem, &shape);
+        matmul::multiply(cx, &x, &matrix, &product)?;
+        let (residual, out) = (cx.shaped(2)?, cx.output(0)?);
+        elementwise(cx, "add", &[product, residual], &out)
+    }
+}
+
+/// A product with everything found out.
+#[derive(Debug)]
+struct Product {
+    format: WeightFormat,
+    weight: WeightId,
+    n: usize,
+    k: usize,
+    x: Rows,
+    y: Rows,
+    residual: Option<Rows>,
+}
+
+impl Product {
+    /// Calls a kernel for each piece of the matrix that a binding holds.
+    fn dispatch(&self, cx: &mut Lowering<'_>) {
+        let block = self.format.weight_block_bytes(self.k).unwrap_or(1).max(1);
+        let room = usize::try_from(cx.target().max_binding).unwrap_or(usize::MAX);
+        let rows = (room / block).saturating_mul(4) / PIECE * PIECE;
+        let mut first = 0;
+        while first < self.n {
+            let count = rows.max(PIECE).min(self.n - first);
+            let call = self.piece(cx, first, count);
+            cx.dispatch(call);
+            first += count;
+        }
+    }
+
+    fn piece(&self, cx: &Lowering<'_>, first: usize, count: usize) -> Dispatch {
+        let few = self.x.count.range().max.is_some_and(|m| m <= FEW);
+        let (spec, grid) = if few { self.vector(cx, count) } else { self.tiles(cx, count) };
+        let name = match self.format {
+            WeightFormat::F32 => "f32",
+            WeightFormat::F16 => "f16",
+            WeightFormat::M0e4 { .. } => "m0e4",
+            WeightFormat::Affine8 { .. } => "affine8",
+        };
+        let mut spec =
+            spec.with("WEIGHT", name).with("ELEM", self.x.view.elem.wgsl()).flag("RESIDUAL", self.residual.is_some());
+        let part = |part| Slot::Weight { weight: self.weight, part, first, count };
+        let mut slots = vec![
+            ("x", Slot::View(self.x.view.clone())),
+            ("y", Slot::View(self.y.view.clone())),
+            ("weight", part(WeightPart::Weight)),
+        ];
+        let int = |n: usize| Param::Int(Expr::from(n));
+        let mut params = vec![
+            ("m", Param::Int(self.x.count.clone())),
+            ("n", int(count)),
+            ("k", int(self.k)),
+            ("n_start", int(first)),
+            ("x_m_stride", Param::Int(self.x.stride.clone())),
+            ("y_m_stride", Param::Int(self.y.stride.clone())),
+            ("y_outer_stride", Param::Int(self.y.outer_stride.clone())),
+            ("y_inner_stride", Param::Int(self.y.inner_stride.clone())),
+            ("n_inner", Param::Int(self.y.inner.clone())),
+        ];
+        if let Some(group) = self.format.group() {
+            spec = spec.set("GROUP", group.weights() as u32);
+            slots.push(("scales", part(WeightPart::Scales)));
+        }
+        if let Some(residual) = &self.residual {
+            slots.push(("residual", Slot::View(residual.view.clone())));
+            params.push(("residual_m_stride", Param::Int(residual.stride.clone())));
+        }
+        Dispatch { spec, slots, params, grid }
+    }
+
+    /// The kernel for few rows of `x`.
+    fn vector(&self, cx: &Lowering<'_>, count: usize) -> (KernelSpec, Grid) {
+        let target = cx.target();
+        let rows = match self.x.count.range().max {
+            Some(..=1) => "1",
+            Some(2) => "2",
+            _ => "4",
+        };
+        let (reduce, blocks) = match (target.row_per_lane, target.subgroups) {
+            (true, true) => ("broadcast", 64),
+            (true, false) => ("none", 64),
+            (false, true) => ("subgroup", 1),
+            (false, false) => ("shared", 4),
+        };
+        let groups = count.div_ceil(4).div_ceil(blocks);
+        (KernelSpec::new("linear_gemv").with("ROWS", rows).with("REDUCE", reduce), Grid::Linear(Expr::from(groups)))
+    }
+
+    /// The kernel for many: threads compute 8 rows of `x` by 4 of the matrix.
+    fn tiles(&self, cx: &Lowering<'_>, count: usize) -> (KernelSpec, Grid) {
+        let target = cx.target();
+        let (x, columns, rows) =
+            if target.row_per_lane && target.subgroups { ("broadcast", 256, 8) } else { ("shared", 64, 32) };
+        let spec = KernelSpec::new("linear_gemm").with("TILE_M", "8").with("TILE_N", "4").with("X", x);
+        (spec, Grid::Xyz([Expr::from(count.div_ceil(columns)), self.x.count.ceil_div(rows), Expr::ONE]))
     }
 }
 
@@ -87,6 +306,7 @@ fn cases() -> Vec<Case> {
             (&[1, 1, 192], 70, true, true),
             (&[1, 5, 96], 33, true, false),
             (&[1, 70, 64], 65, false, true),
+            (&[2, 3, 64], 48, false, true),
         ] {
             let k = shape[shape.len() - 1];
             let matrix = sample::floats_in(&if transposed { [k, n] } else { [n, k] }, 2, -0.5, 0.5);

@@ -9,7 +9,7 @@ use crate::{
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Infer, Lowering, OnnxNode, Op, Operator,
+        Case, Destination, Dim, Infer, Lowering, OnnxNode, Op, Operator, View,
         nd::{Positions, broadcast_sizes, floats, given, integers},
         sample, standard,
     },
@@ -80,9 +80,34 @@ impl Op for MatMul {
         Ok(vec![integers(a.dtype(), shape, &cells.map(dot).collect::<Vec<_>>())?])
     }
 
-    fn lower(&self, _: &mut Lowering<'_>) -> Result<(), OpError> {
-        Err(OpError::Unsupported("MatMul".into()))
+    fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
+        let (mut a, mut b) = (cx.shaped(0)?, cx.shaped(1)?);
+        let out = Destination::strided(cx, 0)?;
+        let mut to = out.view.clone();
+        let one = Dim { size: Expr::ONE, stride: Expr::ZERO };
+        let rank = to.dims.len();
+        if a.dims.len() == 1 {
+            a.dims.insert(0, one.clone());
+            let column = b.dims.len() == 1;
+            to.dims.insert(if column { rank } else { rank - 1 }, one.clone());
+        }
+        if b.dims.len() == 1 {
+            b.dims.push(one.clone());
+            to.dims.push(one);
+        }
+        multiply(cx, &a, &b, &to)?;
+        out.finish(cx)
     }
+}
+
+/// Writes the products of matrices, `[.., m, k]` and `[.., k, n]`, to `[.., m, n]`; leading dimensions broadcast to
+/// those of `out`.
+///
+/// # Errors
+/// When there are more of them than the kernel takes.
+pub fn multiply(cx: &mut Lowering<'_>, a: &View, b: &View, out: &View) -> Result<(), OpError> {
+    let _ = (cx, a, b, out);
+    Err(OpError::Unsupported("MatMul".into()))
 }
 
 fn decode(_: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {

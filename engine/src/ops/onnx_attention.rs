@@ -11,9 +11,9 @@ use crate::{
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Destination, Dim, Elem, Infer, Lowering, OnnxNode, Op, Operator, View, elementwise, fill,
+        Case, Destination, Dim, Elem, Infer, Lowering, OnnxNode, Op, Operator, View, broadcast, elementwise, fill,
         nd::{Positions, floats, given, optional, pick},
-        sample, standard, stretched,
+        sample, standard, stretched, truth,
     },
 };
 
@@ -149,35 +149,42 @@ impl Op for OnnxAttention {
         let q = self.split_view(cx, Q)?;
         let k = self.present(cx, K, PAST_KEY, 1)?;
         let v = self.present(cx, V, PAST_VALUE, 2)?;
-        let (heads, groups) = (q.dims[1].size.clone(), k.dims[1].size.clone());
-        let each = heads.exact_div(&groups).ok_or_else(|| invalid(format!("{heads} heads share {groups}")))?;
-        let [k, v] = [k, v].map(|view| shared(&view, &each));
-        let q = q.reshape(&grouped(&q.shape(), &groups, &each)).ok_or_else(|| invalid("heads cannot be grouped"))?;
-        let mut shape = q.shape();
-        shape[4] = k.dims[3].size.clone();
-        let scores = self.bare(cx, &q, &k, &shape)?;
-        let masked = self.mask(cx, scores.clone(), &groups, &each)?;
-        let normal = cx.temporary("weights", q.elem, &shape);
-        softmax::along(cx, false, masked.clone(), &normal, 4)?;
-        let kept = match self.scores {
-            Scores::Bare => &scores,
-            Scores::Masked => &masked,
-            Scores::Normal => &normal,
-        };
-        let whole = cx.output_fact(3).map(|f| f.shape.clone()).unwrap_or_default();
-        if !whole.is_empty() {
-            let kept = cx.reshaped(kept.clone(), &whole)?;
+        let scale = self.scale(&q.dims[3].size)?;
+        let mut steps = Steps::new(q, k, v)?;
+        steps.dots(cx, scale, self.softcap)?;
+        let bare = steps.scores.clone();
+        if cx.has_input(MASK) {
+            let (mask, boolean) = (cx.shaped(MASK)?, cx.fact(MASK)?.dtype == DType::Bool);
+            steps.mask(cx, mask, boolean)?;
+        }
+        if self.is_causal {
+            let past = if cx.has_input(PAST_KEY) { cx.fact(PAST_KEY)?.shape[2].clone() } else { Expr::ZERO };
+            steps.hide_future(cx, &past)?;
+        }
+        if cx.has_input(IN_USE) {
+            let used = cx.shaped(IN_USE)?;
+            steps.hide_behind(cx, used)?;
+        }
+        let masked = steps.scores.clone();
+        let normal = steps.weights(cx)?;
+        if let Ok(whole) = cx.output_fact(3).map(|f| f.shape.clone()) {
+            let kept = match self.scores {
+                Scores::Bare => bare,
+                Scores::Masked => masked,
+                Scores::Normal => normal.clone(),
+            };
+            let kept = cx.reshaped(kept, &whole)?;
             cx.alias(3, kept)?;
         }
         let out = Destination::strided(cx, 0)?;
         let mut to = out.view.clone();
-        if to.dims.len() == 3 {
-            let [b, s, _] = [0, 1, 2].map(|i| to.dims[i].size.clone());
-            let split = to.reshape(&[b, s, heads.clone(), v.dims[4].size.clone()]);
+        if let [batch, seq, hidden] = to.shape().as_slice() {
+            let heads = Expr::from(self.heads);
+            let width = hidden.exact_div(&heads).ok_or_else(|| invalid(format!("{hidden} in {heads} heads")))?;
+            let split = to.reshape(&[batch.clone(), seq.clone(), heads, width]);
             to = split.ok_or_else(|| invalid("the output cannot be split into heads"))?.transpose(&[0, 2, 1, 3]);
         }
-        let to = to.reshape(&grouped(&to.shape(), &groups, &each)).ok_or_else(|| invalid("heads cannot be grouped"))?;
-        matmul::multiply(cx, &normal, &v, &to)?;
+        steps.sum(cx, &normal, &to)?;
         out.finish(cx)
     }
 }
@@ -282,100 +289,172 @@ impl OnnxAttention {
         out.finish(cx)?;
         Ok(view)
     }
+}
 
-    /// Scaled, capped scores `[batch, groups, each, queries, keys]`.
-    fn bare(&self, cx: &mut Lowering<'_>, q: &View, k: &View, shape: &[Expr]) -> Result<View, OpError> {
-        let step = |cx: &mut Lowering<'_>, function, operands: &[View]| {
-            let out = cx.temporary(function, q.elem, shape);
-            elementwise(cx, function, operands, &out).map(|()| out)
-        };
-        let dots = cx.temporary("dots", q.elem, shape);
-        matmul::multiply(cx, q, &k.transpose(&[0, 1, 2, 4, 3]), &dots)?;
-        let scale = fill::scalar(cx, self.scale(&q.dims[4].size)?, q.elem);
-        let scores = step(cx, "mul", &[dots, scale])?;
-        if self.softcap <= 0.0 {
-            return Ok(scores);
-        }
-        let cap = fill::scalar(cx, self.softcap, q.elem);
-        let part = step(cx, "div", &[scores, cap.clone()])?;
-        let bent = step(cx, "tanh", &[part])?;
-        step(cx, "mul", &[bent, cap])
+/// Attention in plain steps, heads in groups that share their keys.
+pub struct Steps {
+    /// `[batch, groups, each, queries, keys]`, what the steps so far have made of them.
+    pub scores: View,
+    q: View,
+    k: View,
+    v: View,
+    groups: Expr,
+    each: Expr,
+}
+
+impl Steps {
+    /// For `[batch, heads, queries, width]`, and keys and values with as many heads or a divisor of them.
+    ///
+    /// # Errors
+    /// When the heads cannot be grouped.
+    pub fn new(q: View, k: View, v: View) -> Result<Self, OpError> {
+        let (heads, groups) = (q.dims[1].size.clone(), k.dims[1].size.clone());
+        let each = heads.exact_div(&groups).ok_or_else(|| invalid(format!("{heads} heads share {groups}")))?;
+        let [k, v] = [k, v].map(|view| shared(&view, &each));
+        let q = q.reshape(&grouped(&q.shape(), &groups, &each)).ok_or_else(|| invalid("heads cannot be grouped"))?;
+        Ok(Self { scores: q.clone(), q, k, v, groups, each })
     }
 
-    fn mask(&self, cx: &mut Lowering<'_>, scores: View, groups: &Expr, each: &Expr) -> Result<View, OpError> {
-        let mut scores = scores;
-        let hidden = fill::scalar(cx, f32::NEG_INFINITY, scores.elem);
-        if cx.has_input(MASK) {
-            scores = self.given_mask(cx, scores, &hidden, groups, each)?;
-        }
-        let [queries, keys] = [3, 4].map(|i| scores.dims[i].size.clone());
-        if self.is_causal {
-            let past = if cx.has_input(PAST_KEY) { cx.fact(PAST_KEY)?.shape[2].clone() } else { Expr::ZERO };
-            let row = cx.temporary("queries", Elem::I32, &[queries.clone(), Expr::ONE]);
-            fill::range(cx, &past, &Expr::ONE, &row)?;
-            let column = cx.temporary("keys", Elem::I32, std::slice::from_ref(&keys));
-            fill::range(cx, &Expr::ZERO, &Expr::ONE, &column)?;
-            let seen = cx.temporary("seen", Elem::U32, &[queries, keys.clone()]);
-            elementwise(cx, "less_equal", &[column, row], &seen)?;
-            scores = chosen(cx, &seen, scores, &hidden)?;
-        }
-        if cx.has_input(IN_USE) {
-            let used = cx.shaped(IN_USE)?;
-            let batch = used.dims[0].size.clone();
-            let used = cx.reshaped(used, &[batch.clone(), Expr::ONE, Expr::ONE, Expr::ONE, Expr::ONE])?;
-            let column = cx.temporary("keys", Elem::I32, std::slice::from_ref(&keys));
-            fill::range(cx, &Expr::ZERO, &Expr::ONE, &column)?;
-            let seen = cx.temporary("seen", Elem::U32, &[batch, Expr::ONE, Expr::ONE, Expr::ONE, keys]);
-            elementwise(cx, "less", &[column, used], &seen)?;
-            scores = chosen(cx, &seen, scores, &hidden)?;
-        }
-        Ok(scores)
+    fn step(&self, cx: &mut Lowering<'_>, function: &'static str, operands: &[View]) -> Result<View, OpError> {
+        let out = cx.temporary(function, self.scores.elem, &self.scores.shape());
+        elementwise(cx, function, operands, &out).map(|()| out)
     }
 
-    /// Scores with the mask input; keys behind its end are hidden.
-    fn given_mask(
-        &self,
-        cx: &mut Lowering<'_>,
-        scores: View,
-        hidden: &View,
-        groups: &Expr,
-        each: &Expr,
-    ) -> Result<View, OpError> {
-        let mut mask = cx.shaped(MASK)?;
+    /// Scaled products of queries and keys, held below `softcap` unless that is 0.
+    ///
+    /// # Errors
+    /// When there is no kernel for the product.
+    pub fn dots(&mut self, cx: &mut Lowering<'_>, scale: f32, softcap: f32) -> Result<(), OpError> {
+        let mut shape = self.q.shape();
+        shape[4] = self.k.dims[3].size.clone();
+        self.scores = cx.temporary("dots", self.q.elem, &shape);
+        matmul::multiply(cx, &self.q, &self.k.transpose(&[0, 1, 2, 4, 3]), &self.scores)?;
+        let scale = fill::scalar(cx, scale, self.q.elem);
+        self.scores = self.step(cx, "mul", &[self.scores.clone(), scale])?;
+        if softcap > 0.0 {
+            let cap = fill::scalar(cx, softcap, self.q.elem);
+            let part = self.step(cx, "div", &[self.scores.clone(), cap.clone()])?;
+            let bent = self.step(cx, "tanh", &[part])?;
+            self.scores = self.step(cx, "mul", &[bent, cap])?;
+        }
+        Ok(())
+    }
+
+    /// Positions of the keys, and of the queries behind `past` others, as a row and a column.
+    fn positions(&self, cx: &mut Lowering<'_>, past: &Expr) -> Result<[View; 2], OpError> {
+        let [queries, keys] = [3, 4].map(|i| self.scores.dims[i].size.clone());
+        let row = cx.temporary("keys", Elem::I32, &[keys]);
+        fill::range(cx, &Expr::ZERO, &Expr::ONE, &row)?;
+        let column = cx.temporary("queries", Elem::I32, &[queries, Expr::ONE]);
+        fill::range(cx, past, &Expr::ONE, &column)?;
+        Ok([row, column])
+    }
+
+    /// Hides scores where `compare` of the operands, which broadcast to the scores, is false.
+    fn keep_where(&mut self, cx: &mut Lowering<'_>, compare: &'static str, operands: &[View]) -> Result<(), OpError> {
+        let shapes: Vec<Vec<Expr>> = operands.iter().map(View::shape).collect();
+        let seen = cx.temporary("seen", Elem::U32, &broadcast(&shapes));
+        elementwise(cx, compare, operands, &seen)?;
+        self.choose(cx, seen)
+    }
+
+    fn choose(&mut self, cx: &mut Lowering<'_>, seen: View) -> Result<(), OpError> {
+        let hidden = fill::scalar(cx, f32::NEG_INFINITY, self.scores.elem);
+        self.scores = self.step(cx, "where", &[seen, self.scores.clone(), hidden])?;
+        Ok(())
+    }
+
+    /// Hides key `j` from query `i` unless `j <= i + past`.
+    ///
+    /// # Errors
+    /// When there is no kernel for it.
+    pub fn hide_future(&mut self, cx: &mut Lowering<'_>, past: &Expr) -> Result<(), OpError> {
+        let operands = self.positions(cx, past)?;
+        self.keep_where(cx, "less_equal", &operands)
+    }
+
+    /// Hides key `j` from query `i` unless `j > i + past - window`.
+    ///
+    /// # Errors
+    /// When there is no kernel for it.
+    pub fn hide_before(&mut self, cx: &mut Lowering<'_>, past: &Expr, window: &Expr) -> Result<(), OpError> {
+        let operands = self.positions(cx, &(past - window))?;
+        self.keep_where(cx, "greater", &operands)
+    }
+
+    /// Hides keys that `padding [batch, keys]` has 0 for.
+    ///
+    /// # Errors
+    /// When there is no kernel for it.
+    pub fn hide_padding(&mut self, cx: &mut Lowering<'_>, padding: &View) -> Result<(), OpError> {
+        let mut padding = padding.clone();
+        let one = Dim { size: Expr::ONE, stride: Expr::ZERO };
+        padding.dims.splice(1..1, [one.clone(), one.clone(), one]);
+        let seen = cx.temporary("seen", Elem::U32, &padding.shape());
+        truth(cx, &padding, &seen)?;
+        self.choose(cx, seen)
+    }
+
+    /// Hides keys behind the number in use, `[batch]`.
+    fn hide_behind(&mut self, cx: &mut Lowering<'_>, mut used: View) -> Result<(), OpError> {
+        let one = Dim { size: Expr::ONE, stride: Expr::ZERO };
+        used.dims.extend([one.clone(), one.clone(), one.clone(), one]);
+        let [keys, _] = self.positions(cx, &Expr::ZERO)?;
+        self.keep_where(cx, "less", &[keys, used])
+    }
+
+    /// Applies a mask that broadcasts to `[batch, heads, queries, keys]`; keys behind its end are hidden.
+    fn mask(&mut self, cx: &mut Lowering<'_>, mut mask: View, boolean: bool) -> Result<(), OpError> {
+        let one = || Dim { size: Expr::ONE, stride: Expr::ZERO };
         while mask.dims.len() < 4 {
-            mask.dims.insert(0, Dim { size: Expr::ONE, stride: Expr::ZERO });
+            mask.dims.insert(0, one());
         }
         let heads = mask.dims.remove(1);
-        let single = heads.size.constant() == Some(1);
-        let inner = Dim { size: if single { Expr::ONE } else { each.clone() }, stride: heads.stride.clone() };
-        let outer = Dim {
-            size: if single { Expr::ONE } else { groups.clone() },
-            stride: &heads.stride * each,
+        let dims = if heads.size.constant() == Some(1) {
+            [one(), one()]
+        } else {
+            let stride = &heads.stride * &self.each;
+            [Dim { size: self.groups.clone(), stride }, Dim { size: self.each.clone(), stride: heads.stride }]
         };
-        mask.dims.splice(1..1, [outer, inner]);
-        let out = cx.temporary("masked", scores.elem, &scores.shape());
-        let (keys, own) = (scores.dims[4].size.clone(), mask.dims[4].size.clone());
+        mask.dims.splice(1..1, dims);
+        let out = cx.temporary("masked", self.scores.elem, &self.scores.shape());
+        let hidden = fill::scalar(cx, f32::NEG_INFINITY, out.elem);
+        let (keys, own) = (self.scores.dims[4].size.clone(), mask.dims[4].size.clone());
         let narrow = own != keys && own.constant() != Some(1);
         if narrow {
             let rest = out.slice(4, &own, &(&keys - &own), 1);
-            cx.copy(&stretched(hidden, &rest.shape()), &rest)?;
+            cx.copy(&stretched(&hidden, &rest.shape()), &rest)?;
         }
         let width = if narrow { own } else { keys };
-        let part = |view: &View| view.slice(4, &Expr::ZERO, &width, 1);
-        let (from, to) = (part(&scores), part(&out));
-        if cx.fact(MASK)?.dtype == DType::Bool {
-            elementwise(cx, "where", &[mask, from, hidden.clone()], &to)?;
+        let [from, to] = [&self.scores, &out].map(|view| view.slice(4, &Expr::ZERO, &width, 1));
+        if boolean {
+            elementwise(cx, "where", &[mask, from, hidden], &to)?;
         } else {
             elementwise(cx, "add", &[from, mask], &to)?;
         }
+        self.scores = out;
+        Ok(())
+    }
+
+    /// The softmax of the scores.
+    ///
+    /// # Errors
+    /// When there is no kernel for it.
+    pub fn weights(&self, cx: &mut Lowering<'_>) -> Result<View, OpError> {
+        let out = cx.temporary("weights", self.scores.elem, &self.scores.shape());
+        softmax::along(cx, false, self.scores.clone(), &out, 4)?;
         Ok(out)
     }
-}
 
-fn chosen(cx: &mut Lowering<'_>, seen: &View, scores: View, hidden: &View) -> Result<View, OpError> {
-    let out = cx.temporary("masked", scores.elem, &scores.shape());
-    elementwise(cx, "where", &[seen.clone(), scores, hidden.clone()], &out)?;
-    Ok(out)
+    /// The sum of values by weights, to `[batch, heads, queries, width]`.
+    ///
+    /// # Errors
+    /// When there is no kernel for the product.
+    pub fn sum(&self, cx: &mut Lowering<'_>, weights: &View, out: &View) -> Result<(), OpError> {
+        let shape = grouped(&out.shape(), &self.groups, &self.each);
+        let out = out.reshape(&shape).ok_or_else(|| invalid("heads cannot be grouped"))?;
+        matmul::multiply(cx, weights, &self.v, &out)
+    }
 }
 
 fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {

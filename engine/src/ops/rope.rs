@@ -1,5 +1,6 @@
 //! Rope: rotary position embedding of `[batch, heads, seq, head_dim]`, as passes find it.
 
+use shaders::KernelSpec;
 use symbolic::Expr;
 
 use crate::{
@@ -7,7 +8,8 @@ use crate::{
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Infer, Lowering, Op, Operator, made_by_passes,
+        Case, Destination, Dispatch, Elem, Grid, Infer, Lowering, Op, Operator, Param, Slot, View, converted,
+        made_by_passes,
         nd::{floats, given},
         sample,
     },
@@ -79,9 +81,57 @@ impl Op for Rope {
         Ok(vec![floats(x.dtype(), x.shape().to_vec(), &data)?])
     }
 
-    fn lower(&self, _: &mut Lowering<'_>) -> Result<(), OpError> {
-        Err(OpError::Unsupported("Rope".into()))
+    fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
+        let (x, cos, sin) = (cx.shaped(0)?, cx.shaped(1)?, cx.shaped(2)?);
+        let out = Destination::strided(cx, 0)?;
+        self.call(cx, x, [cos, sin], out.view.clone())?;
+        out.finish(cx)
     }
+}
+
+impl Rope {
+    /// Turns `x [batch, heads, seq, head_dim]` by tables `[batch or 1, seq, width]`.
+    ///
+    /// # Errors
+    /// When the head's width is odd, or a copy that this takes cannot be made.
+    pub fn call(&self, cx: &mut Lowering<'_>, x: View, tables: [View; 2], out: View) -> Result<(), OpError> {
+        let [cos, sin] = tables.map(|table| unit_rows(cx, table, x.elem));
+        let (cos, sin) = (cos?, sin?);
+        let [batch, heads, seq, width] = [0, 1, 2, 3].map(|i| x.dims[i].size.clone());
+        let pairs = width.exact_div(&Expr::from(2)).ok_or_else(|| invalid(format!("a head of {width} elements")))?;
+        let total = &(&batch * &heads) * &(&seq * &pairs);
+        let strides = |view: &View| Param::Ints(view.dims.iter().map(|d| d.stride.clone()).collect());
+        let table = |view: &View| {
+            let single = view.dims[0].size.constant() == Some(1);
+            let batch = if single { Expr::ZERO } else { view.dims[0].stride.clone() };
+            Param::Ints(vec![batch, view.dims[1].stride.clone()])
+        };
+        let params = vec![
+            ("a_strides", strides(&x)),
+            ("out_strides", strides(&out)),
+            ("cos_strides", table(&cos)),
+            ("sin_strides", table(&sin)),
+            ("total", Param::Int(total.clone())),
+            ("heads", Param::Int(heads)),
+            ("seq", Param::Int(seq)),
+            ("pairs", Param::Int(pairs)),
+            ("rotated", Param::Int(Expr::from(self.rotary_dim / 2))),
+        ];
+        let spec = KernelSpec::new("rope")
+            .with("ELEM", x.elem.wgsl())
+            .flag("INTERLEAVED", self.interleaved)
+            .flag("HALF_TABLE", !self.full_table);
+        let slots = [("a", x), ("cos", cos), ("sin", sin), ("out", out)].map(|(name, v)| (name, Slot::View(v)));
+        cx.dispatch(Dispatch { spec, slots: slots.to_vec(), params, grid: Grid::Linear(total.ceil_div(64)) });
+        Ok(())
+    }
+}
+
+/// The view in this type with neighbours in the last dimension one element apart.
+fn unit_rows(cx: &mut Lowering<'_>, view: View, elem: Elem) -> Result<View, OpError> {
+    let view = converted(cx, view, elem)?;
+    let unit = view.dims.last().is_none_or(|d| d.stride == Expr::ONE || d.size == Expr::ONE);
+    if unit { Ok(view) } else { cx.contiguous(view) }
 }
 
 fn cases() -> Vec<Case> {

@@ -10,7 +10,7 @@ use crate::{
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Infer, Lowering, OnnxNode, Op, Operator,
+        Case, Destination, Infer, Lowering, OnnxNode, Op, Operator, View,
         nd::{given, optional, pick},
         sample, standard,
     },
@@ -85,9 +85,39 @@ impl Op for RotaryEmbedding {
         }
     }
 
-    fn lower(&self, _: &mut Lowering<'_>) -> Result<(), OpError> {
-        let _ = Expr::ONE;
-        Err(OpError::Unsupported("RotaryEmbedding".into()))
+    fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
+        let x = cx.shaped(0)?;
+        let tables = [self.table(cx, 1)?, self.table(cx, 2)?];
+        let out = Destination::strided(cx, 0)?;
+        let (x, to) = (self.headed(cx, x)?, self.headed(cx, out.view.clone())?);
+        let width = x.dims[3].size.constant().and_then(|w| usize::try_from(w).ok());
+        let width = width.ok_or_else(|| invalid("the width of a head must be known"))?;
+        self.rope(width).call(cx, x, tables, to)?;
+        out.finish(cx)
+    }
+}
+
+impl RotaryEmbedding {
+    /// `[batch, heads, seq, head_dim]` of either form.
+    fn headed(self, cx: &mut Lowering<'_>, view: View) -> Result<View, OpError> {
+        let [batch, seq, hidden] = view.dims.as_slice() else { return Ok(view) };
+        let heads = Expr::from(self.heads);
+        let width = hidden.size.exact_div(&heads).ok_or_else(|| invalid(format!("{heads} heads")))?;
+        let shape = [batch.size.clone(), seq.size.clone(), heads, width];
+        Ok(cx.reshaped(view, &shape)?.transpose(&[0, 2, 1, 3]))
+    }
+
+    /// A table `[batch, seq, width]`, looked up by position ids where they are given.
+    fn table(self, cx: &mut Lowering<'_>, index: usize) -> Result<View, OpError> {
+        let table = cx.shaped(index)?;
+        if !cx.has_input(3) {
+            return Ok(table);
+        }
+        let ids = cx.shaped(3)?;
+        let shape: Vec<Expr> = ids.dims.iter().chain(&table.dims[1..]).map(|d| d.size.clone()).collect();
+        let out = cx.temporary("table", table.elem, &shape);
+        gather::along(cx, table, ids, 0, &out)?;
+        Ok(out)
     }
 }
 

@@ -1,0 +1,84 @@
+//! Every operator's cases: the GPU against the reference.
+
+use std::collections::BTreeMap;
+
+use engine::{
+    graph::{Graph, Node},
+    host::WeightFormat,
+    infer_once::{OnceOptions, run_graph},
+    op::{Case, Elem},
+    ops::OPERATORS,
+    passes::{PassOptions, WeightFormats},
+    weights::WeightSource,
+};
+
+/// The graph of one node, with what the case gives as inputs.
+fn graph_of(case: &Case) -> (Graph, BTreeMap<String, engine::host::HostTensor>) {
+    let mut graph = Graph::default();
+    let mut inputs = BTreeMap::new();
+    let mut ids = Vec::new();
+    for (index, tensor) in case.inputs.iter().enumerate() {
+        let Some(tensor) = tensor else {
+            ids.push(None);
+            continue;
+        };
+        let name = format!("input{index}");
+        if case.constants.contains(&index) {
+            ids.push(Some(graph.add_constant(&name, tensor.clone())));
+        } else {
+            let mut fact = engine::op::fact_of(tensor);
+            fact.content = None;
+            let id = graph.add_value(&name, Some(fact));
+            graph.inputs.push(id);
+            ids.push(Some(id));
+            inputs.insert(name, tensor.clone());
+        }
+    }
+    let hosts: Vec<_> = case.inputs.iter().map(Option::as_ref).collect();
+    let count = case.op.reference(&hosts).unwrap_or_else(|e| panic!("{}: reference: {e}", case.name)).len();
+    let outputs: Vec<_> = (0..count).map(|i| graph.add_value(&format!("output{i}"), None)).collect();
+    graph.outputs.clone_from(&outputs);
+    graph.nodes.push(Node { name: case.name.clone(), op: case.op.clone(), inputs: ids, outputs });
+    (graph, inputs)
+}
+
+fn check(case: &Case, activations: Elem) -> Result<(), String> {
+    let (mut graph, inputs) = graph_of(case);
+    engine::infer::infer(&mut graph).map_err(|e| e.to_string())?;
+    let options = OnceOptions {
+        passes: PassOptions { formats: WeightFormats::uniform(WeightFormat::F32), fuse: false },
+        activations,
+    };
+    let source = WeightSource::Model(engine::host::Fit::Search);
+    let got = run_graph(&tests::gpu(), graph, &source, &inputs, &options).map_err(|e| e.to_string())?;
+    let hosts: Vec<_> = case.inputs.iter().map(Option::as_ref).collect();
+    let want = case.op.reference(&hosts).map_err(|e| e.to_string())?;
+    for (index, ((_, got), want)) in got.iter().zip(&want).enumerate() {
+        if got.shape() != want.shape() || got.dtype() != want.dtype() {
+            return Err(format!("output {index} is {} {:?}, not {} {:?}", got.dtype(), got.shape(), want.dtype(), want.shape()));
+        }
+        let tolerance = case.tolerance;
+        for (at, (a, b)) in got.to_f64s().into_iter().zip(want.to_f64s()).enumerate() {
+            let same = a == b || (a.is_nan() && b.is_nan());
+            if !same && !((a - b).abs() <= tolerance.absolute + tolerance.relative * b.abs()) {
+                return Err(format!("output {index}, element {at}: {a} instead of {b}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_case_gives_the_reference() {
+    let (mut run, mut wrong) = (0, Vec::new());
+    for operator in OPERATORS {
+        for case in (operator.cases)() {
+            run += 1;
+            if let Err(text) = check(&case, Elem::F32) {
+                wrong.push(format!("{} / {}: {text}", case.op.name(), case.name));
+            }
+        }
+    }
+    assert!(run > 100, "only {run} cases");
+    assert!(wrong.is_empty(), "{} of {run} cases are wrong:\n{}", wrong.len(), wrong.join("\n"));
+}

@@ -1,0 +1,121 @@
+//! Every plan on every device profile, with no GPU: shaders, bind groups and limits are checked by wgpu's noop backend,
+//! memory by the plan's own check and against its lower bound.
+
+use std::sync::Arc;
+
+use devices::Profile;
+use engine::{
+    gpu::{Arena, Gpu, Run, Weights},
+    host::{Fit, GroupSize, WeightFormat},
+    language::{LanguageModel, LanguageOptions, Phase, Symbols},
+    op::{Elem, LowerOptions},
+    open::ModelFile,
+    passes::{PassOptions, WeightFormats},
+    plan::Plan,
+    weights::WeightSource,
+};
+use symbolic::Bindings;
+use tests::models;
+
+const CHUNK: usize = 512;
+const CONTEXT: usize = 4096;
+
+fn options(gpu: &Gpu, format: WeightFormat) -> LanguageOptions {
+    let target = gpu.target();
+    let activations = if target.f16 { Elem::F16 } else { Elem::F32 };
+    LanguageOptions {
+        lower: LowerOptions { target, activations },
+        passes: PassOptions { formats: WeightFormats::uniform(format), fuse: true },
+        context: CONTEXT,
+        padding: false,
+        all_logits: false,
+    }
+}
+
+fn model(folder: &std::path::Path) -> (ModelFile, LanguageModel) {
+    let file = ModelFile::open(&folder.join("model.onnx")).unwrap();
+    let model = LanguageModel::recognise(file.graph.clone()).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    (file, model)
+}
+
+fn bindings(seq: usize, past: usize) -> Bindings {
+    let symbols = Symbols::new(CHUNK, CONTEXT);
+    Bindings::new()
+        .with(&symbols.seq, seq as i64)
+        .with(&symbols.past, past as i64)
+        .with(&symbols.capacity, CONTEXT as i64)
+}
+
+/// Arena over lower bound.
+fn ratio(plan: &Plan, bindings: &Bindings) -> f64 {
+    plan.arena_bytes(bindings).unwrap() as f64 / plan.lower_bound(bindings).unwrap().max(1) as f64
+}
+
+fn on_profile(profile: &'static Profile, folder: &std::path::Path, format: WeightFormat) {
+    let gpu = Gpu::noop(profile).unwrap_or_else(|e| panic!("{}: {e}", profile.name));
+    let (file, model) = model(folder);
+    let options = options(&gpu, format);
+    for (phase, seq, past) in [(Phase::Prefill { chunk: CHUNK }, CHUNK, 0), (Phase::Decode, 1, 2000)] {
+        let prepared = model.prepare(phase, &options).unwrap_or_else(|e| panic!("{}: {e}", profile.name));
+        let plan = Arc::new(prepared.plan);
+        let source = WeightSource::Model(Fit::MinMax);
+        let weights = Weights::upload(&gpu, &[(&prepared.graph, &*plan)], &source, &|_| {}).unwrap();
+        let bindings = bindings(seq, past);
+        let arena = Arena::new(&gpu, plan.arena_bytes(&bindings).unwrap(), &plan, &bindings).unwrap();
+        let run = Run::new(&gpu, &plan, &weights, &prepared.graph, &arena, &bindings);
+        let run = run.unwrap_or_else(|e| panic!("{} {phase:?} {format}: {e}", profile.name));
+        run.submit(&gpu).unwrap_or_else(|e| panic!("{} {phase:?} {format}: {e}", profile.name));
+    }
+}
+
+#[test]
+fn every_profile_accepts_every_plan() {
+    let folders = models("tiny_llama");
+    assert!(folders.len() >= 5 && devices::profiles().count() >= 7);
+    for profile in devices::profiles() {
+        for format in [WeightFormat::F32, WeightFormat::F16, WeightFormat::M0e4 { group: GroupSize::G32 }] {
+            on_profile(profile, &folders[0], format);
+        }
+    }
+    let profile = devices::profiles().next().unwrap();
+    for folder in &folders {
+        on_profile(profile, folder, WeightFormat::Affine8 { group: GroupSize::G32 });
+    }
+}
+
+#[test]
+fn the_arena_is_within_five_per_cent_of_its_lower_bound() {
+    let gpu = Gpu::noop(devices::profiles().next().unwrap()).unwrap();
+    for folder in models("tiny_llama") {
+        let (_, model) = model(&folder);
+        let options = options(&gpu, WeightFormat::F32);
+        let prefill = model.prepare(Phase::Prefill { chunk: CHUNK }, &options).unwrap();
+        let decode = model.prepare(Phase::Decode, &options).unwrap();
+        for (plan, seq, past) in [
+            (&prefill.plan, 1, 0),
+            (&prefill.plan, 64, 0),
+            (&prefill.plan, 512, 0),
+            (&decode.plan, 1, 0),
+            (&decode.plan, 1, 100),
+            (&decode.plan, 1, 2000),
+        ] {
+            let ratio = ratio(plan, &bindings(seq, past));
+            assert!(ratio <= 1.05, "{} seq {seq} past {past}: {ratio}", folder.display());
+        }
+    }
+}
+
+#[test]
+fn everything_a_language_model_has_is_fused() {
+    let gpu = Gpu::noop(devices::profiles().next().unwrap()).unwrap();
+    for folder in models("tiny_llama") {
+        let (_, model) = model(&folder);
+        let decode = model.prepare(Phase::Decode, &options(&gpu, WeightFormat::F32)).unwrap();
+        let name = folder.display();
+        assert!(decode.report.refused.is_empty(), "{name}: {:#?}", decode.report.refused);
+        assert_eq!(decode.report.applied["Attention"], 2, "{name}");
+        assert_eq!(decode.report.applied["SwiGLU"], 2, "{name}");
+        let copies = decode.plan.calls.iter().filter(|c| c.spec.choice("OP") == Some("identity")).count();
+        assert_eq!(copies, 0, "{name}: copies in a decode step\n{}", decode.plan);
+    }
+}
