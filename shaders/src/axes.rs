@@ -45,6 +45,16 @@ impl<'a> Scope<'a> {
             found.ok_or_else(|| format!("unknown name {name:?}; declare it with #variant"))?;
         Ok((axis, value))
     }
+
+    /// Declares one more name, the last one.
+    pub fn push(&mut self, axis: Axis<'a>, value: &'a str) {
+        self.0.push((axis, value));
+    }
+
+    /// Takes back the last name.
+    pub fn pop(&mut self) {
+        self.0.pop();
+    }
 }
 
 impl<'a> Axes<'a> {

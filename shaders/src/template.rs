@@ -1,8 +1,8 @@
-//! The template language of kernel files: `#import name`, `#if`, `#elif`, `#else`, `#endif`, `$NAME` and `${NAME}`.
-//! A directive stands alone on its line. Anything unknown is an error with its file and line.
+//! The template language of kernel files: `#import name`, `#if`, `#elif`, `#else`, `#endif`, `#for i in 0..4`,
+//! `#endfor` (which repeats lines, for what must be unrolled), `$NAME` and `${NAME}`. A directive stands alone on its line. Anything unknown is an error with its file and line.
 
 use crate::{
-    axes::{Axes, Scope},
+    axes::{Axes, Axis, Scope},
     condition,
     error::ShaderError,
 };
@@ -38,7 +38,7 @@ pub fn kernel_path(name: &str) -> String {
 
 /// Renders `kernel` under `choices`, one for each axis of `axes`.
 pub fn render<'a>(
-    library: Library<'_>,
+    library: Library<'a>,
     kernel: &str,
     axes: &Axes<'a>,
     choices: &[&'a str],
@@ -67,24 +67,45 @@ struct Frame {
     last: bool,
 }
 
-impl Renderer<'_> {
-    fn file(&mut self, path: &str, text: &str, is_kernel: bool) -> Result<(), ShaderError> {
+/// Values of loop variables.
+const NUMBERS: [&str; 17] =
+    ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16"];
+
+type Line<'a> = (u32, &'a str);
+
+impl<'a> Renderer<'a> {
+    fn file(&mut self, path: &str, text: &'a str, is_kernel: bool) -> Result<(), ShaderError> {
+        let lines: Vec<Line<'a>> = (1..).zip(text.lines()).collect();
+        self.block(path, &lines, is_kernel)
+    }
+
+    fn block(&mut self, path: &str, lines: &[Line<'a>], is_kernel: bool) -> Result<(), ShaderError> {
         let mut frames: Vec<Frame> = Vec::new();
-        for (line, content) in (1..).zip(text.lines()) {
+        let mut index = 0;
+        while let Some(&(line, content)) = lines.get(index) {
+            index += 1;
             let at = |message: String| ShaderError::Template { file: path.to_owned(), line, message };
             let active = frames.last().is_none_or(|f| f.active);
-            match content.trim_start().strip_prefix('#') {
-                None if active => self.line(path, line, content).map_err(at)?,
-                None => {}
-                Some(directive) => {
-                    let (word, rest) = directive.split_once(' ').unwrap_or((directive, ""));
-                    match word {
-                        "variant" | "let" | "exclude" if is_kernel && content.starts_with('#') => {}
-                        "import" if active => self.import(rest.trim(), at)?,
-                        "import" => {}
-                        _ => self.branch(&mut frames, line, word, rest).map_err(at)?,
-                    }
+            let Some(directive) = content.trim_start().strip_prefix('#') else {
+                if active {
+                    self.line(path, line, content).map_err(at)?;
                 }
+                continue;
+            };
+            let (word, rest) = directive.split_once(' ').unwrap_or((directive, ""));
+            match word {
+                "variant" | "let" | "exclude" if is_kernel && content.starts_with('#') => {}
+                "import" if active => self.import(rest.trim(), at)?,
+                "import" => {}
+                "for" => {
+                    let end = end_of_loop(&lines[index..])
+                        .ok_or_else(|| at("this #for has no #endfor".to_owned()))?;
+                    if active {
+                        self.repeat(path, rest, &lines[index..index + end], at)?;
+                    }
+                    index += end + 1;
+                }
+                _ => self.branch(&mut frames, line, word, rest).map_err(at)?,
             }
         }
         match frames.last() {
@@ -94,6 +115,29 @@ impl Renderer<'_> {
                 Err(ShaderError::Template { file: path.to_owned(), line: frame.line, message })
             }
         }
+    }
+
+    /// `header` is `NAME in FROM..TO`, TO excluded and at most 16.
+    fn repeat(
+        &mut self,
+        path: &str,
+        header: &'a str,
+        lines: &[Line<'a>],
+        at: impl Fn(String) -> ShaderError,
+    ) -> Result<(), ShaderError> {
+        let wrong = || at(format!("{header:?} is not of the form NAME in FROM..TO with TO <= 16"));
+        let (name, range) = header.split_once(" in ").ok_or_else(wrong)?;
+        let range = self.substitute(range).map_err(&at)?;
+        let (from, to) = range.trim().split_once("..").ok_or_else(wrong)?;
+        let bound = |text: &str| NUMBERS.iter().position(|n| *n == text);
+        let values =
+            bound(from).zip(bound(to)).and_then(|(from, to)| NUMBERS.get(from..to)).ok_or_else(wrong)?;
+        for value in values {
+            self.scope.push(Axis { name: name.trim(), values: NUMBERS.to_vec() }, value);
+            self.block(path, lines, false)?;
+            self.scope.pop();
+        }
+        Ok(())
     }
 
     fn branch(&self, frames: &mut Vec<Frame>, line: u32, word: &str, rest: &str) -> Result<(), String> {
@@ -133,9 +177,17 @@ impl Renderer<'_> {
     }
 
     fn line(&mut self, path: &str, line: u32, content: &str) -> Result<(), String> {
-        let mut rest = content;
+        let text = self.substitute(content)?;
+        self.out.source.push_str(&text);
+        self.out.source.push('\n');
+        self.out.origins.push((path.to_owned(), line));
+        Ok(())
+    }
+
+    fn substitute(&self, text: &str) -> Result<String, String> {
+        let (mut out, mut rest) = (String::new(), text);
         while let Some((before, after)) = rest.split_once('$') {
-            self.out.source.push_str(before);
+            out.push_str(before);
             let (name, after) = match after.strip_prefix('{') {
                 Some(braced) => braced.split_once('}').ok_or("a ${ has no }")?,
                 None => {
@@ -143,15 +195,26 @@ impl Renderer<'_> {
                     after.split_at(after.find(is_end).unwrap_or(after.len()))
                 }
             };
-            let (_, value) = self.scope.get(name)?;
-            self.out.source.push_str(value);
+            out.push_str(self.scope.get(name)?.1);
             rest = after;
         }
-        self.out.source.push_str(rest);
-        self.out.source.push('\n');
-        self.out.origins.push((path.to_owned(), line));
-        Ok(())
+        out.push_str(rest);
+        Ok(out)
     }
+}
+
+/// The index of the `#endfor` that ends a loop whose body begins at `lines`.
+fn end_of_loop(lines: &[Line<'_>]) -> Option<usize> {
+    let mut depth = 0;
+    lines.iter().position(|(_, content)| {
+        let word = content.trim_start();
+        if word.starts_with("#for ") {
+            depth += 1;
+        } else if word.starts_with("#endfor") {
+            depth -= 1;
+        }
+        depth < 0
+    })
 }
 
 #[cfg(test)]
@@ -185,6 +248,14 @@ mod tests {
     }
 
     #[test]
+    fn loops_repeat_their_lines() {
+        let text = "#variant N = 2 | 3\n#for i in 1..$N\n#for j in 0..2\n#if i == 2 || j == 0\na${i}_$j\n#endif\n\
+            #endfor\n#endfor\n";
+        assert_eq!(rendered(text, &["2"]).unwrap().source, "a1_0\n");
+        assert_eq!(rendered(text, &["3"]).unwrap().source, "a1_0\na2_0\na2_1\n");
+    }
+
+    #[test]
     fn lines_know_their_origin() {
         let text = "#variant A = x | y\n#import outer\n#import inner\na${A}b $A\n";
         let out = rendered(text, &["y"]).unwrap();
@@ -208,6 +279,13 @@ mod tests {
             ("#if\n#endif", "wgsl/k.wgsl:3: the condition ends too early"),
             ("\n#if F", "wgsl/k.wgsl:4: this #if has no #endif"),
             ("#endif", "wgsl/k.wgsl:3: #endif without #if"),
+            ("#for i in 0..2\n#for j in 0..2\n#endfor", "wgsl/k.wgsl:3: this #for has no #endfor"),
+            (
+                "#for i in 0..99\n#endfor",
+                "wgsl/k.wgsl:3: \"i in 0..99\" is not of the form NAME in FROM..TO with TO <= 16",
+            ),
+            ("#for i in 0..1\n#if F\n#endfor", "wgsl/k.wgsl:4: this #if has no #endif"),
+            ("#endfor", "wgsl/k.wgsl:3: unknown directive #endfor"),
             ("#if F\n#else\n#elif F\n#endif", "wgsl/k.wgsl:5: #elif after #else"),
             ("#import nowhere", "wgsl/k.wgsl:3: there is no wgsl/lib/nowhere.wgsl to import"),
             ("#import open", "wgsl/lib/open.wgsl:2: this #if has no #endif"),

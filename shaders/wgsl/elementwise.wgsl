@@ -121,10 +121,12 @@ struct Params {
 fn power(x: f32, y: f32) -> f32 {
     if y == 2.0 { return x * x; }
     if y == 0.5 { return sqrt(x); }
+    if y == -1.0 { return 1.0 / x; }
+    if x == 1.0 || y == 0.0 { return 1.0; }
     if y == 1.0 || is_nan(x) { return x; }
-    if y == 0.0 { return 1.0; }
     if is_nan(y) { return y; }
-    let size = pow(abs(x), y);
+    var size = pow(abs(x), y);
+    if x == 0.0 || is_inf(x) { size = select(1.0 / abs(x), abs(x), y > 0.0); }
     let half = 0.5 * y;
     if x >= 0.0 || floor(half) == half { return size; }
     return select(-size, sqrt(x), floor(y) != y);
@@ -168,6 +170,8 @@ fn apply(x: First, y: Num, z: Num) -> Out {
     return Out(1.0 / x);
 #elif OP == tanh
     return Out(safe_tanh(x));
+#elif OP == sign && FLOAT
+    return Out(select(sign(x), x, is_nan(x)));
 #elif OP == relu
     return Out(select(x, Num(0), x < Num(0)));
 #elif OP == add
@@ -185,7 +189,7 @@ fn apply(x: First, y: Num, z: Num) -> Out {
 #elif OP == min || OP == max
     return Out($OP(x, y));
 #elif OP == fmod && FLOAT
-    return Out(x - y * trunc(x / y));
+    return Out(select(x - y * trunc(x / y), x, is_inf(y) && !is_inf(x)));
 #elif OP == mod && FLOAT
     return Out(x - y * floor(x / y));
 #elif OP == fmod || OP == mod && ELEM == u32

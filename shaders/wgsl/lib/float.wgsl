@@ -21,17 +21,22 @@ fn silu(x: f32) -> f32 {
     return x / (1.0 + exp(-x));
 }
 
-// Abramowitz and Stegun 7.1.26; absolute error below 1.5e-7.
-fn erf(x: f32) -> f32 {
-    let t = 1.0 / (1.0 + 0.3275911 * abs(x));
+// 1 - erf(x) for x >= 0, Abramowitz and Stegun 7.1.26; absolute error below 1.5e-7.
+fn erfc_of_positive(x: f32) -> f32 {
+    let t = 1.0 / (1.0 + 0.3275911 * x);
     let p = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t;
-    return sign(x) * (1.0 - p * exp(-x * x));
+    return p * exp(-x * x);
+}
+
+fn erf(x: f32) -> f32 {
+    return sign(x) * (1.0 - erfc_of_positive(abs(x)));
 }
 
 fn gelu(x: f32) -> f32 {
-    return 0.5 * x * (1.0 + erf(x * 0.70710678));
+    let tail = erfc_of_positive(abs(x) * 0.70710678);
+    return 0.5 * x * select(2.0 - tail, tail, x < 0.0);
 }
 
 fn gelu_tanh(x: f32) -> f32 {
-    return 0.5 * x * (1.0 + safe_tanh(0.79788456 * (x + 0.044715 * x * x * x)));
+    return x * sigmoid(1.5957691 * (x + 0.044715 * x * x * x));
 }

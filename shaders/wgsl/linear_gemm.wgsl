@@ -1,0 +1,160 @@
+// y[m, n] = sum_k x[m, k] * W[n, k] (+ bias[n]) (+ residual[m, n]); layouts in lib/linear.wgsl. A thread computes TILE_M
+// rows of x by TILE_N rows of W; a workgroup WG_Y * TILE_M by WG_X * TILE_N. Workgroups: x along n, y along m.
+//   X = shared     x goes through shared memory, 32 columns at a time
+//   X = broadcast  each thread reads a part of x for its subgroup of 8 threads or more, no barriers; WG_Y = 1 (software
+//                  Vulkan)
+#variant WEIGHT = m0e4 | affine8 | f16 | f32
+#variant ELEM = f32 | f16
+#variant TILE_M = 4 | 8
+#variant TILE_N = 4 | 8
+#variant X = shared | broadcast
+#variant BIAS = false | true
+#variant RESIDUAL = false | true
+#let SCALED = WEIGHT == m0e4 || WEIGHT == affine8
+#let WIDE = TILE_N == 8
+#exclude TILE_M == 8 && TILE_N == 8
+#if ELEM == f16
+enable f16;
+#endif
+#import linear
+
+#if X == shared
+override WG_X: u32 = 16;
+override WG_Y: u32 = 4;
+override TILE_VEC4S: u32 = WG_Y * ${TILE_M}u * 8u;
+override TILE_ROWS: u32 = WG_Y * ${TILE_M}u;
+var<workgroup> tile: array<vec4<f32>, TILE_VEC4S>;
+#if SCALED
+var<workgroup> sums: array<f32, TILE_ROWS>;
+#endif
+#else
+override WG_X: u32 = 64;
+const WG_Y = 1u;
+#endif
+
+@compute @workgroup_size(WG_X, WG_Y)
+fn main(
+    @builtin(local_invocation_id) local: vec3<u32>,
+    @builtin(local_invocation_index) index: u32,
+#if X == broadcast
+    @builtin(subgroup_invocation_id) subgroup_lane: u32,
+#endif
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+) {
+    let blocks = (params.n + 3u) / 4u;
+    let chunks = params.k / 8u;
+    let first = (workgroup.x * WG_X + local.x) * (${TILE_N}u / 4u);
+    // Beyond the last row a thread computes the last one again, since all must meet at barriers.
+    let block0 = min(first, blocks - 1u);
+#if WIDE
+    let block1 = min(first + 1u, blocks - 1u);
+#endif
+    let m_group = workgroup.y * WG_Y * ${TILE_M}u;
+    let m_first = m_group + local.y * ${TILE_M}u;
+#for m in 0..$TILE_M
+#if X == broadcast
+    let row$m = x_row(min(m_first + ${m}u, params.m - 1u));
+#endif
+#for b in 0..2
+#if b == 0 || WIDE
+    var acc${m}_$b = vec4<f32>();
+#endif
+#endfor
+#endfor
+    for (var j = 0u; j < chunks; j += 4u) {
+        let here = min(4u, chunks - j);
+#if X == shared
+        workgroupBarrier();
+        for (var i = index; i < TILE_VEC4S; i += WG_X * WG_Y) {
+            let m = min(m_group + i / 8u, params.m - 1u);
+            let column = 2u * j + i % 8u;
+            tile[i] = select(vec4<f32>(), vec4<f32>(x[x_row(m) + min(column, 2u * chunks - 1u)]), column < 2u * chunks);
+        }
+        workgroupBarrier();
+#if SCALED
+        if index < TILE_ROWS {
+            var sum = vec4<f32>();
+#for i in 0..8
+            sum += tile[index * 8u + ${i}u];
+#endfor
+            sums[index] = add4(sum);
+        }
+#endif
+#else
+#for m in 0..$TILE_M
+        let column$m = 2u * j + subgroup_lane % 8u;
+        let v$m = select(
+            vec4<f32>(), vec4<f32>(x[row$m + min(column$m, 2u * chunks - 1u)]), column$m < 2u * chunks);
+#endfor
+#endif
+#for m in 0..$TILE_M
+#for b in 0..2
+#if b == 0 || WIDE
+        var part${m}_$b = vec4<f32>();
+#endif
+#endfor
+#endfor
+#for c in 0..4
+        // x is zero beyond k, so a chunk there may be any.
+        let at$c = j + min(${c}u, here - 1u);
+#for b in 0..2
+#if b == 0 || WIDE
+        let w${c}_$b = load_chunk(block$b, at$c);
+#endif
+#endfor
+#for m in 0..$TILE_M
+#if X == shared
+        let a${c}_$m = tile[(local.y * ${TILE_M}u + ${m}u) * 8u + 2u * ${c}u];
+        let b${c}_$m = tile[(local.y * ${TILE_M}u + ${m}u) * 8u + 2u * ${c}u + 1u];
+#else
+        let a${c}_$m = subgroupBroadcast(v$m, 2u * ${c}u);
+        let b${c}_$m = subgroupBroadcast(v$m, 2u * ${c}u + 1u);
+#endif
+#for b in 0..2
+#if b == 0 || WIDE
+        part${m}_$b += dot_chunk(w${c}_$b, a${c}_$m, b${c}_$m);
+#endif
+#endfor
+#endfor
+#endfor
+#if SCALED && X == shared
+        workgroupBarrier();
+#endif
+#if SCALED
+#for b in 0..2
+#if b == 0 || WIDE
+        let s$b = load_scale(block$b, j);
+        let scale$b = low(s$b);
+        let base$b = high(s$b);
+#endif
+#endfor
+#endif
+#for m in 0..$TILE_M
+#if SCALED && X == shared
+        let sum$m = sums[local.y * ${TILE_M}u + ${m}u];
+#elif SCALED
+        let own$m = add4(v$m);
+        var sum$m = 0.0;
+#for i in 0..8
+        sum$m += subgroupBroadcast(own$m, ${i}u);
+#endfor
+#endif
+#for b in 0..2
+#if SCALED && (b == 0 || WIDE)
+        acc${m}_$b += scale$b * part${m}_$b + base$b * sum$m;
+#elif b == 0 || WIDE
+        acc${m}_$b += part${m}_$b;
+#endif
+#endfor
+#endfor
+    }
+#for m in 0..$TILE_M
+    if m_first + ${m}u < params.m {
+#for b in 0..2
+#if b == 0 || WIDE
+        if first + ${b}u < blocks { store(m_first + ${m}u, block$b, acc${m}_$b); }
+#endif
+#endfor
+    }
+#endfor
+}

@@ -1,0 +1,159 @@
+// y[m, n] = sum_k x[m, k] * W[n, k] (+ bias[n]) (+ residual[m, n]) for m < ROWS; layouts in lib/linear.wgsl. By REDUCE:
+//   shared     LANES threads go along k for 4 rows of W and add up through shared memory; WG_X / LANES blocks of 4 rows
+//              a workgroup
+//   subgroup   all WG_X threads go along k, for one block of 4 rows a workgroup, and add up by subgroupAdd
+//   none       each thread has a block of 4 rows to itself; WG_X blocks a workgroup
+//   broadcast  likewise, and each thread reads a part of x for its subgroup of 8 threads or more (software Vulkan)
+#variant WEIGHT = m0e4 | affine8 | f16 | f32
+#variant ELEM = f32 | f16
+#variant ROWS = 1 | 2 | 4
+#variant REDUCE = shared | subgroup | none | broadcast
+#variant BIAS = false | true
+#variant RESIDUAL = false | true
+#let SCALED = WEIGHT == m0e4 || WEIGHT == affine8
+#let SPLIT = REDUCE == shared || REDUCE == subgroup
+#if ELEM == f16
+enable f16;
+#endif
+#import grid
+#import linear
+
+override WG_X: u32 = 64;
+#if REDUCE == shared
+override LANES: u32 = 16;
+#endif
+
+#if REDUCE == shared
+var<workgroup> partial: array<vec4<f32>, WG_X>;
+#elif REDUCE == subgroup
+// Subgroups have 4 threads or more.
+const SUBGROUPS_AT_MOST = 64u;
+var<workgroup> partial: array<vec4<f32>, SUBGROUPS_AT_MOST>;
+#endif
+
+@compute @workgroup_size(WG_X)
+fn main(
+    @builtin(local_invocation_index) local: u32,
+#if REDUCE == subgroup || REDUCE == broadcast
+    @builtin(subgroup_invocation_id) subgroup_lane: u32,
+#endif
+#if REDUCE == subgroup
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(num_subgroups) subgroups: u32,
+#endif
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+) {
+    let group = workgroup_index(workgroup, count);
+    let blocks = (params.n + 3u) / 4u;
+    let chunks = params.k / 8u;
+#if REDUCE == shared
+    let mine = group * (WG_X / LANES) + local / LANES;
+    let lane = local % LANES;
+    let step = LANES;
+#elif REDUCE == subgroup
+    let mine = group;
+    let lane = local;
+    let step = WG_X;
+#else
+    let mine = group * WG_X + local;
+#endif
+    // A thread without rows computes the last block again, since all must meet at barriers and subgroup operations.
+    let block = min(mine, blocks - 1u);
+#for m in 0..$ROWS
+    let row$m = x_row(min(${m}u, params.m - 1u));
+    var acc$m = vec4<f32>();
+#endfor
+#if SPLIT
+    for (var j = lane; j < chunks; j += step) {
+        let w = load_chunk(block, j);
+#if SCALED
+        let s = load_scale(block, j);
+#endif
+#for m in 0..$ROWS
+        let a$m = vec4<f32>(x[row$m + 2u * j]);
+        let b$m = vec4<f32>(x[row$m + 2u * j + 1u]);
+#if SCALED
+        acc$m += low(s) * dot_chunk(w, a$m, b$m) + high(s) * add4(a$m + b$m);
+#else
+        acc$m += dot_chunk(w, a$m, b$m);
+#endif
+#endfor
+    }
+#else
+    var j = 0u;
+    for (; j + 4u <= chunks; j += 4u) {
+#for m in 0..$ROWS
+#if REDUCE == broadcast
+        let v$m = vec4<f32>(x[row$m + 2u * j + subgroup_lane % 8u]);
+#endif
+        var part$m = vec4<f32>();
+        var total$m = vec4<f32>();
+#endfor
+#for c in 0..4
+        let w$c = load_chunk(block, j + ${c}u);
+#for m in 0..$ROWS
+#if REDUCE == broadcast
+        let a${m}_$c = subgroupBroadcast(v$m, 2u * ${c}u);
+        let b${m}_$c = subgroupBroadcast(v$m, 2u * ${c}u + 1u);
+#else
+        let a${m}_$c = vec4<f32>(x[row$m + 2u * (j + ${c}u)]);
+        let b${m}_$c = vec4<f32>(x[row$m + 2u * (j + ${c}u) + 1u]);
+#endif
+        part$m += dot_chunk(w$c, a${m}_$c, b${m}_$c);
+        total$m += a${m}_$c + b${m}_$c;
+#endfor
+#endfor
+#if SCALED
+        let s = load_scale(block, j);
+        let scale = low(s);
+        let base = high(s);
+#for m in 0..$ROWS
+        acc$m += scale * part$m + base * add4(total$m);
+#endfor
+#else
+#for m in 0..$ROWS
+        acc$m += part$m;
+#endfor
+#endif
+    }
+    for (; j < chunks; j++) {
+        let w = load_chunk(block, j);
+#if SCALED
+        let s = load_scale(block, j);
+#endif
+#for m in 0..$ROWS
+        let a$m = vec4<f32>(x[row$m + 2u * j]);
+        let b$m = vec4<f32>(x[row$m + 2u * j + 1u]);
+#if SCALED
+        acc$m += low(s) * dot_chunk(w, a$m, b$m) + high(s) * add4(a$m + b$m);
+#else
+        acc$m += dot_chunk(w, a$m, b$m);
+#endif
+#endfor
+    }
+#endif
+#for m in 0..$ROWS
+#if REDUCE == shared
+    workgroupBarrier();
+    partial[local] = acc$m;
+    for (var half = LANES / 2u; half > 0u; half /= 2u) {
+        workgroupBarrier();
+        if lane < half { partial[local] += partial[local + half]; }
+    }
+    if lane == 0u && mine < blocks && ${m}u < params.m { store(${m}u, block, partial[local]); }
+#elif REDUCE == subgroup
+    let sum$m = subgroupAdd(acc$m);
+    workgroupBarrier();
+    if subgroup_lane == 0u { partial[subgroup] = sum$m; }
+    workgroupBarrier();
+    if local == 0u && mine < blocks && ${m}u < params.m {
+        var whole = partial[0];
+        for (var i = 1u; i < subgroups; i++) { whole += partial[i]; }
+        store(${m}u, block, whole);
+    }
+#else
+    if mine < blocks && ${m}u < params.m { store(${m}u, block, acc$m); }
+#endif
+#endfor
+}
