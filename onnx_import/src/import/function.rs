@@ -175,10 +175,10 @@ impl<'p> Importer<'p, '_> {
     /// Sees to it that `result` is what the output `name` means, by a node when it is also an input or another output.
     fn pass(&mut self, name: &str, result: ValueId, callee: usize) -> Result<(), ImportError> {
         let value = self.reference(name, callee)?;
-        if value == Some(result) {
+        let frame = &self.scopes.frames[callee];
+        if value == Some(result) && !frame.results.contains_key(name) {
             return Ok(());
         }
-        let frame = &self.scopes.frames[callee];
         let version = frame.opsets.get("").or_else(|| self.scopes.frames[0].opsets.get("")).copied();
         let node = Node {
             name: format!("{}pass", frame.prefix),

@@ -149,8 +149,8 @@ impl<'p> Importer<'p, '_> {
     }
 
     fn declare_output(&mut self, name: &'p str, types: &Types<'p>, frame: usize) -> Result<(), ImportError> {
-        let id = match self.scopes.frames[frame].results.get(name) {
-            Some(result) => *result,
+        let id = match self.scopes.frames[frame].results.remove(name) {
+            Some(result) => result,
             None => {
                 let name_here = self.prefixed(name, frame)?;
                 self.add_value(name_here, types.get(name).copied())?

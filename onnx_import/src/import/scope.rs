@@ -16,7 +16,7 @@ pub(super) struct Frame<'p> {
     /// Frame in which unknown names are looked up.
     pub parent: Option<usize>,
     pub names: HashMap<&'p str, Meaning>,
-    /// Values that the caller has for what a function's nodes write.
+    /// Values that the caller has for what a function's nodes write, until they are declared.
     pub results: HashMap<&'p str, ValueId>,
     pub opsets: Rc<Opsets>,
     /// Attributes of the call, inside of a function.

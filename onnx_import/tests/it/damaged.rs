@@ -12,7 +12,7 @@ use crate::build::{
 };
 
 /// A small model with something of everything.
-fn everything() -> ModelProto {
+pub fn everything() -> ModelProto {
     let body = branch(vec![node("Add", &["x", "w"], &["z"])], &["z"]);
     let branching =
         NodeProto { attribute: vec![graph_attribute("then_branch", body)], ..node("If", &["x"], &["m"]) };

@@ -90,6 +90,16 @@ fn an_output_that_is_an_input_is_passed_on() {
     assert_eq!(lines(&model.graph), expected);
 }
 
+#[test]
+fn a_cycle_through_an_output_that_is_an_input_is_found() {
+    let same = function("Same", &["a"], &["a"], vec![]);
+    let message = message(vec![same], vec![call("Same", &["y"], &["y"])]);
+    assert_eq!(
+        message,
+        "graph > node \"make_y/pass\" (Identity): the node needs its own output, by way of \"y\""
+    );
+}
+
 fn with_attributes() -> Vec<FunctionProto> {
     let attribute = vec![
         reference("axis", "dim", AttributeType::INT),

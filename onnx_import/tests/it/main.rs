@@ -15,6 +15,8 @@ mod hostile;
 #[cfg(test)]
 mod numbers;
 #[cfg(test)]
+mod seeds;
+#[cfg(test)]
 mod subgraphs;
 #[cfg(test)]
 mod tensors;
