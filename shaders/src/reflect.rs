@@ -169,7 +169,7 @@ fn param_layout(module: &Module, ty: &Type, binding: u32) -> Result<ParamLayout,
         let name = member.name.clone().unwrap_or_default();
         let ty = field_type(module, &module.types[member.ty].inner);
         let ty =
-            ty.ok_or_else(|| format!("params.{name} is no number, vector of 4 or array of such vectors"))?;
+            ty.ok_or_else(|| format!("params.{name} is no number, vector or array of vectors of 4"))?;
         fields.push(Field { name, offset: member.offset, ty });
     }
     if fields.len() > 64 {
@@ -189,6 +189,7 @@ fn field_type(module: &Module, inner: &TypeInner) -> Option<FieldType> {
         ((ScalarType::U32, 1), 1) => FieldType::U32,
         ((ScalarType::I32, 1), 1) => FieldType::I32,
         ((ScalarType::F32, 1), 1) => FieldType::F32,
+        ((ScalarType::U32, lanes), 1) => FieldType::U32s(lanes),
         ((ScalarType::U32, 4), n) => FieldType::U32s(4 * n),
         ((ScalarType::I32, 4), n) => FieldType::I32s(4 * n),
         ((ScalarType::F32, 4), n) => FieldType::F32s(4 * n),

@@ -22,11 +22,7 @@ enable f16;
 override WG_X: u32 = 16;
 override WG_Y: u32 = 4;
 override TILE_VEC4S: u32 = WG_Y * ${TILE_M}u * 8u;
-override TILE_ROWS: u32 = WG_Y * ${TILE_M}u;
 var<workgroup> tile: array<vec4<f32>, TILE_VEC4S>;
-#if SCALED
-var<workgroup> sums: array<f32, TILE_ROWS>;
-#endif
 #else
 override WG_X: u32 = 64;
 const WG_Y = 1u;
@@ -71,15 +67,6 @@ fn main(
             tile[i] = select(vec4<f32>(), vec4<f32>(x[x_row(m) + min(column, 2u * chunks - 1u)]), column < 2u * chunks);
         }
         workgroupBarrier();
-#if SCALED
-        if index < TILE_ROWS {
-            var sum = vec4<f32>();
-#for i in 0..8
-            sum += tile[index * 8u + ${i}u];
-#endfor
-            sums[index] = add4(sum);
-        }
-#endif
 #else
 #for m in 0..$TILE_M
         let column$m = 2u * j + subgroup_lane % 8u;
@@ -87,6 +74,52 @@ fn main(
             vec4<f32>(), vec4<f32>(x[row$m + min(column$m, 2u * chunks - 1u)]), column$m < 2u * chunks);
 #endfor
 #endif
+#if SCALED
+#for b in 0..2
+#if b == 0 || WIDE
+        let s$b = load_scale(block$b, j);
+        let scale$b = low(s$b);
+        let base$b = high(s$b);
+#endif
+#endfor
+#endif
+#if X == shared
+        // The bound keeps drivers from unrolling this and running out of registers.
+        for (var c = 0u; c < here; c++) {
+#for b in 0..2
+#if b == 0 || WIDE
+            let w$b = words(block$b, j + c);
+#endif
+#endfor
+#for h in 0..2
+#for p in 0..2
+#for b in 0..2
+#if b == 0 || WIDE
+            let c${h}${p}_$b = pair$h${p}(w$b);
+#if SCALED
+            let even${h}${p}_$b = scale$b * c${h}${p}_$b.even + base$b;
+            let odd${h}${p}_$b = scale$b * c${h}${p}_$b.odd + base$b;
+#else
+            let even${h}${p}_$b = c${h}${p}_$b.even;
+            let odd${h}${p}_$b = c${h}${p}_$b.odd;
+#endif
+#endif
+#endfor
+#endfor
+#for m in 0..$TILE_M
+            let x${h}_$m = tile[(local.y * ${TILE_M}u + ${m}u) * 8u + 2u * c + ${h}u];
+#for p in 0..2
+#for b in 0..2
+#if b == 0 || WIDE
+            acc${m}_$b += x${h}_$m[2u * ${p}u] * even${h}${p}_$b;
+            acc${m}_$b += x${h}_$m[2u * ${p}u + 1u] * odd${h}${p}_$b;
+#endif
+#endfor
+#endfor
+#endfor
+#endfor
+        }
+#else
 #for m in 0..$TILE_M
 #for b in 0..2
 #if b == 0 || WIDE
@@ -99,17 +132,12 @@ fn main(
         let at$c = j + min(${c}u, here - 1u);
 #for b in 0..2
 #if b == 0 || WIDE
-        let w${c}_$b = load_chunk(block$b, at$c);
+        let w${c}_$b = words(block$b, at$c);
 #endif
 #endfor
 #for m in 0..$TILE_M
-#if X == shared
-        let a${c}_$m = tile[(local.y * ${TILE_M}u + ${m}u) * 8u + 2u * ${c}u];
-        let b${c}_$m = tile[(local.y * ${TILE_M}u + ${m}u) * 8u + 2u * ${c}u + 1u];
-#else
         let a${c}_$m = subgroupBroadcast(v$m, 2u * ${c}u);
         let b${c}_$m = subgroupBroadcast(v$m, 2u * ${c}u + 1u);
-#endif
 #for b in 0..2
 #if b == 0 || WIDE
         part${m}_$b += dot_chunk(w${c}_$b, a${c}_$m, b${c}_$m);
@@ -117,22 +145,8 @@ fn main(
 #endfor
 #endfor
 #endfor
-#if SCALED && X == shared
-        workgroupBarrier();
-#endif
-#if SCALED
-#for b in 0..2
-#if b == 0 || WIDE
-        let s$b = load_scale(block$b, j);
-        let scale$b = low(s$b);
-        let base$b = high(s$b);
-#endif
-#endfor
-#endif
 #for m in 0..$TILE_M
-#if SCALED && X == shared
-        let sum$m = sums[local.y * ${TILE_M}u + ${m}u];
-#elif SCALED
+#if SCALED
         let own$m = add4(v$m);
         var sum$m = 0.0;
 #for i in 0..8
@@ -147,6 +161,7 @@ fn main(
 #endif
 #endfor
 #endfor
+#endif
     }
 #for m in 0..$TILE_M
     if m_first + ${m}u < params.m {

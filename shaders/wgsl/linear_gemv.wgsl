@@ -66,7 +66,7 @@ fn main(
 #endfor
 #if SPLIT
     for (var j = lane; j < chunks; j += step) {
-        let w = load_chunk(block, j);
+        let w = words(block, j);
 #if SCALED
         let s = load_scale(block, j);
 #endif
@@ -91,7 +91,7 @@ fn main(
         var total$m = vec4<f32>();
 #endfor
 #for c in 0..4
-        let w$c = load_chunk(block, j + ${c}u);
+        let w$c = words(block, j + ${c}u);
 #for m in 0..$ROWS
 #if REDUCE == broadcast
         let a${m}_$c = subgroupBroadcast(v$m, 2u * ${c}u);
@@ -118,7 +118,7 @@ fn main(
 #endif
     }
     for (; j < chunks; j++) {
-        let w = load_chunk(block, j);
+        let w = words(block, j);
 #if SCALED
         let s = load_scale(block, j);
 #endif

@@ -8,7 +8,8 @@
 // Scales [n/4][k/GROUP]: S in the low half, B in the high half. k is a multiple of 8, but need not be one of GROUP.
 // Offsets of weight and scales count vec4s; x_offset and x_m_stride are multiples of 4.
 //
-// y index = y_offset + m * y_m_stride + (n / n_inner) * y_outer_stride + (n % n_inner) * y_inner_stride.
+// y index = y_offset + m * y_m_stride + (n / n_inner) * y_outer_stride + (n % n_inner) * y_inner_stride, where n counts
+// from n_start, the first row of this piece. n_inner is a multiple of 4, or at least n_start + n.
 
 alias Elem = $ELEM;
 
@@ -71,53 +72,79 @@ struct Params {
 @group(0) @binding(3) var<uniform> params: Params;
 #endif
 
-// Columns 8j .. 8j+8 of rows 4 * block .. 4 * block + 4, codes not yet scaled.
-struct Chunk {
-#for i in 0..8
-    w$i: vec4<f32>,
-#endfor
+// Two columns of 4 rows, codes not yet scaled.
+struct Pair {
+    even: vec4<f32>,
+    odd: vec4<f32>,
 }
 
+// `words` begins a chunk: columns 8j .. 8j+8 of rows 4 * block .. 4 * block + 4. pair<h><p> has its columns 4h+2p and
+// 4h+2p+1.
 #if WEIGHT == m0e4
-// The code is put at the top of an f32 mantissa with exponent 0: 1 + code/16, with no conversion.
-fn load_chunk(block: u32, j: u32) -> Chunk {
-    let w = weight[params.weight_offset + block * (params.k / 8u) + j];
-    return Chunk(
-        code(w << vec4(19u)), code(w << vec4(3u)), code(w << vec4(15u)), code(w >> vec4(1u)),
-        code(w << vec4(11u)), code(w >> vec4(5u)), code(w << vec4(7u)), code(w >> vec4(9u)));
+alias Words = vec4<u32>;
+
+fn words(block: u32, j: u32) -> Words {
+    return weight[params.weight_offset + block * (params.k / 8u) + j];
 }
 
+// The code is put at the top of an f32 mantissa with exponent 0: 1 + code/16, with no conversion.
 fn code(bits: vec4<u32>) -> vec4<f32> {
     return bitcast<vec4<f32>>((bits & vec4(0x00780000u)) | vec4(0x3f800000u));
 }
+
+fn pair00(w: Words) -> Pair { return Pair(code(w << vec4(19u)), code(w << vec4(3u))); }
+fn pair01(w: Words) -> Pair { return Pair(code(w << vec4(15u)), code(w >> vec4(1u))); }
+fn pair10(w: Words) -> Pair { return Pair(code(w << vec4(11u)), code(w >> vec4(5u))); }
+fn pair11(w: Words) -> Pair { return Pair(code(w << vec4(7u)), code(w >> vec4(9u))); }
 #elif WEIGHT == affine8
-fn load_chunk(block: u32, j: u32) -> Chunk {
+struct Words {
+    a: vec4<u32>,
+    b: vec4<u32>,
+}
+
+fn words(block: u32, j: u32) -> Words {
     let at = params.weight_offset + block * (params.k / 4u) + j * 2u;
-    let a = weight[at];
-    let b = weight[at + 1u];
-    return Chunk(
-        code(a), code(a >> vec4(8u)), code(a >> vec4(16u)), code(a >> vec4(24u)),
-        code(b), code(b >> vec4(8u)), code(b >> vec4(16u)), code(b >> vec4(24u)));
+    return Words(weight[at], weight[at + 1u]);
 }
 
 fn code(bits: vec4<u32>) -> vec4<f32> {
     return vec4<f32>(bits & vec4(0xffu));
 }
+
+fn pair00(w: Words) -> Pair { return Pair(code(w.a), code(w.a >> vec4(8u))); }
+fn pair01(w: Words) -> Pair { return Pair(code(w.a >> vec4(16u)), code(w.a >> vec4(24u))); }
+fn pair10(w: Words) -> Pair { return Pair(code(w.b), code(w.b >> vec4(8u))); }
+fn pair11(w: Words) -> Pair { return Pair(code(w.b >> vec4(16u)), code(w.b >> vec4(24u))); }
 #elif WEIGHT == f16
-fn load_chunk(block: u32, j: u32) -> Chunk {
-    let at = params.weight_offset + block * (params.k / 2u) + j * 4u;
-#for i in 0..4
-    let a$i = weight[at + ${i}u];
+alias Words = u32;
+
+fn words(block: u32, j: u32) -> Words {
+    return params.weight_offset + block * (params.k / 2u) + j * 4u;
+}
+
+#for h in 0..2
+#for p in 0..2
+fn pair$h${p}(at: Words) -> Pair {
+    let w = weight[at + 2u * ${h}u + ${p}u];
+    return Pair(low(w), high(w));
+}
 #endfor
-    return Chunk(low(a0), high(a0), low(a1), high(a1), low(a2), high(a2), low(a3), high(a3));
-}
+#endfor
 #else
-fn load_chunk(block: u32, j: u32) -> Chunk {
-    let at = params.weight_offset + block * params.k + j * 8u;
-    return Chunk(
-        weight[at], weight[at + 1u], weight[at + 2u], weight[at + 3u],
-        weight[at + 4u], weight[at + 5u], weight[at + 6u], weight[at + 7u]);
+alias Words = u32;
+
+fn words(block: u32, j: u32) -> Words {
+    return params.weight_offset + block * params.k + j * 8u;
 }
+
+#for h in 0..2
+#for p in 0..2
+fn pair$h${p}(at: Words) -> Pair {
+    let first = at + 4u * ${h}u + 2u * ${p}u;
+    return Pair(weight[first], weight[first + 1u]);
+}
+#endfor
+#endfor
 #endif
 
 fn low(a: vec4<u32>) -> vec4<f32> {
@@ -135,8 +162,13 @@ fn load_scale(block: u32, j: u32) -> vec4<u32> {
 }
 #endif
 
-fn dot_chunk(c: Chunk, a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
-    return a.x * c.w0 + a.y * c.w1 + a.z * c.w2 + a.w * c.w3 + b.x * c.w4 + b.y * c.w5 + b.z * c.w6 + b.w * c.w7;
+fn dot_chunk(w: Words, a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
+    let c0 = pair00(w);
+    let c1 = pair01(w);
+    var sum = a.x * c0.even + a.y * c0.odd + a.z * c1.even + a.w * c1.odd;
+    let c2 = pair10(w);
+    let c3 = pair11(w);
+    return sum + b.x * c2.even + b.y * c2.odd + b.z * c3.even + b.w * c3.odd;
 }
 
 fn add4(a: vec4<f32>) -> f32 {
@@ -149,19 +181,20 @@ fn x_row(m: u32) -> u32 {
 
 // Writes y[m, 4 * block ..], leaving out what lies beyond the rows of this piece.
 fn store(m: u32, block: u32, value: vec4<f32>) {
-#for i in 0..4
-    if block * 4u + ${i}u < params.n { store_one(m, params.n_start + block * 4u + ${i}u, value[$i]); }
-#endfor
-}
-
-fn store_one(m: u32, n: u32, value: f32) {
+    let n = params.n_start + block * 4u;
+    let left = params.n - block * 4u;
+    let at = params.y_offset + m * params.y_m_stride + n / params.n_inner * params.y_outer_stride
+        + n % params.n_inner * params.y_inner_stride;
     var sum = value;
+#for i in 0..4
+    if ${i}u < left {
 #if BIAS
-    sum += bias[params.bias_offset + n];
+        sum[$i] += bias[params.bias_offset + n + ${i}u];
 #endif
 #if RESIDUAL
-    sum += f32(residual[params.residual_offset + m * params.residual_m_stride + n]);
+        sum[$i] += f32(residual[params.residual_offset + m * params.residual_m_stride + n + ${i}u]);
 #endif
-    let at = n / params.n_inner * params.y_outer_stride + n % params.n_inner * params.y_inner_stride;
-    y[params.y_offset + m * params.y_m_stride + at] = Elem(sum);
+        y[at + ${i}u * params.y_inner_stride] = Elem(sum[$i]);
+    }
+#endfor
 }
