@@ -20,6 +20,8 @@ pub(super) struct Declared {
 /// Turns sizes into expressions; the same name is the same symbol in the whole model.
 #[derive(Default)]
 pub(super) struct Dims {
+    /// What sizes' texts say: exporters write few, thousands of times.
+    known: HashMap<String, Option<Expr>>,
     /// How often the name of an unknown size was given out.
     unknown: HashMap<String, u32>,
 }
@@ -52,10 +54,19 @@ impl Dims {
             Some(DimensionValue::Value(size @ 0..)) => Ok(Expr::from(*size)),
             Some(DimensionValue::Value(size)) => Err(ImportError::NegativeSize { axis, size: *size }),
             Some(DimensionValue::Param(text)) => {
-                Ok(known(text.trim()).unwrap_or_else(|| self.unknown(name, axis)))
+                Ok(self.known(text.trim()).unwrap_or_else(|| self.unknown(name, axis)))
             }
             None => Ok(self.unknown(name, axis)),
         }
+    }
+
+    fn known(&mut self, text: &str) -> Option<Expr> {
+        if let Some(size) = self.known.get(text) {
+            return size.clone();
+        }
+        let size = known(text);
+        self.known.insert(text.to_owned(), size.clone());
+        size
     }
 
     /// A symbol of its own: `name?axis`, with a number after it where two values of different graphs share a name.
