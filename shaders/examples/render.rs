@@ -34,12 +34,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The source with `override` constants turned into `const` of the values in force.
+/// The source with `override` constants turned into `const` of the values in force; derived ones keep their formula.
 fn in_force(kernel: &Kernel) -> String {
     let line = |line: &str| {
         let found =
             kernel.reflection.overrides.iter().find(|(n, _)| line.starts_with(&format!("override {n}:")));
-        found.map_or_else(|| line.to_owned(), |(n, value)| format!("const {n}: u32 = {value}u;"))
+        found.map_or_else(|| line.replace("override ", "const "), |(n, value)| format!("const {n}: u32 = {value}u;"))
     };
     kernel.source.lines().map(line).collect::<Vec<_>>().join("\n")
 }

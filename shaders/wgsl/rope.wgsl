@@ -1,83 +1,107 @@
-// out = a turned by the angles of its position: for each pair (i, j) of rotated elements
-//   out[i] = a[i] * cos[i] - a[j] * sin[i],  out[j] = a[j] * cos[j] + a[i] * sin[j].
-// One thread: one pair of one row of [batch, heads, seq, 2 * pairs]; pairs from `rotated` on are copied.
-// Pairs are (p, p + rotated), or (2p, 2p + 1) where INTERLEAVED. Tables are [batch or 1, seq, 2 * rotated], or
-// [.., rotated] where HALF_TABLE. Strides of a and out: batch, heads, seq, element; of the tables: batch, seq.
+// Rotary embedding of a [batch, heads, seq, dim] view: out = a * cos + rotated(a) * sin in the first `rotary` elements,
+// the rest copied. Pairs are (i, i + rotary/2), or (2i, 2i+1) where INTERLEAVED. cos and sin are [batch, seq, rotary], or
+// [.., rotary/2] where HALF_TABLE; their strides are (batch, heads, seq, last). With POSITIONS the row of the table is
+// positions[batch, seq] instead of seq. One thread: two elements.
 #variant ELEM = f32 | f16
-#variant INTERLEAVED = false | true
+#variant TABLE = elem | f32
 #variant HALF_TABLE = false | true
+#variant INTERLEAVED = false | true
+#variant POSITIONS = false | true
+#exclude ELEM == f32 && TABLE == f32
 #if ELEM == f16
 enable f16;
 #endif
+#import grid
 
 override WG_X: u32 = 64;
 
-#import grid
-
 alias Elem = $ELEM;
+#if TABLE == f32
+alias Table = f32;
+#else
+alias Table = $ELEM;
+#endif
 
 struct Params {
+    shape: vec4<u32>,
     a_strides: vec4<u32>,
+    cos_strides: vec4<u32>,
+    sin_strides: vec4<u32>,
     out_strides: vec4<u32>,
-    cos_strides: vec2<u32>,
-    sin_strides: vec2<u32>,
-    total: u32,
-    heads: u32,
-    seq: u32,
-    pairs: u32,
-    rotated: u32,
+    rotary: u32,
     a_offset: u32,
     cos_offset: u32,
     sin_offset: u32,
     out_offset: u32,
+#if POSITIONS
+    positions_offset: u32,
+    positions_batch_stride: u32,
+    positions_seq_stride: u32,
+#endif
 }
 
 @group(0) @binding(0) var<storage, read_write> a: array<Elem>;
-@group(0) @binding(1) var<storage, read_write> cos: array<Elem>;
-@group(0) @binding(2) var<storage, read_write> sin: array<Elem>;
+@group(0) @binding(1) var<storage, read_write> cos: array<Table>;
+@group(0) @binding(2) var<storage, read_write> sin: array<Table>;
 @group(0) @binding(3) var<storage, read_write> out: array<Elem>;
+#if POSITIONS
+@group(0) @binding(4) var<storage, read_write> positions: array<i32>;
+@group(0) @binding(5) var<uniform> params: Params;
+#else
 @group(0) @binding(4) var<uniform> params: Params;
+#endif
+
+fn at(strides: vec4<u32>, b: u32, h: u32, s: u32, d: u32) -> u32 {
+    return b * strides.x + h * strides.y + s * strides.z + d * strides.w;
+}
 
 @compute @workgroup_size(WG_X)
 fn main(
-    @builtin(local_invocation_index) local: u32,
+    @builtin(local_invocation_id) local: vec3<u32>,
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,
 ) {
-    let index = workgroup_index(workgroup, count) * WG_X + local;
-    if index >= params.total { return; }
-    let pair = index % params.pairs;
-    var rest = index / params.pairs;
-    let position = rest % params.seq;
-    rest /= params.seq;
-    let head = rest % params.heads;
-    let batch = rest / params.heads;
-    let from_row = params.a_offset + batch * params.a_strides.x + head * params.a_strides.y + position * params.a_strides.z;
-    let to_row = params.out_offset + batch * params.out_strides.x + head * params.out_strides.y + position * params.out_strides.z;
-    let rotates = pair < params.rotated;
+    let pairs = params.shape.w / 2u;
+    let index = workgroup_index(workgroup, count) * WG_X + local.x;
+    let i = index % pairs;
+    let s = index / pairs % params.shape.z;
+    let h = index / pairs / params.shape.z % params.shape.y;
+    let b = index / pairs / params.shape.z / params.shape.y;
+    if b >= params.shape.x { return; }
+    let half = params.rotary / 2u;
+    let rotates = i < half;
 #if INTERLEAVED
-    let i = 2u * pair;
-    let j = i + 1u;
+    let d0 = 2u * i;
+    let d1 = d0 + 1u;
 #else
-    let i = select(params.rotated + pair, pair, rotates);
-    let j = select(params.pairs + pair, pair + params.rotated, rotates);
+    let d0 = select(2u * i, i, rotates);
+    let d1 = select(d0 + 1u, i + half, rotates);
 #endif
-    let x = f32(a[from_row + i * params.a_strides.w]);
-    let y = f32(a[from_row + j * params.a_strides.w]);
+    let x0 = a[params.a_offset + at(params.a_strides, b, h, s, d0)];
+    let x1 = a[params.a_offset + at(params.a_strides, b, h, s, d1)];
+    let to = params.out_offset + at(params.out_strides, b, h, s, 0u);
     if !rotates {
-        out[to_row + i * params.out_strides.w] = Elem(x);
-        out[to_row + j * params.out_strides.w] = Elem(y);
+        out[to + d0 * params.out_strides.w] = x0;
+        out[to + d1 * params.out_strides.w] = x1;
         return;
     }
-    let cosines = params.cos_offset + batch * params.cos_strides.x + position * params.cos_strides.y;
-    let sines = params.sin_offset + batch * params.sin_strides.x + position * params.sin_strides.y;
-#if HALF_TABLE
-    let at_i = pair;
-    let at_j = pair;
+#if POSITIONS
+    let place = params.positions_offset + b * params.positions_batch_stride + s * params.positions_seq_stride;
+    let row = u32(positions[place]);
 #else
-    let at_i = i;
-    let at_j = j;
+    let row = s;
 #endif
-    out[to_row + i * params.out_strides.w] = Elem(x * f32(cos[cosines + at_i]) - y * f32(sin[sines + at_i]));
-    out[to_row + j * params.out_strides.w] = Elem(y * f32(cos[cosines + at_j]) + x * f32(sin[sines + at_j]));
+    let cos_at = params.cos_offset + at(params.cos_strides, b, h, row, 0u);
+    let sin_at = params.sin_offset + at(params.sin_strides, b, h, row, 0u);
+#if HALF_TABLE
+    let t0 = i;
+    let t1 = i;
+#else
+    let t0 = d0;
+    let t1 = d1;
+#endif
+    let y0 = f32(x0) * f32(cos[cos_at + t0 * params.cos_strides.w]) - f32(x1) * f32(sin[sin_at + t0 * params.sin_strides.w]);
+    let y1 = f32(x1) * f32(cos[cos_at + t1 * params.cos_strides.w]) + f32(x0) * f32(sin[sin_at + t1 * params.sin_strides.w]);
+    out[to + d0 * params.out_strides.w] = Elem(y0);
+    out[to + d1 * params.out_strides.w] = Elem(y1);
 }
