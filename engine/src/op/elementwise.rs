@@ -83,7 +83,8 @@ fn call(
 ) -> Result<(), OpError> {
     let inputs = fitted(cx, inputs, out)?;
     let elem = inputs.last().ok_or_else(|| invalid("an elementwise kernel needs an operand"))?.elem;
-    let mut spec = KernelSpec::new("elementwise").with("OP", function).with("ELEM", elem.wgsl()).with("TO", to);
+    let mut spec =
+        KernelSpec::new("elementwise").with("OP", function).with("ELEM", elem.wgsl()).with("TO", to);
     let total = out.len();
     let mut params = vec![("total", Param::Int(total.clone()))];
     let mut threads = total;
@@ -96,12 +97,17 @@ fn call(
         let (shape, strides) = collapse(&views);
         let rank = if shape.len() <= 4 { 4 } else { 8 };
         if shape.len() > rank {
-            return Err(OpError::Unsupported(format!("an elementwise operation over {} dimensions", shape.len())));
+            return Err(OpError::Unsupported(format!(
+                "an elementwise operation over {} dimensions",
+                shape.len()
+            )));
         }
         spec = spec.with("RANK", rank.to_string());
         params.push(("shape", Param::Ints(padded(shape, rank, &Expr::ONE))));
         let names = STRIDES.iter().take(inputs.len()).chain([&"out_strides"]);
-        params.extend(names.zip(strides).map(|(name, list)| (*name, Param::Ints(padded(list, rank, &Expr::ZERO)))));
+        params.extend(
+            names.zip(strides).map(|(name, list)| (*name, Param::Ints(padded(list, rank, &Expr::ZERO)))),
+        );
     }
     let mut slots: Vec<(&str, Slot)> =
         OPERANDS.iter().zip(&inputs).map(|(name, view)| (*name, Slot::View(view.clone()))).collect();

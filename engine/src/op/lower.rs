@@ -331,7 +331,8 @@ impl<'a> Lowering<'a> {
             if matches!(constant, Constant::Host(t) if t.len() != k) {
                 return Err(invalid(format!("constant {name:?} does not hold what its shape says")));
             }
-            let weight = self.lowered.weight(WeightUse { value: id, packing: WeightPacking::Plain(elem), n: 1, k });
+            let weight =
+                self.lowered.weight(WeightUse { value: id, packing: WeightPacking::Plain(elem), n: 1, k });
             let root = self.lowered.root(Root { kind: RootKind::Constant(weight), elem, len, name });
             View::contiguous(root, elem, &fact.shape)
         } else if let Some(content) = &fact.content {

@@ -159,7 +159,8 @@ pub fn moved(
 ) -> Result<Fact, OpError> {
     let mut fact = Fact::new(from.dtype, shape);
     if let (Some(content), Some(sizes)) = (&from.content, fixed(&from.shape)) {
-        fact.content = positions(&sizes)?.into_iter().map(|p| content.get(p).cloned()).collect::<Option<Arc<_>>>();
+        fact.content =
+            positions(&sizes)?.into_iter().map(|p| content.get(p).cloned()).collect::<Option<Arc<_>>>();
     }
     Ok(fact)
 }

@@ -34,7 +34,10 @@ impl Rows {
     #[must_use]
     pub fn params(&self, names: &[&'static str]) -> Vec<(&'static str, Param)> {
         let strides = names.iter().copied().zip(self.strides.iter().cloned());
-        std::iter::once(("shape", self.shape.clone())).chain(strides).map(|(n, list)| (n, Param::Ints(list))).collect()
+        std::iter::once(("shape", self.shape.clone()))
+            .chain(strides)
+            .map(|(n, list)| (n, Param::Ints(list)))
+            .collect()
     }
 }
 

@@ -24,8 +24,7 @@ fn tensor(dtype: DType, shape: &[usize], values: &[f64]) -> HostTensor {
 #[must_use]
 pub fn floats_in(shape: &[usize], seed: u64, low: f64, high: f64) -> HostTensor {
     let len = shape.iter().product();
-    let values: Vec<f64> =
-        bits(seed, len).map(|b| low + (high - low) * (b % 1024) as f64 / 1024.0).collect();
+    let values: Vec<f64> = bits(seed, len).map(|b| low + (high - low) * (b % 1024) as f64 / 1024.0).collect();
     tensor(DType::F32, shape, &values)
 }
 

@@ -138,6 +138,11 @@ impl View {
     /// The same elements in row-major order under another shape, if strides can say it.
     #[must_use]
     pub fn reshape(&self, shape: &[Expr]) -> Option<Self> {
+        if self.is_contiguous() {
+            let dims = row_major(shape);
+            let fits = shape.iter().fold(Expr::from(1), |n, d| &n * d) == self.len();
+            return fits.then(|| Self { dims, ..self.clone() });
+        }
         let one = Some(1);
         let old: Vec<&Dim> = self.dims.iter().filter(|d| d.size.constant() != one).collect();
         let new: Vec<&Expr> = shape.iter().filter(|s| s.constant() != one).collect();
@@ -211,9 +216,10 @@ pub fn collapse(views: &[&View]) -> (Vec<Expr>, Vec<Vec<Expr>>) {
             continue;
         }
         let joins = !shape.is_empty()
-            && views.iter().zip(&strides).all(|(view, s)| {
-                s.last().is_some_and(|outer| *outer == &view.dims[axis].stride * size)
-            });
+            && views
+                .iter()
+                .zip(&strides)
+                .all(|(view, s)| s.last().is_some_and(|outer| *outer == &view.dims[axis].stride * size));
         if let (true, Some(last)) = (joins, shape.last_mut()) {
             *last = &*last * size;
             for (view, s) in views.iter().zip(&mut strides) {

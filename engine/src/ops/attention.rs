@@ -9,8 +9,8 @@ use crate::{
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Destination, Dispatch, Elem, Grid, Infer, Lowering, Op, Operator, Param, Slot, View, elementwise, fill,
-        made_by_passes,
+        Case, Destination, Dispatch, Elem, Grid, Infer, Lowering, Op, Operator, Param, Slot, View,
+        elementwise, fill, made_by_passes,
         nd::{floats, given, optional},
         sample,
     },
@@ -96,7 +96,12 @@ impl Op for Attention {
             return Err(invalid("an input has not 4 dimensions"));
         };
         if k.shape() != [batch, groups, keys, d] || groups == 0 || heads % groups != 0 {
-            return Err(invalid(format!("shapes {:?}, {:?}, {:?} do not fit", q.shape(), k.shape(), v.shape())));
+            return Err(invalid(format!(
+                "shapes {:?}, {:?}, {:?} do not fit",
+                q.shape(),
+                k.shape(),
+                v.shape()
+            )));
         }
         let padding = optional(inputs, 3).map(HostTensor::to_i64s);
         let (x, y, z) = (q.to_f64s(), k.to_f64s(), v.to_f64s());
@@ -123,32 +128,54 @@ impl Op for Attention {
         if !fits {
             return self.in_steps(cx, q, k, v);
         }
-        let [q, k, v] = [unit_rows(cx, q)?, unit_rows(cx, k)?, unit_rows(cx, v)?];
-        let padding = cx.has_input(3).then(|| cx.shaped(3)).transpose()?.map(|p| unit_rows(cx, p)).transpose()?;
-        let out = Destination::of(cx, 0, |view| view.dims[3].stride == Expr::ONE)?;
-        let call = Call { op: self, q, k, v, padding, out: out.view.clone() };
-        if call.q.dims[2].size.range().max.is_some_and(|n| n <= FEW) {
-            call.decode(cx)?;
+        let [q, k, v] = [in_vectors(cx, q)?, in_vectors(cx, k)?, in_vectors(cx, v)?];
+        let padding = cx.has_input(3).then(|| self.padding(cx)).transpose()?;
+        let place = cx.output(0)?;
+        let beside = place.dims.len() != 4 || !fits_vectors(cx, &place);
+        let out = if beside {
+            cx.temporary("beside", place.elem, &cx.output_fact(0)?.shape)
         } else {
-            call.prefill(cx)?;
+            place.clone()
+        };
+        let call = Call::new(self, [q, k, v], padding, out.clone())?;
+        if call.q.dims[2].size.range().max.is_some_and(|n| n <= FEW) {
+            call.decode(cx);
+        } else {
+            call.prefill(cx);
         }
-        out.finish(cx)
+        if beside { cx.copy(&out, &place) } else { Ok(()) }
     }
 }
 
 /// Head widths that the kernels have.
-const WIDTHS: [i64; 8] = [16, 32, 64, 80, 96, 112, 128, 256];
+const WIDTHS: [i64; 7] = [32, 64, 80, 96, 112, 128, 256];
 
 /// Up to this many queries, keys are shared out over workgroups.
 const FEW: i64 = 4;
 
-/// Parts into which the keys of one query are split.
+/// Parts into which the keys of few queries are split.
 const SPLITS: i64 = 8;
 
-/// The view with neighbours in the last dimension one element apart.
-fn unit_rows(cx: &mut Lowering<'_>, view: View) -> Result<View, OpError> {
-    let unit = view.dims.last().is_none_or(|d| d.stride == Expr::ONE);
-    if unit { Ok(view) } else { cx.contiguous(view) }
+/// Keys that the kernels take at a time.
+const TILE: i64 = 32;
+
+/// Whether the kernels can read or write a view in vectors of four elements.
+fn fits_vectors(cx: &Lowering<'_>, view: &View) -> bool {
+    let whole = |e: &Expr| e.multiple_of() % 4 == 0;
+    let (outer, last) = view.dims.split_at(view.dims.len() - 1);
+    outer.iter().all(|d| d.size == Expr::ONE || whole(&d.stride))
+        && last.iter().all(|d| d.stride == Expr::ONE)
+        && whole(&view.offset)
+        && whole(cx.root_len(view.root))
+}
+
+fn in_vectors(cx: &mut Lowering<'_>, view: View) -> Result<View, OpError> {
+    if fits_vectors(cx, &view) {
+        return Ok(view);
+    }
+    let copy = cx.temporary("vectors", view.elem, &view.shape());
+    cx.copy(&view, &copy)?;
+    Ok(copy)
 }
 
 /// A call of the fused kernels.
@@ -159,41 +186,57 @@ struct Call<'a> {
     v: View,
     padding: Option<View>,
     out: View,
+    /// Heads that share keys.
+    group: Expr,
+    /// Queries of all of them.
+    rows: Expr,
 }
 
-impl Call<'_> {
-    fn spec(&self, kernel: &'static str) -> KernelSpec {
+impl<'a> Call<'a> {
+    fn new(
+        op: &'a Attention,
+        [q, k, v]: [View; 3],
+        padding: Option<View>,
+        out: View,
+    ) -> Result<Self, OpError> {
+        let (heads, shared) = (&q.dims[1].size, &k.dims[1].size);
+        let group =
+            heads.exact_div(shared).ok_or_else(|| invalid(format!("{heads} heads share {shared}")))?;
+        let rows = &group * &q.dims[2].size;
+        Ok(Self { op, q, k, v, padding, out, group, rows })
+    }
+
+    fn spec(&self, cx: &Lowering<'_>, kernel: &'static str, half_rows: i64) -> KernelSpec {
         let width = self.q.dims[3].size.constant().unwrap_or(0);
         KernelSpec::new(kernel)
             .with("ELEM", self.q.elem.wgsl())
-            .with("D", width.to_string())
-            .flag("CAUSAL", self.op.causal.is_some())
-            .flag("WINDOW", self.op.causal.is_some() && self.op.window.is_some())
+            .with("D16", (width / 16).to_string())
+            .with("HALF_ROWS", half_rows.to_string())
             .flag("PADDING", self.padding.is_some())
+            .flag("BROADCAST", cx.target().row_per_lane && cx.target().subgroups)
     }
 
-    fn params(&self) -> Result<Vec<(&'static str, Param)>, OpError> {
-        let (heads, groups) = (&self.q.dims[1].size, &self.k.dims[1].size);
-        let share = heads.exact_div(groups).ok_or_else(|| invalid(format!("{heads} heads share {groups}")))?;
-        let or_zero = |e: &Option<Expr>| Param::Int(e.clone().unwrap_or_default());
+    fn params(&self) -> Vec<(&'static str, Param)> {
+        let keys = &self.k.dims[2].size;
+        let causal = self.op.causal.is_some();
+        let past = self.op.causal.clone().unwrap_or_else(|| keys.clone());
+        let window = self.op.window.clone().filter(|_| causal).unwrap_or_default();
         let mut params = vec![
             ("q_strides", strides(&self.q)),
             ("k_strides", strides(&self.k)),
             ("v_strides", strides(&self.v)),
-            ("heads", Param::Int(heads.clone())),
-            ("share", Param::Int(share)),
-            ("queries", Param::Int(self.q.dims[2].size.clone())),
-            ("keys", Param::Int(self.k.dims[2].size.clone())),
-            ("past", or_zero(&self.op.causal)),
-            ("window", or_zero(&self.op.window)),
-            ("mask_stride", Param::Int(self.padding.as_ref().map_or(Expr::ZERO, |p| p.dims[0].stride.clone()))),
+            ("seq", Param::Int(self.q.dims[2].size.clone())),
+            ("total", Param::Int(keys.clone())),
+            ("past", Param::Int(past)),
+            ("group", Param::Int(self.group.clone())),
+            ("window", Param::Int(window)),
             ("scale", Param::Float(self.op.scale)),
             ("softcap", Param::Float(self.op.softcap)),
         ];
-        if self.padding.is_none() {
-            params.push(("mask_offset", Param::Int(Expr::ZERO)));
+        if let Some(padding) = &self.padding {
+            params.push(("mask_stride", Param::Int(padding.dims[0].stride.clone())));
         }
-        Ok(params)
+        params
     }
 
     fn slots(&self) -> Vec<(&'static str, Slot)> {
@@ -202,50 +245,62 @@ impl Call<'_> {
         given.into_iter().chain(padding).map(|(name, view)| (name, Slot::View(view.clone()))).collect()
     }
 
-    fn prefill(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
-        let (mut params, mut slots) = (self.params()?, self.slots());
-        params.push(("out_strides", strides(&self.out)));
-        slots.push(("out", Slot::View(self.out.clone())));
-        let [batch, heads, queries] = [0, 1, 2].map(|i| self.q.dims[i].size.clone());
-        let grid = Grid::Xyz([queries.ceil_div(16), heads, batch]);
-        cx.dispatch(Dispatch { spec: self.spec("attention_prefill"), slots, params, grid });
-        Ok(())
+    /// `ceil(rows / of a workgroup)` times `parts`, key heads, batch.
+    fn grid(&self, half_rows: i64, parts: i64) -> Grid {
+        let x = &self.rows.ceil_div(2 * half_rows) * &Expr::from(parts);
+        Grid::Xyz([x, self.k.dims[1].size.clone(), self.k.dims[0].size.clone()])
     }
 
-    fn decode(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
-        let [batch, heads, queries, keys] =
-            [&self.q.dims[0], &self.q.dims[1], &self.q.dims[2], &self.k.dims[2]].map(|d| d.size.clone());
-        let (rows, splits) = (&(&batch * &heads) * &queries, Expr::from(SPLITS));
+    fn prefill(&self, cx: &mut Lowering<'_>) {
+        let (mut params, mut slots) = (self.params(), self.slots());
+        params.push(("out_strides", strides(&self.out)));
+        slots.push(("out", Slot::View(self.out.clone())));
+        let spec = self.spec(cx, "attention_prefill", 8);
+        cx.dispatch(Dispatch { spec, slots, params, grid: self.grid(8, 1) });
+    }
+
+    fn decode(&self, cx: &mut Lowering<'_>) {
+        let [batch, keys, shared] =
+            [&self.k.dims[0], &self.k.dims[2], &self.k.dims[1]].map(|d| d.size.clone());
+        let (rows, splits) = (&(&batch * &shared) * &self.rows, Expr::from(SPLITS));
         let width = self.q.dims[3].size.clone();
-        let parts = cx.temporary("parts", Elem::F32, &[rows.clone(), splits.clone(), &width + 2]);
-        let (mut params, mut slots) = (self.params()?, self.slots());
+        let partial = cx.temporary("partial", Elem::F32, &[rows.clone(), splits.clone(), &width + 4]);
+        let (mut params, mut slots) = (self.params(), self.slots());
         params.push(("splits", Param::Int(splits.clone())));
-        params.push(("length", Param::Int(keys.ceil_div(SPLITS))));
-        slots.push(("parts", Slot::View(parts.clone())));
-        let spec = self.spec("attention_decode").flag("SUBGROUPS", cx.target().subgroups);
-        let grid = Grid::Xyz([splits.clone(), rows.clone(), Expr::ONE]);
-        cx.dispatch(Dispatch { spec, slots, params, grid });
+        params.push(("part", Param::Int(keys.ceil_div(SPLITS).align_up(TILE))));
+        slots.push(("partial", Slot::View(partial.clone())));
+        let most = self.rows.range().max.unwrap_or(i64::MAX);
+        let half_rows = [1, 2, 4].into_iter().find(|half| 2 * half >= most).unwrap_or(8);
+        let spec = self.spec(cx, "attention_decode", half_rows);
+        cx.dispatch(Dispatch { spec, slots, params, grid: self.grid(half_rows, SPLITS) });
         let params = vec![
             ("out_strides", strides(&self.out)),
-            ("heads", Param::Int(heads)),
-            ("queries", Param::Int(queries)),
+            ("rows", Param::Int(rows.clone())),
+            ("seq", Param::Int(self.q.dims[2].size.clone())),
+            ("group", Param::Int(self.group.clone())),
+            ("kv_heads", Param::Int(shared)),
             ("splits", Param::Int(splits)),
-            ("d", Param::Int(width)),
+            ("head_dim", Param::Int(width)),
         ];
-        let slots = vec![("parts", Slot::View(parts)), ("out", Slot::View(self.out.clone()))];
+        let slots = vec![("partial", Slot::View(partial)), ("out", Slot::View(self.out.clone()))];
         let spec = KernelSpec::new("attention_merge").with("ELEM", self.out.elem.wgsl());
-        cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Xyz([rows, Expr::ONE, Expr::ONE]) });
-        Ok(())
+        cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(rows) });
     }
 }
 
-/// Strides of batch, heads and positions, in the kernels' form.
+/// Strides of batch, heads, positions and elements.
 fn strides(view: &View) -> Param {
-    let outer = view.dims.iter().take(3).map(|d| d.stride.clone());
-    Param::Ints(outer.chain([Expr::ZERO]).collect())
+    Param::Ints(view.dims.iter().map(|d| d.stride.clone()).collect())
 }
 
 impl Attention {
+    /// The padding `[batch, keys]` as the kernels read it.
+    fn padding(&self, cx: &mut Lowering<'_>) -> Result<View, OpError> {
+        let view = cx.shaped(3)?;
+        let unit = view.dims[1].stride == Expr::ONE;
+        if unit { Ok(view) } else { cx.contiguous(view) }
+    }
+
     /// For head widths that the kernels do not have.
     fn in_steps(&self, cx: &mut Lowering<'_>, q: View, k: View, v: View) -> Result<(), OpError> {
         let mut steps = Steps::new(q, k, v)?;
@@ -274,7 +329,10 @@ impl Attention {
 }
 
 fn cases() -> Vec<Case> {
-    let case = |name: &str, [batch, heads, groups, queries, keys, d]: [usize; 6], op: Attention, padding: Option<&[f64]>| {
+    let case = |name: &str,
+                [batch, heads, groups, queries, keys, d]: [usize; 6],
+                op: Attention,
+                padding: Option<&[f64]>| {
         let inputs = vec![
             Some(sample::floats(&[batch, heads, queries, d], 1)),
             Some(sample::floats(&[batch, groups, keys, d], 2)),

@@ -43,7 +43,8 @@ pub enum Binary {
 }
 
 use Binary::{
-    Add, And, Div, Equal, Fmod, Greater, GreaterOrEqual, Less, LessOrEqual, Max, Min, Mod, Mul, Or, Pow, Sub, Xor,
+    Add, And, Div, Equal, Fmod, Greater, GreaterOrEqual, Less, LessOrEqual, Max, Min, Mod, Mul, Or, Pow, Sub,
+    Xor,
 };
 
 /// Each function with its ONNX name and the kernel's name for it.
@@ -194,7 +195,9 @@ impl Binary {
         }
         let (x, y) = (a.to_i64s(), b.to_i64s());
         let unsigned = a.dtype() == DType::U64;
-        let f = |(i, j): (usize, usize)| if unsigned { self.of_unsigned(x[i], y[j]) } else { self.of_integers(x[i], y[j]) };
+        let f = |(i, j): (usize, usize)| {
+            if unsigned { self.of_unsigned(x[i], y[j]) } else { self.of_integers(x[i], y[j]) }
+        };
         integers(dtype, shape, &pairs.map(f).collect::<Vec<_>>())
     }
 
@@ -322,7 +325,12 @@ fn cases() -> Vec<Case> {
         }
         if !matches!(f, And | Or | Xor) {
             let low = if f == Pow { 0 } else { 1 };
-            let a = sample::integers_in(&[4, 6], 3, if f == Pow { -3 } else { -20 }, if f == Pow { 4 } else { 20 });
+            let a = sample::integers_in(
+                &[4, 6],
+                3,
+                if f == Pow { -3 } else { -20 },
+                if f == Pow { 4 } else { 20 },
+            );
             let b = sample::integers_in(&[6], 4, low, 6);
             let case = Case::new(format!("{f:?} of int64"), f, vec![Some(a), Some(b)]);
             cases.push(case.tolerance(Tolerance::EXACT));
@@ -331,7 +339,9 @@ fn cases() -> Vec<Case> {
     for f in [Mod, Fmod, Div] {
         let a = sample::list(&[-7, -7, 7, 7, 6, -6]);
         let b = sample::list(&[3, -3, 3, -3, 3, 3]);
-        cases.push(Case::new(format!("{f:?} of both signs"), f, vec![Some(a), Some(b)]).tolerance(Tolerance::EXACT));
+        cases.push(
+            Case::new(format!("{f:?} of both signs"), f, vec![Some(a), Some(b)]).tolerance(Tolerance::EXACT),
+        );
     }
     let scalar = sample::scalar(DType::F32, 0.5);
     cases.push(Case::new("Mul by a scalar", Mul, vec![Some(sample::floats(&[2, 3, 4], 1)), Some(scalar)]));

@@ -26,7 +26,9 @@ pub struct Concat {
 fn sources(shapes: &[Vec<usize>], axis: usize) -> Vec<(usize, usize)> {
     let outer = shapes.first().map_or(0, |s| around(s, axis)[0]);
     let runs: Vec<usize> = shapes.iter().map(|s| around(s, axis)[1..].iter().product()).collect();
-    let of = |at: usize| runs.iter().enumerate().flat_map(move |(n, run)| (at * run..(at + 1) * run).map(move |p| (n, p)));
+    let of = |at: usize| {
+        runs.iter().enumerate().flat_map(move |(n, run)| (at * run..(at + 1) * run).map(move |p| (n, p)))
+    };
     (0..outer).flat_map(of).collect()
 }
 
@@ -57,7 +59,8 @@ impl Op for Concat {
         if let (Some(shapes), Some(contents)) = (shapes, contents)
             && out.len().constant().is_some_and(|n| n <= TRACKED as i64)
         {
-            out.content = sources(&shapes, axis).into_iter().map(|(n, p)| contents[n].get(p).cloned()).collect();
+            out.content =
+                sources(&shapes, axis).into_iter().map(|(n, p)| contents[n].get(p).cloned()).collect();
         }
         Ok(vec![out])
     }
@@ -76,7 +79,8 @@ impl Op for Concat {
             return Ok(vec![HostTensor::from_f64s(first.dtype(), shape, &joined)?]);
         }
         let data: Vec<i64> = all.iter().flat_map(|t| t.to_i64s()).collect();
-        let starts: Vec<usize> = all.iter().scan(0, |at, t| Some(std::mem::replace(at, *at + t.len()))).collect();
+        let starts: Vec<usize> =
+            all.iter().scan(0, |at, t| Some(std::mem::replace(at, *at + t.len()))).collect();
         let joined = crate::op::nd::integers(first.dtype(), vec![data.len()], &data)?;
         let positions: Vec<usize> = sources.into_iter().map(|(n, p)| starts[n] + p).collect();
         Ok(vec![pick(&joined, shape, &positions)?])
@@ -103,7 +107,8 @@ impl Op for Concat {
         if output.dims.len() != input.rank() {
             return None;
         }
-        let before = inputs.get(..index)?.iter().map(|f| f.map(|f| &f.shape[axis])).collect::<Option<Vec<_>>>()?;
+        let before =
+            inputs.get(..index)?.iter().map(|f| f.map(|f| &f.shape[axis])).collect::<Option<Vec<_>>>()?;
         let start = before.into_iter().fold(Expr::ZERO, |at, size| &at + size);
         Some(output.slice(axis, &start, &input.shape[axis], 1))
     }
@@ -128,7 +133,8 @@ fn cases() -> Vec<Case> {
         let inputs = shapes.iter().zip(1..).map(|(s, seed)| Some(sample::floats(s, seed))).collect();
         Case::new(format!("{shapes:?} along {axis}"), Concat { axis }, inputs).tolerance(Tolerance::EXACT)
     };
-    let integers = vec![Some(sample::integers_in(&[3, 2], 1, -9, 9)), Some(sample::integers_in(&[3, 1], 2, -9, 9))];
+    let integers =
+        vec![Some(sample::integers_in(&[3, 2], 1, -9, 9)), Some(sample::integers_in(&[3, 1], 2, -9, 9))];
     vec![
         case(0, &[&[2, 3], &[4, 3]]),
         case(1, &[&[2, 3], &[2, 1], &[2, 5]]),

@@ -8,9 +8,9 @@ use crate::{
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Infer, Lowering, OnnxNode, Op, Operator, Tolerance, fact_of, fill, stretched,
+        Case, Infer, Lowering, OnnxNode, Op, Operator, Tolerance, fact_of, fill,
         nd::{fixed, given, pick},
-        sample, standard,
+        sample, standard, stretched,
     },
 };
 

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
+use shaders::KernelSpec;
+use symbolic::Expr;
+
 use crate::{
     error::{OpError, invalid},
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Infer, Lowering, OnnxNode, Op, Operator, Tolerance,
+        Case, Destination, Dim, Dispatch, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Slot,
+        Tolerance,
         nd::{around, floats, given, integers},
         sample, standard,
     },
@@ -23,7 +27,12 @@ pub struct CumSum {
 }
 
 impl CumSum {
-    fn sums<T: Copy + Default>(self, data: &[T], [outer, size, inner]: [usize; 3], add: impl Fn(T, T) -> T) -> Vec<T> {
+    fn sums<T: Copy + Default>(
+        self,
+        data: &[T],
+        [outer, size, inner]: [usize; 3],
+        add: impl Fn(T, T) -> T,
+    ) -> Vec<T> {
         let mut out = vec![T::default(); data.len()];
         for row in 0..outer * inner {
             let mut sum = T::default();
@@ -61,8 +70,27 @@ impl Op for CumSum {
         }])
     }
 
-    fn lower(&self, _: &mut Lowering<'_>) -> Result<(), OpError> {
-        Err(OpError::Unsupported("CumSum".into()))
+    fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
+        let view = cx.shaped(0)?;
+        let view = cx.contiguous(view)?;
+        let at: Option<Vec<i64>> = cx.content(1)?.iter().map(Expr::constant).collect();
+        let axis = Infer::axis(axis(&at.ok_or(OpError::NotConstant { index: 1 })?)?, view.dims.len())?;
+        let out = Destination::contiguous(cx, 0)?;
+        let product = |dims: &[Dim]| dims.iter().fold(Expr::ONE, |n, d| &n * &d.size);
+        let (outer, inner) = (product(&view.dims[..axis]), product(&view.dims[axis + 1..]));
+        let lines = &outer * &inner;
+        let params = vec![
+            ("lines", Param::Int(lines.clone())),
+            ("n", Param::Int(view.dims[axis].size.clone())),
+            ("inner", Param::Int(inner)),
+        ];
+        let spec = KernelSpec::new("cumsum")
+            .with("ELEM", view.elem.wgsl())
+            .flag("EXCLUSIVE", self.exclusive)
+            .flag("REVERSE", self.reverse);
+        let slots = vec![("a", Slot::View(view)), ("out", Slot::View(out.view.clone()))];
+        cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(lines.ceil_div(64)) });
+        out.finish(cx)
     }
 }
 
@@ -71,7 +99,10 @@ fn axis(list: &[i64]) -> Result<i64, OpError> {
 }
 
 fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
-    Ok(Arc::new(CumSum { exclusive: node.int_or("exclusive", 0)? != 0, reverse: node.int_or("reverse", 0)? != 0 }))
+    Ok(Arc::new(CumSum {
+        exclusive: node.int_or("exclusive", 0)? != 0,
+        reverse: node.int_or("reverse", 0)? != 0,
+    }))
 }
 
 fn cases() -> Vec<Case> {
@@ -99,7 +130,8 @@ mod tests {
 
     #[test]
     fn values_by_hand() {
-        let sums = |exclusive, reverse| CumSum { exclusive, reverse }.sums(&[1, 2, 3], [1, 3, 1], |a, b| a + b);
+        let sums =
+            |exclusive, reverse| CumSum { exclusive, reverse }.sums(&[1, 2, 3], [1, 3, 1], |a, b| a + b);
         assert_eq!(sums(false, false), [1, 3, 6]);
         assert_eq!(sums(true, false), [0, 1, 3]);
         assert_eq!(sums(false, true), [6, 5, 3]);

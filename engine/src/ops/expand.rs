@@ -9,9 +9,9 @@ use crate::{
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Infer, Lowering, OnnxNode, Op, Operator, Tolerance, stretched,
+        Case, Infer, Lowering, OnnxNode, Op, Operator, Tolerance,
         nd::{Positions, broadcast_sizes, fixed, given, moved, pick},
-        sample, standard,
+        sample, standard, stretched,
     },
 };
 
@@ -35,7 +35,8 @@ impl Op for Expand {
     fn reference(&self, inputs: &[Option<&HostTensor>]) -> Result<Vec<HostTensor>, OpError> {
         let input = given(inputs, 0)?;
         let wanted = given(inputs, 1)?.to_i64s().into_iter().map(usize::try_from);
-        let wanted: Vec<usize> = wanted.collect::<Result<_, _>>().map_err(|_| invalid("a size is negative"))?;
+        let wanted: Vec<usize> =
+            wanted.collect::<Result<_, _>>().map_err(|_| invalid("a size is negative"))?;
         let shape = broadcast_sizes(&[input.shape(), &wanted])?;
         let positions = Positions::all(input.shape()).broadcast(&shape)?.list();
         Ok(vec![pick(input, shape, &positions)?])

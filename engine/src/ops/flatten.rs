@@ -52,7 +52,7 @@ impl Op for Flatten {
     }
 
     fn place(&self, index: usize, input: &Fact, _: &[Option<&Fact>], output: &View) -> Option<View> {
-        (index == 0).then(|| unshaped(input, output))
+        if index == 0 { unshaped(input, output) } else { None }
     }
 }
 

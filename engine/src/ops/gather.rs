@@ -10,7 +10,8 @@ use crate::{
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Destination, Dispatch, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Slot, Tolerance, View,
+        Case, Destination, Dim, Dispatch, Elem, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Slot,
+        Tolerance, View, collapse, converted,
         nd::{around, fixed, given, moved, pick},
         sample, standard,
     },
@@ -58,7 +59,9 @@ impl Op for Gather {
         let known: Option<Vec<i64>> =
             indices.content.as_ref().and_then(|c| c.iter().map(Expr::constant).collect());
         Ok(vec![match known {
-            Some(known) if fixed(&shape).is_some() => moved(data, shape, |sizes| positions(sizes, axis, &known))?,
+            Some(known) if fixed(&shape).is_some() => {
+                moved(data, shape, |sizes| positions(sizes, axis, &known))?
+            }
             _ => Fact::new(data.dtype, shape),
         }])
     }
@@ -81,16 +84,17 @@ impl Op for Gather {
             return cx.alias(0, view);
         }
         let (data, indices) = (cx.shaped(0)?, cx.shaped(1)?);
-        let out = Destination::contiguous(cx, 0)?;
+        let count = indices.dims.len();
+        let out = Destination::of(cx, 0, |v| three(v, axis, axis + count).is_some())?;
         along(cx, data, indices, axis, &out.view)?;
         out.finish(cx)
     }
 }
 
-/// Writes slices of `data` along `axis` to a contiguous view `[..data, ..indices, ..data]`.
+/// Writes slices of `data` along `axis` to `[..data, ..indices, ..data]`, whose dimensions must join to three.
 ///
 /// # Errors
-/// When a copy that this takes cannot be made.
+/// When they do not, or a copy that this takes cannot be made.
 pub fn along(
     cx: &mut Lowering<'_>,
     data: View,
@@ -98,19 +102,43 @@ pub fn along(
     axis: usize,
     out: &View,
 ) -> Result<(), OpError> {
-    let (data, indices) = (cx.contiguous(data)?, cx.contiguous(indices)?);
-    let inner = data.dims[axis + 1..].iter().fold(Expr::ONE, |n, d| &n * &d.size);
+    let indices = cx.contiguous(indices)?;
+    let indices = converted(cx, indices, Elem::I32)?;
+    let data = if three(&data, axis, axis + 1).is_some() { data } else { cx.contiguous(data)? };
+    let gaps = || invalid("the dimensions of a look-up cannot be joined");
+    let (_, from) = three(&data, axis, axis + 1).ok_or_else(gaps)?;
+    let (sizes, to) = three(out, axis, axis + indices.dims.len()).ok_or_else(gaps)?;
+    let strides = |[o, i, r]: [Expr; 3]| Param::Ints(vec![o, i, r, Expr::ZERO]);
+    let [_, count, inner] = sizes;
     let params = vec![
+        ("a_strides", strides(from)),
+        ("out_strides", strides(to)),
         ("total", Param::Int(out.len())),
-        ("axis", Param::Int(data.dims[axis].size.clone())),
+        ("count", Param::Int(count)),
         ("inner", Param::Int(inner)),
-        ("count", Param::Int(indices.len())),
+        ("size", Param::Int(data.dims[axis].size.clone())),
     ];
     let grid = Grid::Linear(out.len().ceil_div(64));
     let spec = KernelSpec::new("gather").with("ELEM", out.elem.wgsl());
-    let slots = [("data", data), ("indices", indices), ("out", out.clone())].map(|(n, v)| (n, Slot::View(v)));
+    let slots = [("a", data), ("indices", indices), ("out", out.clone())].map(|(n, v)| (n, Slot::View(v)));
     cx.dispatch(Dispatch { spec, slots: slots.to_vec(), params, grid });
     Ok(())
+}
+
+/// Sizes and strides of the dimensions before `first`, from there to `last`, and behind, if each part has one stride.
+fn three(view: &View, first: usize, last: usize) -> Option<([Expr; 3], [Expr; 3])> {
+    let part = |dims: &[Dim]| {
+        let (mut shape, mut strides) = collapse(&[&View { dims: dims.to_vec(), ..view.clone() }]);
+        let mut strides = strides.pop()?;
+        match shape.len() {
+            0 => Some((Expr::ONE, Expr::ZERO)),
+            1 => Some((shape.pop()?, strides.pop()?)),
+            _ => None,
+        }
+    };
+    let [a, b, c] = [&view.dims[..first], &view.dims[first..last], &view.dims[last..]].map(part);
+    let (a, b, c) = (a?, b?, c?);
+    Some(([a.0, b.0, c.0], [a.1, b.1, c.1]))
 }
 
 fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use shaders::KernelSpec;
+use symbolic::Expr;
 
 use crate::{
     error::{OpError, invalid},
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Destination, Dispatch, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Slot, Tolerance,
+        Case, Destination, Dispatch, Elem, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Slot,
+        Tolerance, View, converted,
         nd::{Positions, given, pick, strides},
-        sample, standard,
+        padded, sample, standard,
     },
 };
 
@@ -32,7 +34,8 @@ pub fn positions(
     index_shape: &[usize],
     indices: &[i64],
 ) -> Result<Vec<usize>, OpError> {
-    let fits = shape.len() == index_shape.len() && (0..shape.len()).all(|a| a == axis || index_shape[a] <= shape[a]);
+    let fits =
+        shape.len() == index_shape.len() && (0..shape.len()).all(|a| a == axis || index_shape[a] <= shape[a]);
     if !fits {
         return Err(invalid(format!("indices of shape {index_shape:?} do not fit data of shape {shape:?}")));
     }
@@ -69,13 +72,57 @@ impl Op for GatherElements {
     }
 
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
-        let _ = (Destination::strided(cx, 0)?, Dispatch {
-            spec: KernelSpec::new("gather_elements"),
-            slots: Vec::<(&str, Slot)>::new(),
-            params: Vec::<(&str, Param)>::new(),
-            grid: Grid::Linear(symbolic::Expr::ZERO),
-        });
-        Err(OpError::Unsupported("GatherElements".into()))
+        let (data, indices) = (cx.shaped(0)?, cx.shaped(1)?);
+        let axis = Infer::axis(self.axis, data.dims.len())?;
+        let indices = cx.contiguous(indices)?;
+        let indices = converted(cx, indices, Elem::I32)?;
+        let out = Destination::contiguous(cx, 0)?;
+        let lines = Lines::of(&data, &indices, axis)?;
+        let total = out.view.len();
+        let params = vec![
+            ("shape", lines.shape),
+            ("a_strides", lines.strides),
+            ("total", Param::Int(total.clone())),
+            ("axis", lines.axis),
+            ("size", lines.size),
+        ];
+        let spec = KernelSpec::new("gather_elements").with("ELEM", data.elem.wgsl());
+        let slots =
+            [("a", data), ("indices", indices), ("out", out.view.clone())].map(|(n, v)| (n, Slot::View(v)));
+        cx.dispatch(Dispatch { spec, slots: slots.to_vec(), params, grid: Grid::Linear(total.ceil_div(64)) });
+        out.finish(cx)
+    }
+}
+
+/// What the kernels that index along one axis are told about the data and the indices.
+pub struct Lines {
+    /// Sizes of the indices.
+    pub shape: Param,
+    /// Strides of the data.
+    pub strides: Param,
+    /// The axis among those.
+    pub axis: Param,
+    /// Positions of the data along it.
+    pub size: Param,
+}
+
+impl Lines {
+    /// For data and indices of equal rank.
+    ///
+    /// # Errors
+    /// When they have more dimensions than the kernels take.
+    pub fn of(data: &View, indices: &View, axis: usize) -> Result<Self, OpError> {
+        let rank = data.dims.len();
+        if rank > 4 {
+            return Err(OpError::Unsupported(format!("indices of {rank} dimensions")));
+        }
+        let strides = data.dims.iter().map(|d| d.stride.clone()).collect();
+        Ok(Self {
+            shape: Param::Ints(padded(indices.shape(), 4, &Expr::ONE)),
+            strides: Param::Ints(padded(strides, 4, &Expr::ZERO)),
+            axis: Param::Int(Expr::from(axis + 4 - rank)),
+            size: Param::Int(data.dims[axis].size.clone()),
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use shaders::KernelSpec;
 use symbolic::Expr;
 
 use crate::{
@@ -9,7 +10,8 @@ use crate::{
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Infer, Lowering, OnnxNode, Op, Operator, Tolerance,
+        Case, Destination, Dim, Dispatch, Elem, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Slot,
+        Tolerance, View, converted,
         nd::{given, pick, strides},
         sample, standard,
     },
@@ -26,7 +28,12 @@ pub struct GatherNd {
 ///
 /// # Errors
 /// When an index is outside.
-pub fn starts(shape: &[usize], batch_dims: usize, tuples: &[i64], tuple: usize) -> Result<Vec<usize>, OpError> {
+pub fn starts(
+    shape: &[usize],
+    batch_dims: usize,
+    tuples: &[i64],
+    tuple: usize,
+) -> Result<Vec<usize>, OpError> {
     let strides = strides(shape);
     let count = if tuple == 0 { 0 } else { tuples.len() / tuple };
     let batches: usize = shape[..batch_dims].iter().product();
@@ -83,8 +90,67 @@ impl Op for GatherNd {
         Ok(vec![pick(data, shape, &positions)?])
     }
 
-    fn lower(&self, _: &mut Lowering<'_>) -> Result<(), OpError> {
-        Err(OpError::Unsupported("GatherND".into()))
+    fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
+        let (data, indices) = (cx.shaped(0)?, cx.shaped(1)?);
+        let (data, indices) = (cx.contiguous(data)?, cx.contiguous(indices)?);
+        let indices = converted(cx, indices, Elem::I32)?;
+        let out = Destination::contiguous(cx, 0)?;
+        let tuples = Tuples::of(&data, &indices, self.batch_dims)?;
+        let batch = &data.dims[self.batch_dims..];
+        let total = out.view.len();
+        let params = vec![
+            ("sizes", tuples.sizes),
+            ("strides", tuples.strides),
+            ("total", Param::Int(total.clone())),
+            ("depth", tuples.depth),
+            ("count", Param::Int(tuples.count)),
+            ("inner", Param::Int(tuples.inner)),
+            ("batch_stride", Param::Int(batch.iter().fold(Expr::ONE, |n, d| &n * &d.size))),
+        ];
+        let spec = KernelSpec::new("gather_nd").with("ELEM", data.elem.wgsl());
+        let slots =
+            [("a", data), ("indices", indices), ("out", out.view.clone())].map(|(n, v)| (n, Slot::View(v)));
+        cx.dispatch(Dispatch { spec, slots: slots.to_vec(), params, grid: Grid::Linear(total.ceil_div(64)) });
+        out.finish(cx)
+    }
+}
+
+/// What the kernels that index by tuples are told about contiguous data and indices.
+pub struct Tuples {
+    /// Sizes of the indexed dimensions.
+    pub sizes: Param,
+    /// Their strides.
+    pub strides: Param,
+    /// Their number.
+    pub depth: Param,
+    /// Tuples of one batch.
+    pub count: Expr,
+    /// Elements of a slice.
+    pub inner: Expr,
+}
+
+impl Tuples {
+    /// For data and indices that share `batch_dims` leading dimensions.
+    ///
+    /// # Errors
+    /// When tuples are longer than the kernels take, or of unknown length.
+    pub fn of(data: &View, indices: &View, batch_dims: usize) -> Result<Self, OpError> {
+        let (last, outer) = indices.dims.split_last().ok_or_else(|| invalid("the indices are a scalar"))?;
+        let depth = last.size.constant().and_then(|n| usize::try_from(n).ok()).filter(|n| *n <= 4);
+        let depth = depth.ok_or_else(|| OpError::Unsupported(format!("tuples of {} indices", last.size)))?;
+        let indexed = &data.dims[batch_dims..batch_dims + depth];
+        let list = |of: fn(&Dim) -> &Expr, fill: &Expr| {
+            let given = indexed.iter().map(of).cloned();
+            Param::Ints(given.chain(std::iter::repeat_n(fill.clone(), 4 - depth)).collect())
+        };
+        let product = |dims: &[Dim]| dims.iter().fold(Expr::ONE, |n, d| &n * &d.size);
+        Ok(Self {
+            sizes: list(|d| &d.size, &Expr::ONE),
+            strides: list(|d| &d.stride, &Expr::ZERO),
+            depth: Param::Int(Expr::from(depth)),
+            count: product(&outer[batch_dims..]),
+            inner: product(&data.dims[batch_dims + depth..]),
+        })
     }
 }
 

@@ -1,11 +1,15 @@
 //! GatherRows: rows of a packed table by index, the embedding look-up that passes make.
 
+use shaders::KernelSpec;
+use symbolic::Expr;
+
 use crate::{
     error::{OpError, invalid},
     graph::Fact,
     host::{HostTensor, WeightFormat},
     op::{
-        Case, Infer, Lowering, Op, Operator, made_by_passes,
+        Case, Destination, Dispatch, Elem, Grid, Infer, Lowering, Op, Operator, Param, Slot, WeightPart,
+        converted, made_by_passes,
         nd::{floats, given},
         sample,
     },
@@ -38,15 +42,48 @@ impl Op for GatherRows {
         for index in indices.to_i64s() {
             let at = if index < 0 { index + packed.n() as i64 } else { index };
             let row = usize::try_from(at).ok().and_then(|at| packed.unpack_row(at));
-            let row = row.ok_or_else(|| invalid(format!("index {index} is outside a table of {} rows", packed.n())))?;
+            let row = row
+                .ok_or_else(|| invalid(format!("index {index} is outside a table of {} rows", packed.n())))?;
             data.extend(row.into_iter().map(f64::from));
         }
         let shape = indices.shape().iter().copied().chain([packed.k()]).collect();
         Ok(vec![floats(table.dtype(), shape, &data)?])
     }
 
-    fn lower(&self, _: &mut Lowering<'_>) -> Result<(), OpError> {
-        Err(OpError::Unsupported("GatherRows".into()))
+    fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
+        let (weight, rows, k) = cx.matrix(0, self.format, false)?;
+        let indices = cx.shaped(1)?;
+        let indices = cx.contiguous(indices)?;
+        let indices = converted(cx, indices, Elem::I32)?;
+        let out = Destination::contiguous(cx, 0)?;
+        let total = indices.len();
+        let grid = Grid::Linear((&total * &Expr::from(k.div_ceil(8))).ceil_div(64));
+        for (first, count) in linear::pieces(cx, self.format, rows, k) {
+            let mut spec = KernelSpec::new("gather_rows")
+                .with("WEIGHT", linear::variant(self.format))
+                .with("ELEM", out.view.elem.wgsl());
+            let int = |n: usize| Param::Int(Expr::from(n));
+            let params = vec![
+                ("total", Param::Int(total.clone())),
+                ("k", int(k)),
+                ("rows", int(rows)),
+                ("row_start", int(first)),
+                ("row_count", int(count)),
+                ("out_stride", int(k)),
+            ];
+            let part = |part| Slot::Weight { weight, part, first, count };
+            let mut slots = vec![
+                ("indices", Slot::View(indices.clone())),
+                ("out", Slot::View(out.view.clone())),
+                ("weight", part(WeightPart::Weight)),
+            ];
+            if let Some(group) = self.format.group() {
+                spec = spec.set("GROUP", group.weights() as u32);
+                slots.push(("scales", part(WeightPart::Scales)));
+            }
+            cx.dispatch(Dispatch { spec, slots, params, grid: grid.clone() });
+        }
+        out.finish(cx)
     }
 }
 
@@ -56,7 +93,11 @@ fn cases() -> Vec<Case> {
         let table = sample::floats(&[21, 96], 1);
         for shape in [&[1, 5][..], &[2, 3], &[0]] {
             let indices = sample::integers_in(shape, 2, 0, 21);
-            let case = Case::new(format!("{format} {shape:?}"), GatherRows { format }, vec![Some(table.clone()), Some(indices)]);
+            let case = Case::new(
+                format!("{format} {shape:?}"),
+                GatherRows { format },
+                vec![Some(table.clone()), Some(indices)],
+            );
             cases.push(case.constants(&[0]));
         }
     }

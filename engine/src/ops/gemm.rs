@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use symbolic::Expr;
-
+use super::matmul;
 use crate::{
     error::{OpError, invalid},
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Infer, Lowering, OnnxNode, Op, Operator,
+        Case, Destination, Infer, Lowering, OnnxNode, Op, Operator, View, elementwise, fill,
         nd::{Positions, floats, given, optional},
         sample, standard,
     },
@@ -64,7 +63,8 @@ impl Op for Gemm {
         let (p, q) = (a.to_f64s(), b.to_f64s());
         let left = |i: usize, t: usize| p[if self.transpose_a { t * m + i } else { i * k + t }];
         let right = |t: usize, j: usize| q[if self.transpose_b { j * k + t } else { t * n + j }];
-        let dot = |c: usize| (0..k).map(|t| left(c / n, t) * right(t, c % n)).sum::<f64>() * f64::from(self.alpha);
+        let dot =
+            |c: usize| (0..k).map(|t| left(c / n, t) * right(t, c % n)).sum::<f64>() * f64::from(self.alpha);
         let mut all: Vec<f64> = (0..m * n).map(dot).collect();
         if let Some(c) = optional(inputs, 2) {
             let at = Positions::all(c.shape()).broadcast(&[m, n])?.list();
@@ -74,9 +74,35 @@ impl Op for Gemm {
         Ok(vec![floats(a.dtype(), vec![m, n], &all)?])
     }
 
-    fn lower(&self, _: &mut Lowering<'_>) -> Result<(), OpError> {
-        let _ = Expr::ONE;
-        Err(OpError::Unsupported("Gemm".into()))
+    fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
+        let turned = |view: View, turn: bool| if turn { view.transpose(&[1, 0]) } else { view };
+        let (a, b) = (turned(cx.shaped(0)?, self.transpose_a), turned(cx.shaped(1)?, self.transpose_b));
+        let out = Destination::strided(cx, 0)?;
+        let scaled = self.alpha != 1.0;
+        let added = cx.has_input(2) && self.beta != 0.0;
+        let shape = out.view.shape();
+        let mut product = out.view.clone();
+        if scaled || added {
+            product = cx.temporary("product", out.view.elem, &shape);
+        }
+        matmul::multiply(cx, &a, &b, &product)?;
+        if scaled {
+            let to = if added { cx.temporary("scaled", product.elem, &shape) } else { out.view.clone() };
+            let alpha = fill::scalar(cx, self.alpha, product.elem);
+            elementwise(cx, "mul", &[product, alpha], &to)?;
+            product = to;
+        }
+        if added {
+            let mut c = cx.shaped(2)?;
+            if self.beta != 1.0 {
+                let part = cx.temporary("part", c.elem, &c.shape());
+                let beta = fill::scalar(cx, self.beta, c.elem);
+                elementwise(cx, "mul", &[c, beta], &part)?;
+                c = part;
+            }
+            elementwise(cx, "add", &[product, c], &out.view)?;
+        }
+        out.finish(cx)
     }
 }
 

@@ -14,7 +14,8 @@ use crate::{
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Destination, Dispatch, Elem, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Slot, elementwise,
+        Case, Destination, Dispatch, Elem, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Slot,
+        elementwise,
         nd::{Positions, floats, given, optional},
         rows::Rows,
         sample, standard,
@@ -72,7 +73,8 @@ impl Op for LayerNorm {
         let x = cx.fact(0)?;
         let axis = Infer::axis(self.axis, x.rank())?;
         let has_bias = cx.has_input(2);
-        let plain = |index| Ok::<_, OpError>(cx.is_constant(index) && cx.fact(index)?.shape == x.shape[axis..]);
+        let plain =
+            |index| Ok::<_, OpError>(cx.is_constant(index) && cx.fact(index)?.shape == x.shape[axis..]);
         if !(plain(1)? && (!has_bias || plain(2)?)) {
             return self.in_steps(cx, axis);
         }
@@ -142,7 +144,8 @@ fn cases() -> Vec<Case> {
         Case::new(name, LayerNorm { axis, epsilon: 1e-5 }, inputs).constants(&[1, 2])
     };
     let computed = [sample::floats(&[3, 5], 1), sample::floats(&[5], 2), sample::floats(&[5], 3)].map(Some);
-    let computed = Case::new("computed weight and bias", LayerNorm { axis: -1, epsilon: 1e-5 }, computed.to_vec());
+    let computed =
+        Case::new("computed weight and bias", LayerNorm { axis: -1, epsilon: 1e-5 }, computed.to_vec());
     vec![
         computed,
         case(&[3, 5], -1, true),
@@ -165,7 +168,8 @@ mod tests {
     fn a_row_by_hand() {
         let tensor = |values: &[f32]| HostTensor::from_f32(vec![2], values).unwrap();
         let (x, weight, bias) = (tensor(&[1.0, 5.0]), tensor(&[1.0, 3.0]), tensor(&[0.5, 0.0]));
-        let out = LayerNorm { axis: 0, epsilon: 0.0 }.reference(&[Some(&x), Some(&weight), Some(&bias)]).unwrap();
+        let out =
+            LayerNorm { axis: 0, epsilon: 0.0 }.reference(&[Some(&x), Some(&weight), Some(&bias)]).unwrap();
         assert_eq!(out[0].to_f32s(), [-0.5, 3.0]);
     }
 }

@@ -9,8 +9,8 @@ use crate::{
     graph::Fact,
     host::{Fit, HostTensor, Orientation, PackedWeight, StoredMatrix, WeightFormat, pack},
     op::{
-        Case, Destination, Dim, Dispatch, Grid, Infer, Lowering, Op, Operator, Param, Slot, View, WeightId, WeightPart,
-        collapse, elementwise, made_by_passes,
+        Case, Destination, Dim, Dispatch, Grid, Infer, Lowering, Op, Operator, Param, Slot, View, WeightId,
+        WeightPart, collapse, elementwise, made_by_passes,
         nd::{floats, given},
         sample,
     },
@@ -60,13 +60,16 @@ impl Op for Linear {
     fn reference(&self, inputs: &[Option<&HostTensor>]) -> Result<Vec<HostTensor>, OpError> {
         let (x, matrix) = (given(inputs, 0)?, packed(given(inputs, 1)?, self.format, self.transposed)?);
         let (n, k) = (matrix.n(), matrix.k());
-        let Some((width, outer)) = x.shape().split_last() else { return Err(invalid("the input is a scalar")) };
+        let Some((width, outer)) = x.shape().split_last() else {
+            return Err(invalid("the input is a scalar"));
+        };
         if *width != k {
             return Err(invalid(format!("an input of width {width} meets a matrix of width {k}")));
         }
         let shape: Vec<usize> = outer.iter().copied().chain([n]).collect();
         let data = x.to_f64s();
-        let mut all = if self.residual { given(inputs, 2)?.to_f64s() } else { vec![0.0; shape.iter().product()] };
+        let mut all =
+            if self.residual { given(inputs, 2)?.to_f64s() } else { vec![0.0; shape.iter().product()] };
         for row in 0..n {
             let weights = matrix.unpack_row(row).unwrap_or_default();
             for (m, input) in data.chunks(k.max(1)).enumerate() {
@@ -203,6 +206,24 @@ impl Linear {
     }
 }
 
+/// The kernels' word for a format.
+pub(super) fn variant(format: WeightFormat) -> &'static str {
+    match format {
+        WeightFormat::F32 => "f32",
+        WeightFormat::F16 => "f16",
+        WeightFormat::M0e4 { .. } => "m0e4",
+        WeightFormat::Affine8 { .. } => "affine8",
+    }
+}
+
+/// `(first, count)` of runs of rows of a packed matrix `[n, k]` that a binding holds.
+pub(super) fn pieces(cx: &Lowering<'_>, format: WeightFormat, n: usize, k: usize) -> Vec<(usize, usize)> {
+    let block = format.weight_block_bytes(k).unwrap_or(1).max(1);
+    let room = usize::try_from(cx.target().max_binding).unwrap_or(usize::MAX);
+    let rows = ((room / block).saturating_mul(4) / PIECE * PIECE).max(PIECE);
+    (0..n).step_by(rows).map(|first| (first, rows.min(n - first))).collect()
+}
+
 /// A product with everything found out.
 #[derive(Debug)]
 struct Product {
@@ -216,31 +237,20 @@ struct Product {
 }
 
 impl Product {
-    /// Calls a kernel for each piece of the matrix that a binding holds.
     fn dispatch(&self, cx: &mut Lowering<'_>) {
-        let block = self.format.weight_block_bytes(self.k).unwrap_or(1).max(1);
-        let room = usize::try_from(cx.target().max_binding).unwrap_or(usize::MAX);
-        let rows = (room / block).saturating_mul(4) / PIECE * PIECE;
-        let mut first = 0;
-        while first < self.n {
-            let count = rows.max(PIECE).min(self.n - first);
+        for (first, count) in pieces(cx, self.format, self.n, self.k) {
             let call = self.piece(cx, first, count);
             cx.dispatch(call);
-            first += count;
         }
     }
 
     fn piece(&self, cx: &Lowering<'_>, first: usize, count: usize) -> Dispatch {
         let few = self.x.count.range().max.is_some_and(|m| m <= FEW);
         let (spec, grid) = if few { self.vector(cx, count) } else { self.tiles(cx, count) };
-        let name = match self.format {
-            WeightFormat::F32 => "f32",
-            WeightFormat::F16 => "f16",
-            WeightFormat::M0e4 { .. } => "m0e4",
-            WeightFormat::Affine8 { .. } => "affine8",
-        };
-        let mut spec =
-            spec.with("WEIGHT", name).with("ELEM", self.x.view.elem.wgsl()).flag("RESIDUAL", self.residual.is_some());
+        let mut spec = spec
+            .with("WEIGHT", variant(self.format))
+            .with("ELEM", self.x.view.elem.wgsl())
+            .flag("RESIDUAL", self.residual.is_some());
         let part = |part| Slot::Weight { weight: self.weight, part, first, count };
         let mut slots = vec![
             ("x", Slot::View(self.x.view.clone())),
@@ -285,7 +295,10 @@ impl Product {
             (false, false) => ("shared", 4),
         };
         let groups = count.div_ceil(4).div_ceil(blocks);
-        (KernelSpec::new("linear_gemv").with("ROWS", rows).with("REDUCE", reduce), Grid::Linear(Expr::from(groups)))
+        (
+            KernelSpec::new("linear_gemv").with("ROWS", rows).with("REDUCE", reduce),
+            Grid::Linear(Expr::from(groups)),
+        )
     }
 
     /// The kernel for many: threads compute 8 rows of `x` by 4 of the matrix.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use shaders::KernelSpec;
 use symbolic::Expr;
 
 use crate::{
@@ -9,9 +10,10 @@ use crate::{
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Destination, Dim, Infer, Lowering, OnnxNode, Op, Operator, View,
+        Case, Destination, Dim, Dispatch, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Slot, View,
+        collapse,
         nd::{Positions, broadcast_sizes, floats, given, integers},
-        sample, standard,
+        padded, sample, standard, stretched,
     },
 };
 
@@ -63,11 +65,14 @@ impl Op for MatMul {
             return Err(invalid(format!("shapes {:?} and {:?} do not multiply", a.shape(), b.shape())));
         }
         let mut shape = broadcast_sizes(&[&x[..x.len() - 2], &y[..y.len() - 2]])?;
-        let starts = |s: &[usize]| Ok::<_, OpError>(Positions::all(&s[..s.len() - 2]).broadcast(&shape)?.list());
+        let starts =
+            |s: &[usize]| Ok::<_, OpError>(Positions::all(&s[..s.len() - 2]).broadcast(&shape)?.list());
         let pairs: Vec<(usize, usize)> = starts(&x)?.into_iter().zip(starts(&y)?).collect();
         shape.extend([m, n]);
         let shape = without_ones(shape, a.shape(), b.shape());
-        let cells = pairs.iter().flat_map(|(i, j)| (0..m * n).map(move |c| (i * m * k + c / n * k, j * k * n + c % n)));
+        let cells = pairs
+            .iter()
+            .flat_map(|(i, j)| (0..m * n).map(move |c| (i * m * k + c / n * k, j * k * n + c % n)));
         if a.dtype().is_float() {
             let (p, q) = (a.to_f64s(), b.to_f64s());
             let dot = |(i, j): (usize, usize)| (0..k).map(|t| p[i + t] * q[j + t * n]).sum();
@@ -106,8 +111,46 @@ impl Op for MatMul {
 /// # Errors
 /// When there are more of them than the kernel takes.
 pub fn multiply(cx: &mut Lowering<'_>, a: &View, b: &View, out: &View) -> Result<(), OpError> {
-    let _ = (cx, a, b, out);
-    Err(OpError::Unsupported("MatMul".into()))
+    let outer = out.dims.len() - 2;
+    let batch: Vec<Expr> = out.dims[..outer].iter().map(|d| d.size.clone()).collect();
+    let spread = |view: &View| {
+        let (leading, matrix) = view.dims.split_at(view.dims.len() - 2);
+        let leading = stretched(&View { dims: leading.to_vec(), ..view.clone() }, &batch);
+        View { dims: leading.dims.into_iter().chain(matrix.iter().cloned()).collect(), ..view.clone() }
+    };
+    let (mut a, mut b) = (spread(a), spread(b));
+    let leading = |views: [&View; 3]| {
+        let views = views.map(|v| View { dims: v.dims[..outer].to_vec(), ..v.clone() });
+        collapse(&[&views[0], &views[1], &views[2]])
+    };
+    let (mut shape, mut strides) = leading([&a, &b, out]);
+    if shape.len() > 2 {
+        (a, b) = (cx.contiguous(a)?, cx.contiguous(b)?);
+        (shape, strides) = leading([&a, &b, out]);
+    }
+    if shape.len() > 2 {
+        return Err(OpError::Unsupported(format!("a product over {} strided dimensions", shape.len())));
+    }
+    let [m, k, n] = [&a.dims[outer], &a.dims[outer + 1], &b.dims[outer + 1]].map(|d| d.size.clone());
+    let batches = shape.iter().fold(Expr::ONE, |n, d| &n * d);
+    let mut params: Vec<(&str, Param)> = Vec::new();
+    for ((name, view), leading) in
+        [("a_strides", &a), ("b_strides", &b), ("out_strides", out)].into_iter().zip(strides)
+    {
+        let matrix = view.dims[outer..].iter().map(|d| d.stride.clone());
+        params.push((name, Param::Ints(padded(leading, 2, &Expr::ZERO).into_iter().chain(matrix).collect())));
+    }
+    params.extend([
+        ("batches", Param::Int(shape.last().cloned().unwrap_or(Expr::ONE))),
+        ("m", Param::Int(m.clone())),
+        ("n", Param::Int(n.clone())),
+        ("k", Param::Int(k)),
+    ]);
+    let spec = KernelSpec::new("matmul").with("ELEM", out.elem.wgsl());
+    let slots =
+        [("a", a), ("b", b), ("out", out.clone())].map(|(name, view)| (name, Slot::View(view))).to_vec();
+    cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Xyz([n.ceil_div(16), m.ceil_div(16), batches]) });
+    Ok(())
 }
 
 fn decode(_: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {

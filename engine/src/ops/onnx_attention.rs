@@ -11,7 +11,8 @@ use crate::{
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Destination, Dim, Elem, Infer, Lowering, OnnxNode, Op, Operator, View, broadcast, elementwise, fill,
+        Case, Destination, Dim, Elem, Infer, Lowering, OnnxNode, Op, Operator, View, broadcast, elementwise,
+        fill,
         nd::{Positions, floats, given, optional, pick},
         sample, standard, stretched, truth,
     },
@@ -66,7 +67,8 @@ impl OnnxAttention {
             [b, h, s, d] => Ok([b, h, s, d].map(Clone::clone)),
             [b, s, hidden] if self.heads_of(index) > 0 => {
                 let heads = Expr::from(self.heads_of(index));
-                let width = hidden.exact_div(&heads).ok_or_else(|| invalid(format!("{hidden} in {heads} heads")))?;
+                let width =
+                    hidden.exact_div(&heads).ok_or_else(|| invalid(format!("{hidden} in {heads} heads")))?;
                 Ok([b.clone(), heads, s.clone(), width])
             }
             _ => Err(invalid(format!("input {index} needs 4 dimensions, or 3 and a number of heads"))),
@@ -75,7 +77,8 @@ impl OnnxAttention {
 
     fn scale(&self, width: &Expr) -> Result<f32, OpError> {
         let known = width.constant().map(|w| 1.0 / (w as f64).sqrt());
-        self.scale.map_or_else(|| known.map(|s| s as f32).ok_or_else(|| invalid("the width must be known")), Ok)
+        self.scale
+            .map_or_else(|| known.map(|s| s as f32).ok_or_else(|| invalid("the width must be known")), Ok)
     }
 }
 
@@ -92,7 +95,8 @@ impl Op for OnnxAttention {
         cx.unify(&width, "width of the queries", &key[3], "width of the keys")?;
         for (at, past) in [PAST_KEY, PAST_VALUE].into_iter().enumerate() {
             if let Some(past) = cx.optional(past) {
-                present[at][2] = past.shape.get(2).ok_or_else(|| invalid("past keys need 4 dimensions"))? + &present[at][2];
+                present[at][2] = past.shape.get(2).ok_or_else(|| invalid("past keys need 4 dimensions"))?
+                    + &present[at][2];
             }
         }
         let value_width = present[1][3].clone();
@@ -115,7 +119,12 @@ impl Op for OnnxAttention {
             return Err(invalid("an input has not 4 dimensions"));
         };
         if k.shape() != [batch, groups, keys, d] || groups == 0 || heads % groups != 0 {
-            return Err(invalid(format!("shapes {:?}, {:?}, {:?} do not fit", q.shape(), k.shape(), v.shape())));
+            return Err(invalid(format!(
+                "shapes {:?}, {:?}, {:?} do not fit",
+                q.shape(),
+                k.shape(),
+                v.shape()
+            )));
         }
         let bias = added(inputs, [batch, heads, queries, keys], self.is_causal.then_some(past))?;
         let scale = f64::from(self.scale(&Expr::from(d))?);
@@ -180,9 +189,12 @@ impl Op for OnnxAttention {
         let mut to = out.view.clone();
         if let [batch, seq, hidden] = to.shape().as_slice() {
             let heads = Expr::from(self.heads);
-            let width = hidden.exact_div(&heads).ok_or_else(|| invalid(format!("{hidden} in {heads} heads")))?;
+            let width =
+                hidden.exact_div(&heads).ok_or_else(|| invalid(format!("{hidden} in {heads} heads")))?;
             let split = to.reshape(&[batch.clone(), seq.clone(), heads, width]);
-            to = split.ok_or_else(|| invalid("the output cannot be split into heads"))?.transpose(&[0, 2, 1, 3]);
+            to = split
+                .ok_or_else(|| invalid("the output cannot be split into heads"))?
+                .transpose(&[0, 2, 1, 3]);
         }
         steps.sum(cx, &normal, &to)?;
         out.finish(cx)
@@ -216,7 +228,11 @@ fn behind(past: Option<&HostTensor>, new: HostTensor) -> Result<HostTensor, OpEr
 }
 
 /// What is added to the scores: mask, causal rule with this past, and keys in use.
-fn added(inputs: &[Option<&HostTensor>], shape: [usize; 4], causal: Option<usize>) -> Result<Vec<f64>, OpError> {
+fn added(
+    inputs: &[Option<&HostTensor>],
+    shape: [usize; 4],
+    causal: Option<usize>,
+) -> Result<Vec<f64>, OpError> {
     let [_, heads, queries, keys] = shape;
     let mut bias = vec![0.0; shape.iter().product()];
     if let Some(mask) = optional(inputs, MASK) {
@@ -228,7 +244,8 @@ fn added(inputs: &[Option<&HostTensor>], shape: [usize; 4], causal: Option<usize
         let data = mask.to_f64s();
         bias.fill(f64::NEG_INFINITY);
         for (n, at) in at.into_iter().enumerate() {
-            let value = if boolean { if data[at] == 0.0 { f64::NEG_INFINITY } else { 0.0 } } else { data[at] };
+            let value =
+                if boolean { if data[at] == 0.0 { f64::NEG_INFINITY } else { 0.0 } } else { data[at] };
             bias[n / wide[3] * keys + n % wide[3]] = value;
         }
     }
@@ -236,7 +253,8 @@ fn added(inputs: &[Option<&HostTensor>], shape: [usize; 4], causal: Option<usize
     for (n, value) in bias.iter_mut().enumerate() {
         let (batch, query, key) = (n / (heads * queries * keys), n / keys % queries, n % keys);
         let future = causal.is_some_and(|past| key > query + past);
-        let unused = in_use.as_ref().is_some_and(|list| list.get(batch).is_none_or(|used| key as i64 >= *used));
+        let unused =
+            in_use.as_ref().is_some_and(|list| list.get(batch).is_none_or(|used| key as i64 >= *used));
         if future || unused {
             *value = f64::NEG_INFINITY;
         }
@@ -267,7 +285,13 @@ impl OnnxAttention {
     }
 
     /// Past and new positions as one view, which is output `output` too.
-    fn present(&self, cx: &mut Lowering<'_>, new: usize, past: usize, output: usize) -> Result<View, OpError> {
+    fn present(
+        &self,
+        cx: &mut Lowering<'_>,
+        new: usize,
+        past: usize,
+        output: usize,
+    ) -> Result<View, OpError> {
         let new = self.split_view(cx, new)?;
         if !cx.has_input(past) {
             cx.alias(output, new.clone())?;
@@ -309,13 +333,21 @@ impl Steps {
     /// When the heads cannot be grouped.
     pub fn new(q: View, k: View, v: View) -> Result<Self, OpError> {
         let (heads, groups) = (q.dims[1].size.clone(), k.dims[1].size.clone());
-        let each = heads.exact_div(&groups).ok_or_else(|| invalid(format!("{heads} heads share {groups}")))?;
+        let each =
+            heads.exact_div(&groups).ok_or_else(|| invalid(format!("{heads} heads share {groups}")))?;
         let [k, v] = [k, v].map(|view| shared(&view, &each));
-        let q = q.reshape(&grouped(&q.shape(), &groups, &each)).ok_or_else(|| invalid("heads cannot be grouped"))?;
+        let q = q
+            .reshape(&grouped(&q.shape(), &groups, &each))
+            .ok_or_else(|| invalid("heads cannot be grouped"))?;
         Ok(Self { scores: q.clone(), q, k, v, groups, each })
     }
 
-    fn step(&self, cx: &mut Lowering<'_>, function: &'static str, operands: &[View]) -> Result<View, OpError> {
+    fn step(
+        &self,
+        cx: &mut Lowering<'_>,
+        function: &'static str,
+        operands: &[View],
+    ) -> Result<View, OpError> {
         let out = cx.temporary(function, self.scores.elem, &self.scores.shape());
         elementwise(cx, function, operands, &out).map(|()| out)
     }
@@ -351,7 +383,12 @@ impl Steps {
     }
 
     /// Hides scores where `compare` of the operands, which broadcast to the scores, is false.
-    fn keep_where(&mut self, cx: &mut Lowering<'_>, compare: &'static str, operands: &[View]) -> Result<(), OpError> {
+    fn keep_where(
+        &mut self,
+        cx: &mut Lowering<'_>,
+        compare: &'static str,
+        operands: &[View],
+    ) -> Result<(), OpError> {
         let shapes: Vec<Vec<Expr>> = operands.iter().map(View::shape).collect();
         let seen = cx.temporary("seen", Elem::U32, &broadcast(&shapes));
         elementwise(cx, compare, operands, &seen)?;
@@ -484,7 +521,13 @@ fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
     }))
 }
 
-fn case(name: &str, op: OnnxAttention, shapes: &[&[usize]], mask: Option<HostTensor>, rest: Vec<Option<HostTensor>>) -> Case {
+fn case(
+    name: &str,
+    op: OnnxAttention,
+    shapes: &[&[usize]],
+    mask: Option<HostTensor>,
+    rest: Vec<Option<HostTensor>>,
+) -> Case {
     let mut inputs: Vec<_> = shapes.iter().zip(1..).map(|(s, seed)| Some(sample::floats(s, seed))).collect();
     inputs.push(mask);
     inputs.extend(rest);
@@ -492,21 +535,40 @@ fn case(name: &str, op: OnnxAttention, shapes: &[&[usize]], mask: Option<HostTen
 }
 
 fn cases() -> Vec<Case> {
-    let plain =
-        OnnxAttention { is_causal: false, scale: None, softcap: 0.0, heads: 0, kv_heads: 0, scores: Scores::Bare };
+    let plain = OnnxAttention {
+        is_causal: false,
+        scale: None,
+        softcap: 0.0,
+        heads: 0,
+        kv_heads: 0,
+        scores: Scores::Bare,
+    };
     let causal = OnnxAttention { is_causal: true, ..plain.clone() };
     let flat = OnnxAttention { heads: 4, kv_heads: 2, ..causal.clone() };
     let four: [&[usize]; 3] = [&[2, 4, 3, 8], &[2, 4, 5, 8], &[2, 4, 5, 6]];
     let shared: [&[usize]; 3] = [&[1, 4, 3, 8], &[1, 2, 5, 8], &[1, 2, 5, 8]];
     let past = |seed| Some(sample::floats(&[1, 2, 4, 8], seed));
-    let boolean = sample::of(DType::Bool, &[3, 5], &[1., 1., 0., 1., 0., 1., 0., 1., 1., 1., 1., 1., 1., 0., 0.]);
+    let boolean =
+        sample::of(DType::Bool, &[3, 5], &[1., 1., 0., 1., 0., 1., 0., 1., 1., 1., 1., 1., 1., 0., 0.]);
     let used = sample::of(DType::I64, &[2], &[3.0, 5.0]);
     vec![
         case("no mask", plain.clone(), &four, None, vec![]),
         case("causal", causal.clone(), &four, None, vec![]),
-        case("shared heads, capped", OnnxAttention { softcap: 2.0, scale: Some(0.3), ..plain.clone() }, &shared, None, vec![]),
+        case(
+            "shared heads, capped",
+            OnnxAttention { softcap: 2.0, scale: Some(0.3), ..plain.clone() },
+            &shared,
+            None,
+            vec![],
+        ),
         case("a boolean mask", plain.clone(), &shared, Some(boolean), vec![]),
-        case("an added mask for each head", plain.clone(), &shared, Some(sample::floats(&[1, 4, 3, 5], 9)), vec![]),
+        case(
+            "an added mask for each head",
+            plain.clone(),
+            &shared,
+            Some(sample::floats(&[1, 4, 3, 5], 9)),
+            vec![],
+        ),
         case("a narrow mask", plain.clone(), &shared, Some(sample::floats(&[3, 4], 9)), vec![]),
         case("past positions", causal, &shared, None, vec![past(7), past(8)]),
         case("flat inputs", flat, &[&[2, 3, 32], &[2, 5, 16], &[2, 5, 16]], None, vec![]),

@@ -27,7 +27,8 @@ impl Op for Range {
 
     fn infer(&self, cx: &mut Infer<'_>) -> Result<Vec<Fact>, OpError> {
         let dtype = cx.input(0)?.dtype;
-        let scalar = |index| cx.content(index)?.first().ok_or_else(|| invalid(format!("input {index} is empty")));
+        let scalar =
+            |index| cx.content(index)?.first().ok_or_else(|| invalid(format!("input {index} is empty")));
         let (start, limit, delta) = (scalar(0)?, scalar(1)?, scalar(2)?);
         let step = delta.constant().ok_or(OpError::NotConstant { index: 2 })?;
         let count = match step {
@@ -88,7 +89,11 @@ mod tests {
     use symbolic::{Equalities, Expr, Symbol};
 
     use super::Range;
-    use crate::{dtype::DType, graph::Fact, op::{Infer, Op}};
+    use crate::{
+        dtype::DType,
+        graph::Fact,
+        op::{Infer, Op},
+    };
 
     #[test]
     fn lengths_are_expressions() {

@@ -10,8 +10,8 @@ use crate::{
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Destination, Dim, Dispatch, Elem, Grid, Infer, Lowering, OnnxName, OnnxNode, Op, Operator, Param, Slot,
-        Tolerance, View, converted, elementwise, fill,
+        Case, Destination, Dim, Dispatch, Elem, Grid, Infer, Lowering, OnnxName, OnnxNode, Op, Operator,
+        Param, Slot, Tolerance, View, converted, elementwise, fill,
         nd::{Positions, floats, given, integers, optional},
         rows::{Rows, joined_tail},
         sample, standard, stretched,
@@ -50,18 +50,25 @@ const TABLE: [(Reduction, &str); 10] = [
 impl Reduction {
     fn of_floats(self, list: &[f64]) -> f64 {
         let sum = || list.iter().sum::<f64>();
-        let most = || list.iter().copied().fold(f64::NEG_INFINITY, |a, b| if a.is_nan() || a > b { a } else { b });
+        let most =
+            || list.iter().copied().fold(f64::NEG_INFINITY, |a, b| if a.is_nan() || a > b { a } else { b });
         match self {
             Self::L1 => list.iter().map(|v| v.abs()).sum(),
             Self::L2 => list.iter().map(|v| v * v).sum::<f64>().sqrt(),
             Self::LogSum => sum().ln(),
             Self::LogSumExp => {
                 let top = most();
-                if top.is_infinite() { top } else { top + list.iter().map(|v| (v - top).exp()).sum::<f64>().ln() }
+                if top.is_infinite() {
+                    top
+                } else {
+                    top + list.iter().map(|v| (v - top).exp()).sum::<f64>().ln()
+                }
             }
             Self::Max => most(),
             Self::Mean => sum() / list.len() as f64,
-            Self::Min => list.iter().copied().fold(f64::INFINITY, |a, b| if a.is_nan() || a < b { a } else { b }),
+            Self::Min => {
+                list.iter().copied().fold(f64::INFINITY, |a, b| if a.is_nan() || a < b { a } else { b })
+            }
             Self::Prod => list.iter().product(),
             Self::Sum => sum(),
             Self::SumSquare => list.iter().map(|v| v * v).sum(),
@@ -125,7 +132,9 @@ impl Op for Reduce {
 
     fn infer(&self, cx: &mut Infer<'_>) -> Result<Vec<Fact>, OpError> {
         let input = cx.input(0)?;
-        let Some(axes) = self.axes(input.rank(), cx.optional_integers(1)?)? else { return Ok(vec![input.clone()]) };
+        let Some(axes) = self.axes(input.rank(), cx.optional_integers(1)?)? else {
+            return Ok(vec![input.clone()]);
+        };
         let mut fact = Fact::new(input.dtype, self.shape(&input.shape, &axes, &Expr::ONE));
         if let (Some(content), 0) = (&input.content, fact.shape.iter().filter(|d| **d != Expr::ONE).count()) {
             let whole = match self.reduction {
@@ -146,16 +155,20 @@ impl Op for Reduce {
         let Some(axes) = axes else { return Ok(vec![input.clone()]) };
         let all = Positions::all(input.shape());
         let (inner, outer): (Vec<_>, Vec<_>) = (0..all.dims.len()).partition(|a| axes.contains(a));
-        let list = |axes: &[usize]| Positions { offset: 0, dims: axes.iter().map(|a| all.dims[*a]).collect() }.list();
+        let list = |axes: &[usize]| {
+            Positions { offset: 0, dims: axes.iter().map(|a| all.dims[*a]).collect() }.list()
+        };
         let (starts, steps) = (list(&outer), list(&inner));
         let shape = self.shape(input.shape(), &axes, &1);
         if input.dtype().is_float() {
             let data = input.to_f64s();
-            let of = |s: &usize| self.reduction.of_floats(&steps.iter().map(|p| data[s + p]).collect::<Vec<_>>());
+            let of =
+                |s: &usize| self.reduction.of_floats(&steps.iter().map(|p| data[s + p]).collect::<Vec<_>>());
             return Ok(vec![floats(input.dtype(), shape, &starts.iter().map(of).collect::<Vec<_>>())?]);
         }
         let data = input.to_i64s();
-        let of = |s: &usize| self.reduction.of_integers(&steps.iter().map(|p| data[s + p]).collect::<Vec<_>>());
+        let of =
+            |s: &usize| self.reduction.of_integers(&steps.iter().map(|p| data[s + p]).collect::<Vec<_>>());
         Ok(vec![integers(input.dtype(), shape, &starts.iter().map(of).collect::<Vec<_>>())?])
     }
 
@@ -230,7 +243,11 @@ pub fn tail(
     let many = || OpError::Unsupported("a reduction over too many strided dimensions".into());
     let rows = Rows::of(&[&input, out]).ok_or_else(many)?;
     let mut params = rows.params(&["a_strides", "out_strides"]);
-    params.extend([("rows", Param::Int(rows.count.clone())), ("n", Param::Int(n)), ("a_step", Param::Int(step))]);
+    params.extend([
+        ("rows", Param::Int(rows.count.clone())),
+        ("n", Param::Int(n)),
+        ("a_step", Param::Int(step)),
+    ]);
     let spec = KernelSpec::new("reduce").with("OP", function).with("ELEM", input.elem.wgsl());
     let slots = vec![("a", Slot::View(input)), ("out", Slot::View(out.clone()))];
     cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(rows.count) });
@@ -302,7 +319,9 @@ fn cases() -> Vec<Case> {
         cases.push(case(reduction, &[3, 5], Some(&[-1]), true));
         cases.push(case(reduction, &[4, 3, 2], Some(&[1]), false));
     }
-    for (shape, axes) in [(&[2, 3, 5, 7][..], &[0, 2][..]), (&[2, 300], &[1]), (&[300, 2], &[0]), (&[2, 3, 4], &[0, 1, 2])] {
+    for (shape, axes) in
+        [(&[2, 3, 5, 7][..], &[0, 2][..]), (&[2, 300], &[1]), (&[300, 2], &[0]), (&[2, 3, 4], &[0, 1, 2])]
+    {
         cases.push(case(Reduction::Sum, shape, Some(axes), false));
         cases.push(case(Reduction::Mean, shape, Some(axes), true));
     }

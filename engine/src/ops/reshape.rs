@@ -24,10 +24,9 @@ impl Reshape {
         let mut open = None;
         for (at, size) in wanted.iter().enumerate() {
             shape.push(match size.constant() {
-                Some(0) if !self.allow_zero => from
-                    .get(at)
-                    .cloned()
-                    .ok_or_else(|| invalid(format!("size {at} is copied from an input of rank {}", from.len())))?,
+                Some(0) if !self.allow_zero => from.get(at).cloned().ok_or_else(|| {
+                    invalid(format!("size {at} is copied from an input of rank {}", from.len()))
+                })?,
                 Some(-1) if open.is_none() => {
                     open = Some(at);
                     Expr::from(1)
@@ -40,7 +39,11 @@ impl Reshape {
         let (have, want) = (product(from), product(&shape));
         if let Some(at) = open {
             let fail = || invalid(format!("{have} elements cannot be reshaped to a multiple of {want}"));
-            shape[at] = if want.constant() == Some(0) { Expr::from(0) } else { have.exact_div(&want).ok_or_else(fail)? };
+            shape[at] = if want.constant() == Some(0) {
+                Expr::from(0)
+            } else {
+                have.exact_div(&want).ok_or_else(fail)?
+            };
         } else if let (Some(a), Some(b)) = (have.constant(), want.constant())
             && a != b
         {
@@ -65,7 +68,8 @@ impl Op for Reshape {
         let input = given(inputs, 0)?;
         let from: Vec<Expr> = input.shape().iter().map(|d| Expr::from(*d)).collect();
         let wanted: Vec<Expr> = given(inputs, 1)?.to_i64s().into_iter().map(Expr::from).collect();
-        let shape = crate::op::nd::fixed(&self.resolve(&from, &wanted)?).ok_or_else(|| invalid("a size is negative"))?;
+        let shape = crate::op::nd::fixed(&self.resolve(&from, &wanted)?)
+            .ok_or_else(|| invalid("a size is negative"))?;
         Ok(vec![input.clone().reshape(shape)?])
     }
 
@@ -74,7 +78,7 @@ impl Op for Reshape {
     }
 
     fn place(&self, index: usize, input: &Fact, _: &[Option<&Fact>], output: &View) -> Option<View> {
-        (index == 0).then(|| unshaped(input, output))
+        if index == 0 { unshaped(input, output) } else { None }
     }
 }
 
@@ -90,10 +94,24 @@ pub fn reshape(cx: &mut Lowering<'_>) -> Result<(), OpError> {
 }
 
 /// Where the input of a reshape lies if its output lies in `output`: there, with more dimensions than the input has
-/// where strides cannot join them.
+/// where strides cannot join them. `None` where the dimensions do not fall into those of the input.
 #[must_use]
-pub fn unshaped(input: &Fact, output: &View) -> View {
-    output.reshape(&input.shape).unwrap_or_else(|| output.clone())
+pub fn unshaped(input: &Fact, output: &View) -> Option<View> {
+    output.reshape(&input.shape).or_else(|| refines(&output.shape(), &input.shape).then(|| output.clone()))
+}
+
+/// Whether each size of `coarse` is a product of neighbouring sizes of `fine`.
+fn refines(fine: &[Expr], coarse: &[Expr]) -> bool {
+    let mut rest = fine.iter().filter(|d| **d != Expr::ONE).peekable();
+    let whole = |size: &Expr| {
+        let mut product = Expr::ONE;
+        while product != *size {
+            let Some(next) = rest.next() else { return false };
+            product = &product * next;
+        }
+        true
+    };
+    coarse.iter().all(whole) && rest.peek().is_none()
 }
 
 fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
@@ -126,7 +144,16 @@ pub static OPERATOR: Operator = Operator { onnx: &[standard("Reshape", 5..=26)],
 mod tests {
     use symbolic::{Expr, Symbol};
 
-    use super::Reshape;
+    use super::{Reshape, refines};
+
+    #[test]
+    fn finer_shapes_are_told_from_others() {
+        let sizes = |list: &[i64]| list.iter().map(|n| Expr::from(*n)).collect::<Vec<_>>();
+        assert!(refines(&sizes(&[1, 5, 3, 64]), &sizes(&[1, 5, 192])));
+        assert!(refines(&sizes(&[2, 3]), &sizes(&[2, 3, 1])));
+        assert!(!refines(&sizes(&[2, 12]), &sizes(&[4, 6])));
+        assert!(!refines(&sizes(&[2, 3, 4]), &sizes(&[6])));
+    }
 
     #[test]
     fn open_sizes_are_expressions() {

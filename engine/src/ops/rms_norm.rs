@@ -11,8 +11,8 @@ use crate::{
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Destination, Dim, Dispatch, Elem, Grid, Infer, Lowering, OnnxName, OnnxNode, Op, Operator, Param, Slot,
-        View, elementwise, fill,
+        Case, Destination, Dim, Dispatch, Elem, Grid, Infer, Lowering, OnnxName, OnnxNode, Op, Operator,
+        Param, Slot, View, elementwise, fill,
         nd::{Positions, floats, given},
         rows::Rows,
         sample, standard,

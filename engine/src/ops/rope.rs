@@ -8,8 +8,8 @@ use crate::{
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Destination, Dispatch, Elem, Grid, Infer, Lowering, Op, Operator, Param, Slot, View, converted,
-        made_by_passes,
+        Case, Destination, Dim, Dispatch, Elem, Grid, Infer, Lowering, Op, Operator, Param, Slot, View,
+        converted, made_by_passes,
         nd::{floats, given},
         sample,
     },
@@ -53,12 +53,15 @@ impl Op for Rope {
     fn infer(&self, cx: &mut Infer<'_>) -> Result<Vec<Fact>, OpError> {
         let x = cx.input(0)?;
         let [_, _, seq, width] = x.shape.as_slice() else { return Err(invalid(format!("the input is {x}"))) };
-        if width.constant().is_some_and(|w| w < self.rotary_dim as i64) || !self.rotary_dim.is_multiple_of(2) {
+        if width.constant().is_some_and(|w| w < self.rotary_dim as i64) || !self.rotary_dim.is_multiple_of(2)
+        {
             return Err(invalid(format!("{} of {width} elements cannot be turned", self.rotary_dim)));
         }
         for index in [1, 2] {
             let table = cx.input(index)?;
-            let [_, positions, width] = table.shape.as_slice() else { return Err(invalid(format!("a table is {table}"))) };
+            let [_, positions, width] = table.shape.as_slice() else {
+                return Err(invalid(format!("a table is {table}")));
+            };
             cx.unify(seq, "positions", positions, "table")?;
             cx.unify(&Expr::from(self.width()), "width", width, "table")?;
         }
@@ -67,7 +70,9 @@ impl Op for Rope {
 
     fn reference(&self, inputs: &[Option<&HostTensor>]) -> Result<Vec<HostTensor>, OpError> {
         let (x, cos, sin) = (given(inputs, 0)?, given(inputs, 1)?, given(inputs, 2)?);
-        let &[_, heads, seq, width] = x.shape() else { return Err(invalid("the input has not 4 dimensions")) };
+        let &[_, heads, seq, width] = x.shape() else {
+            return Err(invalid("the input has not 4 dimensions"));
+        };
         let (w, one) = (self.width(), cos.shape().first() == Some(&1));
         if cos.shape() != sin.shape() || cos.shape().get(1..) != Some(&[seq, w]) {
             return Err(invalid(format!("tables are {:?} and {:?}", cos.shape(), sin.shape())));
@@ -84,60 +89,76 @@ impl Op for Rope {
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
         let (x, cos, sin) = (cx.shaped(0)?, cx.shaped(1)?, cx.shaped(2)?);
         let out = Destination::strided(cx, 0)?;
-        self.call(cx, x, [cos, sin], out.view.clone())?;
+        self.call(cx, x, [cos, sin], None, out.view.clone())?;
         out.finish(cx)
     }
 }
 
 impl Rope {
-    /// Turns `x [batch, heads, seq, head_dim]` by tables `[batch or 1, seq, width]`.
+    /// Turns `x [batch, heads, seq, head_dim]` by tables `[batch or 1, seq, width]`, or by rows of tables
+    /// `[rows, width]` that `positions [batch, seq]` name.
     ///
     /// # Errors
     /// When the head's width is odd, or a copy that this takes cannot be made.
-    pub fn call(&self, cx: &mut Lowering<'_>, x: View, tables: [View; 2], out: View) -> Result<(), OpError> {
-        let [cos, sin] = tables.map(|table| unit_rows(cx, table, x.elem));
+    pub fn call(
+        &self,
+        cx: &mut Lowering<'_>,
+        x: View,
+        tables: [View; 2],
+        positions: Option<View>,
+        out: View,
+    ) -> Result<(), OpError> {
+        let [cos, sin] = tables.map(|table| converted(cx, table, x.elem));
         let (cos, sin) = (cos?, sin?);
-        let [batch, heads, seq, width] = [0, 1, 2, 3].map(|i| x.dims[i].size.clone());
-        let pairs = width.exact_div(&Expr::from(2)).ok_or_else(|| invalid(format!("a head of {width} elements")))?;
-        let total = &(&batch * &heads) * &(&seq * &pairs);
+        let shape = x.shape();
+        let pairs = shape[3].exact_div(&Expr::from(2));
+        let pairs = pairs.ok_or_else(|| invalid(format!("a head of {} elements", shape[3])))?;
+        let total = shape[..3].iter().fold(pairs, |n, d| &n * d);
         let strides = |view: &View| Param::Ints(view.dims.iter().map(|d| d.stride.clone()).collect());
-        let table = |view: &View| {
-            let single = view.dims[0].size.constant() == Some(1);
-            let batch = if single { Expr::ZERO } else { view.dims[0].stride.clone() };
-            Param::Ints(vec![batch, view.dims[1].stride.clone()])
-        };
-        let params = vec![
+        let mut params = vec![
+            ("shape", Param::Ints(shape)),
             ("a_strides", strides(&x)),
             ("out_strides", strides(&out)),
-            ("cos_strides", table(&cos)),
-            ("sin_strides", table(&sin)),
-            ("total", Param::Int(total.clone())),
-            ("heads", Param::Int(heads)),
-            ("seq", Param::Int(seq)),
-            ("pairs", Param::Int(pairs)),
-            ("rotated", Param::Int(Expr::from(self.rotary_dim / 2))),
+            ("cos_strides", table_strides(&cos)),
+            ("sin_strides", table_strides(&sin)),
+            ("rotary", Param::Int(Expr::from(self.rotary_dim))),
         ];
         let spec = KernelSpec::new("rope")
             .with("ELEM", x.elem.wgsl())
             .flag("INTERLEAVED", self.interleaved)
-            .flag("HALF_TABLE", !self.full_table);
-        let slots = [("a", x), ("cos", cos), ("sin", sin), ("out", out)].map(|(name, v)| (name, Slot::View(v)));
-        cx.dispatch(Dispatch { spec, slots: slots.to_vec(), params, grid: Grid::Linear(total.ceil_div(64)) });
+            .flag("HALF_TABLE", !self.full_table)
+            .flag("POSITIONS", positions.is_some());
+        let mut slots = vec![("a", x), ("cos", cos), ("sin", sin), ("out", out)];
+        if let Some(positions) = positions {
+            let positions = converted(cx, positions, Elem::I32)?;
+            params.push(("positions_batch_stride", Param::Int(spread(&positions.dims[0]))));
+            params.push(("positions_seq_stride", Param::Int(positions.dims[1].stride.clone())));
+            slots.push(("positions", positions));
+        }
+        let slots = slots.into_iter().map(|(name, view)| (name, Slot::View(view))).collect();
+        cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(total.ceil_div(64)) });
         Ok(())
     }
 }
 
-/// The view in this type with neighbours in the last dimension one element apart.
-fn unit_rows(cx: &mut Lowering<'_>, view: View, elem: Elem) -> Result<View, OpError> {
-    let view = converted(cx, view, elem)?;
-    let unit = view.dims.last().is_none_or(|d| d.stride == Expr::ONE || d.size == Expr::ONE);
-    if unit { Ok(view) } else { cx.contiguous(view) }
+/// The stride of a dimension that repeats where it has size 1.
+fn spread(dim: &Dim) -> Expr {
+    if dim.size == Expr::ONE { Expr::ZERO } else { dim.stride.clone() }
+}
+
+/// Strides of batch, heads, rows and elements of a table.
+fn table_strides(table: &View) -> Param {
+    let (last, outer) = (&table.dims[table.dims.len() - 2..], &table.dims[..table.dims.len() - 2]);
+    let batch = outer.first().map_or(Expr::ZERO, spread);
+    Param::Ints(vec![batch, Expr::ZERO, last[0].stride.clone(), last[1].stride.clone()])
 }
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (interleaved, full_table) in [(false, false), (false, true), (true, false)] {
-        for (shape, rotary_dim, batch) in [([1, 3, 5, 8], 8, 1), ([2, 4, 3, 64], 64, 2), ([2, 3, 4, 12], 8, 1)] {
+        for (shape, rotary_dim, batch) in
+            [([1, 3, 5, 8], 8, 1), ([2, 4, 3, 64], 64, 2), ([2, 3, 4, 12], 8, 1)]
+        {
             let op = Rope { interleaved, rotary_dim, full_table };
             let tables = [batch, shape[2], op.width()];
             let inputs = vec![

@@ -65,7 +65,9 @@ impl Op for RotaryEmbedding {
                 *table = gather::Gather { axis: 0 }.reference(&[Some(table), Some(ids)])?.swap_remove(0);
             }
         }
-        let of = |x: &HostTensor, width| self.rope(width).reference(&[Some(x), Some(&tables[0]), Some(&tables[1])]);
+        let of = |x: &HostTensor, width| {
+            self.rope(width).reference(&[Some(x), Some(&tables[0]), Some(&tables[1])])
+        };
         match *x.shape() {
             [_, _, _, width] => of(x, width),
             [batch, seq, hidden] if self.heads > 0 && hidden % self.heads == 0 => {
@@ -74,7 +76,14 @@ impl Op for RotaryEmbedding {
                 let swap = |outer: usize, inner: usize| -> Vec<usize> {
                     let at = |b, i, o, d| ((b * outer + o) * inner + i) * width + d;
                     (0..batch * inner * outer * width)
-                        .map(|p| at(p / (inner * outer * width), p / (outer * width) % inner, p / width % outer, p % width))
+                        .map(|p| {
+                            at(
+                                p / (inner * outer * width),
+                                p / (outer * width) % inner,
+                                p / width % outer,
+                                p % width,
+                            )
+                        })
                         .collect()
                 };
                 let split = pick(x, vec![batch, heads, seq, width], &swap(seq, heads))?;
@@ -87,12 +96,13 @@ impl Op for RotaryEmbedding {
 
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
         let x = cx.shaped(0)?;
-        let tables = [self.table(cx, 1)?, self.table(cx, 2)?];
+        let tables = [cx.shaped(1)?, cx.shaped(2)?];
+        let positions = cx.has_input(3).then(|| cx.shaped(3)).transpose()?;
         let out = Destination::strided(cx, 0)?;
         let (x, to) = (self.headed(cx, x)?, self.headed(cx, out.view.clone())?);
         let width = x.dims[3].size.constant().and_then(|w| usize::try_from(w).ok());
         let width = width.ok_or_else(|| invalid("the width of a head must be known"))?;
-        self.rope(width).call(cx, x, tables, to)?;
+        self.rope(width).call(cx, x, tables, positions, to)?;
         out.finish(cx)
     }
 }
@@ -105,19 +115,6 @@ impl RotaryEmbedding {
         let width = hidden.size.exact_div(&heads).ok_or_else(|| invalid(format!("{heads} heads")))?;
         let shape = [batch.size.clone(), seq.size.clone(), heads, width];
         Ok(cx.reshaped(view, &shape)?.transpose(&[0, 2, 1, 3]))
-    }
-
-    /// A table `[batch, seq, width]`, looked up by position ids where they are given.
-    fn table(self, cx: &mut Lowering<'_>, index: usize) -> Result<View, OpError> {
-        let table = cx.shaped(index)?;
-        if !cx.has_input(3) {
-            return Ok(table);
-        }
-        let ids = cx.shaped(3)?;
-        let shape: Vec<Expr> = ids.dims.iter().chain(&table.dims[1..]).map(|d| d.size.clone()).collect();
-        let out = cx.temporary("table", table.elem, &shape);
-        gather::along(cx, table, ids, 0, &out)?;
-        Ok(out)
     }
 }
 

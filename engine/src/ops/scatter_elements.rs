@@ -2,15 +2,21 @@
 
 use std::sync::Arc;
 
-use super::{binary::Binary, gather_elements, scatter_nd};
+use shaders::KernelSpec;
+use symbolic::Expr;
+
+use super::{
+    binary::Binary,
+    gather_elements::{self, Lines},
+    scatter_nd,
+};
 use crate::{
     error::{OpError, invalid},
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Infer, Lowering, OnnxNode, Op, Operator, Tolerance,
-        nd::given,
-        sample, standard,
+        Case, Destination, Dispatch, Elem, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Slot,
+        Tolerance, converted, nd::given, sample, standard,
     },
 };
 
@@ -47,8 +53,30 @@ impl Op for ScatterElements {
         Ok(vec![scatter_nd::scattered(data, &positions, updates, self.reduction)?])
     }
 
-    fn lower(&self, _: &mut Lowering<'_>) -> Result<(), OpError> {
-        Err(OpError::Unsupported("ScatterElements".into()))
+    fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
+        let (data, indices, updates) = (cx.shaped(0)?, cx.shaped(1)?, cx.shaped(2)?);
+        let axis = Infer::axis(self.axis, data.dims.len())?;
+        let (indices, updates) = (cx.contiguous(indices)?, cx.contiguous(updates)?);
+        let indices = converted(cx, indices, Elem::I32)?;
+        let out = Destination::strided(cx, 0)?;
+        cx.copy(&data, &out.view)?;
+        let lines = Lines::of(&out.view, &indices, axis)?;
+        let others = indices.dims.iter().enumerate().filter(|(a, _)| *a != axis);
+        let count = others.fold(Expr::ONE, |n, (_, d)| &n * &d.size);
+        let params = vec![
+            ("shape", lines.shape),
+            ("out_strides", lines.strides),
+            ("lines", Param::Int(count.clone())),
+            ("axis", lines.axis),
+            ("size", lines.size),
+        ];
+        let spec = KernelSpec::new("scatter_elements")
+            .with("ELEM", data.elem.wgsl())
+            .with("OP", self.reduction.map_or("none", Binary::kernel));
+        let slots = [("indices", indices), ("updates", updates), ("out", out.view.clone())];
+        let slots = slots.map(|(n, v)| (n, Slot::View(v))).to_vec();
+        cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(count.ceil_div(64)) });
+        out.finish(cx)
     }
 }
 
@@ -63,7 +91,14 @@ fn cases() -> Vec<Case> {
         let inputs = vec![Some(sample::floats(shape, 1)), Some(indices), Some(sample::floats(size, 2))];
         Case::new(name, ScatterElements { axis, reduction: None }, inputs).tolerance(Tolerance::EXACT)
     };
+    let added = vec![
+        Some(sample::floats(&[5], 1)),
+        Some(sample::list(&[1, 3, 1, -1])),
+        Some(sample::floats(&[4], 2)),
+    ];
+    let sum = ScatterElements { axis: 0, reduction: Some(Binary::Add) };
     vec![
+        Case::new("added, one place twice", sum, added),
         case(0, &[5, 3], &[2, 3], &[1.0, 0.0, 2.0, 0.0, 2.0, -1.0]),
         case(1, &[2, 5], &[1, 2], &[1.0, -2.0]),
         case(-1, &[2, 2, 4], &[2, 1, 2], &[0.0, 3.0, 1.0, -1.0]),

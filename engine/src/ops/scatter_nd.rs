@@ -2,15 +2,20 @@
 
 use std::sync::Arc;
 
+use shaders::KernelSpec;
 use symbolic::Expr;
 
-use super::{binary::Binary, gather_nd};
+use super::{
+    binary::Binary,
+    gather_nd::{self, Tuples},
+};
 use crate::{
     error::{OpError, invalid},
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Infer, Lowering, OnnxNode, Op, Operator, Tolerance,
+        Case, Destination, Dispatch, Elem, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Slot,
+        Tolerance, converted,
         nd::{given, integers, pick},
         sample, standard,
     },
@@ -113,8 +118,27 @@ impl Op for ScatterNd {
         Ok(vec![scattered(data, &positions, updates, self.reduction)?])
     }
 
-    fn lower(&self, _: &mut Lowering<'_>) -> Result<(), OpError> {
-        Err(OpError::Unsupported("ScatterND".into()))
+    fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
+        let (data, indices, updates) = (cx.shaped(0)?, cx.shaped(1)?, cx.shaped(2)?);
+        let (indices, updates) = (cx.contiguous(indices)?, cx.contiguous(updates)?);
+        let indices = converted(cx, indices, Elem::I32)?;
+        let out = Destination::contiguous(cx, 0)?;
+        cx.copy(&data, &out.view)?;
+        let tuples = Tuples::of(&out.view, &indices, 0)?;
+        let params = vec![
+            ("sizes", tuples.sizes),
+            ("strides", tuples.strides),
+            ("depth", tuples.depth),
+            ("count", Param::Int(tuples.count)),
+            ("inner", Param::Int(tuples.inner.clone())),
+        ];
+        let spec = KernelSpec::new("scatter_nd")
+            .with("ELEM", data.elem.wgsl())
+            .with("OP", self.reduction.map_or("none", Binary::kernel));
+        let slots = [("indices", indices), ("updates", updates), ("out", out.view.clone())];
+        let slots = slots.map(|(n, v)| (n, Slot::View(v))).to_vec();
+        cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(tuples.inner.ceil_div(64)) });
+        out.finish(cx)
     }
 }
 
@@ -149,7 +173,8 @@ mod tests {
         let data = HostTensor::from_f32(vec![8], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]).unwrap();
         let indices = HostTensor::from_i64(vec![4, 1], &[4, 3, 1, 7]).unwrap();
         let updates = HostTensor::from_f32(vec![4], &[9.0, 10.0, 11.0, 12.0]).unwrap();
-        let out = ScatterNd { reduction: None }.reference(&[Some(&data), Some(&indices), Some(&updates)]).unwrap();
+        let out =
+            ScatterNd { reduction: None }.reference(&[Some(&data), Some(&indices), Some(&updates)]).unwrap();
         assert_eq!(out[0].to_f32s(), [1.0, 11.0, 3.0, 10.0, 9.0, 6.0, 7.0, 12.0]);
     }
 

@@ -44,11 +44,13 @@ impl Op for Where {
         let chosen: Vec<bool> = chosen.into_iter().map(|c| test[c] != 0).collect();
         let out = if a.dtype().is_float() {
             let (x, y) = (a.to_f64s(), b.to_f64s());
-            let all: Vec<f64> = (0..chosen.len()).map(|n| if chosen[n] { x[i[n]] } else { y[j[n]] }).collect();
+            let all: Vec<f64> =
+                (0..chosen.len()).map(|n| if chosen[n] { x[i[n]] } else { y[j[n]] }).collect();
             floats(a.dtype(), shape, &all)
         } else {
             let (x, y) = (a.to_i64s(), b.to_i64s());
-            let all: Vec<i64> = (0..chosen.len()).map(|n| if chosen[n] { x[i[n]] } else { y[j[n]] }).collect();
+            let all: Vec<i64> =
+                (0..chosen.len()).map(|n| if chosen[n] { x[i[n]] } else { y[j[n]] }).collect();
             integers(a.dtype(), shape, &all)
         };
         Ok(vec![out?])

@@ -35,7 +35,8 @@ fn cuts(
     axes: Option<&[i64]>,
     steps: Option<&[i64]>,
 ) -> Result<Vec<Cut>, OpError> {
-    let lengths = [starts.len(), axes.map_or(starts.len(), <[_]>::len), steps.map_or(starts.len(), <[_]>::len)];
+    let lengths =
+        [starts.len(), axes.map_or(starts.len(), <[_]>::len), steps.map_or(starts.len(), <[_]>::len)];
     if lengths.iter().any(|n| *n != ends.len()) {
         return Err(invalid("starts, ends, axes and steps differ in length"));
     }
@@ -124,8 +125,11 @@ impl Op for Slice {
     fn reference(&self, inputs: &[Option<&HostTensor>]) -> Result<Vec<HostTensor>, OpError> {
         let input = given(inputs, 0)?;
         let shape: Vec<Expr> = input.shape().iter().map(|d| Expr::from(*d)).collect();
-        let list = |at| Ok::<_, OpError>(given(inputs, at)?.to_i64s().into_iter().map(Expr::from).collect::<Vec<_>>());
-        let (axes, steps) = (optional(inputs, 3).map(HostTensor::to_i64s), optional(inputs, 4).map(HostTensor::to_i64s));
+        let list = |at| {
+            Ok::<_, OpError>(given(inputs, at)?.to_i64s().into_iter().map(Expr::from).collect::<Vec<_>>())
+        };
+        let (axes, steps) =
+            (optional(inputs, 3).map(HostTensor::to_i64s), optional(inputs, 4).map(HostTensor::to_i64s));
         let cuts = cuts(&shape, &list(1)?, &list(2)?, axes.as_deref(), steps.as_deref())?;
         let size = |e: &Expr| e.constant().and_then(|n| usize::try_from(n).ok());
         let shape = sliced(input.shape(), &cuts, size).ok_or_else(|| invalid("a size is negative"))?;
@@ -154,17 +158,18 @@ fn decode(_: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
 }
 
 fn cases() -> Vec<Case> {
-    let case = |shape: &[usize], starts: &[i64], ends: &[i64], axes: Option<&[i64]>, steps: Option<&[i64]>| {
-        let name = format!("{starts:?}..{ends:?} of {shape:?}, axes {axes:?}, steps {steps:?}");
-        let inputs = vec![
-            Some(sample::floats(shape, 1)),
-            Some(sample::list(starts)),
-            Some(sample::list(ends)),
-            axes.map(sample::list),
-            steps.map(sample::list),
-        ];
-        Case::new(name, Slice, inputs).constants(&[1, 2, 3, 4]).tolerance(Tolerance::EXACT)
-    };
+    let case =
+        |shape: &[usize], starts: &[i64], ends: &[i64], axes: Option<&[i64]>, steps: Option<&[i64]>| {
+            let name = format!("{starts:?}..{ends:?} of {shape:?}, axes {axes:?}, steps {steps:?}");
+            let inputs = vec![
+                Some(sample::floats(shape, 1)),
+                Some(sample::list(starts)),
+                Some(sample::list(ends)),
+                axes.map(sample::list),
+                steps.map(sample::list),
+            ];
+            Case::new(name, Slice, inputs).constants(&[1, 2, 3, 4]).tolerance(Tolerance::EXACT)
+        };
     vec![
         case(&[5, 7], &[1, 2], &[4, 6], None, None),
         case(&[5, 7], &[0], &[i64::MAX], Some(&[1]), None),

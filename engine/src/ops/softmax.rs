@@ -41,7 +41,8 @@ impl Op for Softmax {
 
     fn reference(&self, inputs: &[Option<&HostTensor>]) -> Result<Vec<HostTensor>, OpError> {
         let input = given(inputs, 0)?;
-        let [outer, mut size, mut inner] = around(input.shape(), Infer::axis(self.axis, input.shape().len())?);
+        let [outer, mut size, mut inner] =
+            around(input.shape(), Infer::axis(self.axis, input.shape().len())?);
         if self.flatten {
             (size, inner) = (size * inner, 1);
         }

@@ -50,7 +50,9 @@ impl Split {
         if let Some(each) = size.exact_div(&Expr::from(parts)) {
             return Ok(vec![each; self.parts]);
         }
-        let total = size.constant().ok_or_else(|| OpError::Unsupported(format!("{size} split into {parts} parts")))?;
+        let total = size
+            .constant()
+            .ok_or_else(|| OpError::Unsupported(format!("{size} split into {parts} parts")))?;
         let each = (total + parts - 1) / parts;
         Ok((0..parts).map(|n| Expr::from((total - n * each).clamp(0, each))).collect())
     }
@@ -125,7 +127,9 @@ fn cases() -> Vec<Case> {
     let case = |axis, shape: &[usize], parts, sizes: Option<&[i64]>| {
         let name = format!("{shape:?} along {axis} in {parts}, sizes {sizes:?}");
         let inputs = vec![Some(sample::floats(shape, 1)), sizes.map(sample::list)];
-        Case::new(name, Split { axis, parts, sizes: None }, inputs).constants(&[1]).tolerance(Tolerance::EXACT)
+        Case::new(name, Split { axis, parts, sizes: None }, inputs)
+            .constants(&[1])
+            .tolerance(Tolerance::EXACT)
     };
     vec![
         case(0, &[6, 5], 3, None),

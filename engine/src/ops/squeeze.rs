@@ -91,7 +91,7 @@ impl Op for Squeeze {
     }
 
     fn place(&self, index: usize, input: &Fact, _: &[Option<&Fact>], output: &View) -> Option<View> {
-        (index == 0).then(|| unshaped(input, output))
+        if index == 0 { unshaped(input, output) } else { None }
     }
 }
 

@@ -53,7 +53,9 @@ impl Op for Tile {
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
         let view = cx.shaped(0)?;
         let repeats = cx.content(1)?.iter();
-        let dims = repeats.zip(&view.dims).flat_map(|(n, dim)| [Dim { size: n.clone(), stride: Expr::ZERO }, dim.clone()]);
+        let dims = repeats
+            .zip(&view.dims)
+            .flat_map(|(n, dim)| [Dim { size: n.clone(), stride: Expr::ZERO }, dim.clone()]);
         let repeated = View { dims: dims.collect(), ..view };
         let shape = cx.output_fact(0)?.shape.clone();
         let view = repeated.reshape(&shape).unwrap_or(repeated);

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use shaders::KernelSpec;
+use symbolic::Expr;
+
 use crate::{
     error::{OpError, invalid},
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Infer, Lowering, OnnxNode, Op, Operator, Tolerance,
+        Case, Destination, Dispatch, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Slot, Tolerance,
         nd::{floats, given, integers, optional},
         sample, standard,
     },
@@ -48,15 +51,39 @@ impl Op for Trilu {
         let kept = |at: usize| self.keeps(at / columns % rows, at % columns, k);
         Ok(vec![if dtype.is_float() {
             let data = input.to_f64s();
-            floats(dtype, shape, &(0..data.len()).map(|at| if kept(at) { data[at] } else { 0.0 }).collect::<Vec<_>>())?
+            floats(
+                dtype,
+                shape,
+                &(0..data.len()).map(|at| if kept(at) { data[at] } else { 0.0 }).collect::<Vec<_>>(),
+            )?
         } else {
             let data = input.to_i64s();
-            integers(dtype, shape, &(0..data.len()).map(|at| if kept(at) { data[at] } else { 0 }).collect::<Vec<_>>())?
+            integers(
+                dtype,
+                shape,
+                &(0..data.len()).map(|at| if kept(at) { data[at] } else { 0 }).collect::<Vec<_>>(),
+            )?
         }])
     }
 
-    fn lower(&self, _: &mut Lowering<'_>) -> Result<(), OpError> {
-        Err(OpError::Unsupported("Trilu".into()))
+    fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
+        let view = cx.shaped(0)?;
+        let view = cx.contiguous(view)?;
+        let k =
+            if cx.has_input(1) { cx.content(1)?.first().cloned().unwrap_or_default() } else { Expr::ZERO };
+        let out = Destination::contiguous(cx, 0)?;
+        let rank = view.dims.len();
+        let (total, [rows, columns]) = (view.len(), [2, 1].map(|back| view.dims[rank - back].size.clone()));
+        let params = vec![
+            ("total", Param::Int(total.clone())),
+            ("rows", Param::Int(rows)),
+            ("columns", Param::Int(columns)),
+            ("k", Param::Int(k)),
+        ];
+        let spec = KernelSpec::new("trilu").with("ELEM", view.elem.wgsl()).flag("UPPER", self.upper);
+        let slots = vec![("a", Slot::View(view)), ("out", Slot::View(out.view.clone()))];
+        cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(total.ceil_div(64)) });
+        out.finish(cx)
     }
 }
 
@@ -66,8 +93,10 @@ fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
 
 fn cases() -> Vec<Case> {
     let case = |upper, shape: &[usize], k: Option<i64>| {
-        let inputs =
-            vec![Some(sample::floats(shape, 1)), k.map(|k| sample::scalar(crate::dtype::DType::I64, k as f64))];
+        let inputs = vec![
+            Some(sample::floats(shape, 1)),
+            k.map(|k| sample::scalar(crate::dtype::DType::I64, k as f64)),
+        ];
         let case = Case::new(format!("upper {upper} from {k:?} of {shape:?}"), Trilu { upper }, inputs);
         case.constants(&[1]).tolerance(Tolerance::EXACT)
     };

@@ -30,7 +30,10 @@ pub enum Unary {
     Gelu,
     /// Gelu by its tanh approximation.
     GeluTanh,
-    IsInf { negative: bool, positive: bool },
+    IsInf {
+        negative: bool,
+        positive: bool,
+    },
     IsNaN,
     Log,
     Neg,
@@ -44,13 +47,15 @@ pub enum Unary {
     Sin,
     Sqrt,
     /// `x * sigmoid(alpha * x)`.
-    Swish { alpha: f32 },
+    Swish {
+        alpha: f32,
+    },
     Tanh,
 }
 
 use Unary::{
-    Abs, Ceil, Cos, Erf, Exp, Floor, Gelu, GeluTanh, IsInf, IsNaN, Log, Neg, Not, Reciprocal,
-    Relu, Round, Sigmoid, Sign, Sin, Sqrt, Swish, Tanh,
+    Abs, Ceil, Cos, Erf, Exp, Floor, Gelu, GeluTanh, IsInf, IsNaN, Log, Neg, Not, Reciprocal, Relu, Round,
+    Sigmoid, Sign, Sin, Sqrt, Swish, Tanh,
 };
 
 /// Each function with its ONNX name and the kernel's name for it.
@@ -95,7 +100,9 @@ impl Unary {
             Exp => x.exp(),
             Floor => x.floor(),
             Gelu => 0.5 * x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2)),
-            GeluTanh => 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x)).tanh()),
+            GeluTanh => {
+                0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x)).tanh())
+            }
             IsInf { negative, positive } => {
                 f64::from(x.is_infinite() && if x > 0.0 { positive } else { negative })
             }
@@ -222,7 +229,9 @@ fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
         "Gelu" => match node.string("approximate")?.unwrap_or("none") {
             "none" => Gelu,
             "tanh" => GeluTanh,
-            other => return Err(invalid(format!("approximate = {other:?} is neither \"none\" nor \"tanh\""))),
+            other => {
+                return Err(invalid(format!("approximate = {other:?} is neither \"none\" nor \"tanh\"")));
+            }
         },
         "IsInf" => IsInf {
             negative: node.int_or("detect_negative", 1)? != 0,
@@ -307,7 +316,9 @@ mod tests {
     #[test]
     fn erf_matches_published_values() {
         // Abramowitz and Stegun, table 7.1
-        for (x, want) in [(0.5, 0.520_499_877_8), (1.0, 0.842_700_792_9), (2.0, 0.995_322_265_0), (-1.0, -0.842_700_792_9)] {
+        for (x, want) in
+            [(0.5, 0.520_499_877_8), (1.0, 0.842_700_792_9), (2.0, 0.995_322_265_0), (-1.0, -0.842_700_792_9)]
+        {
             assert!((erf(x) - want).abs() < 1e-10, "{x}");
         }
         assert_eq!((erf(7.0), erf(-7.0), erf(0.0)), (1.0, -1.0, 0.0));
