@@ -1,27 +1,31 @@
-// out[line, i] = sum of a[line, j] over j <= i (j < i where exclusive), or over j >= i (j > i) where reverse. a and out are
-// [outer, n, inner], contiguous; a line is one (outer, inner). One thread: one line.
-#variant ELEM = f32 | f16 | i32 | u32
+// out[row, i] = sum of a[row, ..i], including a[row, i] unless EXCLUSIVE; from the end where REVERSE. One thread a row,
+// which goes along n. shape and strides are of the rows; a_step and out_step are the strides along n.
+#variant ELEM = f32 | f16 | i32
 #variant EXCLUSIVE = false | true
 #variant REVERSE = false | true
-#let FLOAT = ELEM == f32 || ELEM == f16
 #if ELEM == f16
 enable f16;
 #endif
 #import grid
+#import rows
 
 override WG_X: u32 = 64;
 
 alias Elem = $ELEM;
-#if FLOAT
-alias Num = f32;
+#if ELEM == i32
+alias Num = i32;
 #else
-alias Num = $ELEM;
+alias Num = f32;
 #endif
 
 struct Params {
-    lines: u32,
+    shape: vec4<u32>,
+    a_strides: vec4<u32>,
+    out_strides: vec4<u32>,
+    rows: u32,
     n: u32,
-    inner: u32,
+    a_step: u32,
+    out_step: u32,
     a_offset: u32,
     out_offset: u32,
 }
@@ -36,9 +40,10 @@ fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,
 ) {
-    let line = workgroup_index(workgroup, count) * WG_X + local;
-    if line >= params.lines { return; }
-    let start = line / params.inner * params.n * params.inner + line % params.inner;
+    let row = workgroup_index(workgroup, count) * WG_X + local;
+    if row >= params.rows { return; }
+    let start = params.a_offset + row_start(row, params.shape, params.a_strides);
+    let place = params.out_offset + row_start(row, params.shape, params.out_strides);
     var sum = Num(0);
     for (var step = 0u; step < params.n; step++) {
 #if REVERSE
@@ -46,14 +51,13 @@ fn main(
 #else
         let i = step;
 #endif
-        let index = start + i * params.inner;
-        let value = Num(a[params.a_offset + index]);
+        let x = Num(a[start + i * params.a_step]);
 #if EXCLUSIVE
-        out[params.out_offset + index] = Elem(sum);
-        sum += value;
+        out[place + i * params.out_step] = Elem(sum);
+        sum += x;
 #else
-        sum += value;
-        out[params.out_offset + index] = Elem(sum);
+        sum += x;
+        out[place + i * params.out_step] = Elem(sum);
 #endif
     }
 }

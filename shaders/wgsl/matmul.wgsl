@@ -1,6 +1,6 @@
-// out[b, m, n] = sum_k a[b, m, k] * b[b, k, n]. One workgroup: a tile of 16 x 16 outputs of one batch, 16 of k at a time
-// through shared memory; one thread: 2 x 2 outputs. Batches are shape.x * shape.y; strides: two batch dimensions (0
-// broadcasts), rows, columns.
+// out[i, j, m, n] = sum_k a[i, j, m, k] * b[i, j, k, n], any strides (0 broadcasts a batch dimension). A workgroup of 8 x 8
+// threads computes 32 x 32 elements, a thread 4 x 4. Workgroups: x along n, y along m, z over i * j. Strides are
+// (i, j, row, column).
 #variant ELEM = f32 | f16 | i32
 #if ELEM == f16
 enable f16;
@@ -13,20 +13,20 @@ alias Num = i32;
 alias Num = f32;
 #endif
 
-const TILE = 16u;
-const WG_X = 64u;
+const TILE = 32u;
+const DEPTH = 16u;
 
 struct Params {
     a_strides: vec4<u32>,
     b_strides: vec4<u32>,
     out_strides: vec4<u32>,
-    batches: u32,
-    m: u32,
-    n: u32,
-    k: u32,
     a_offset: u32,
     b_offset: u32,
     out_offset: u32,
+    batch_inner: u32,
+    m: u32,
+    n: u32,
+    k: u32,
 }
 
 @group(0) @binding(0) var<storage, read_write> a: array<Elem>;
@@ -34,58 +34,64 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> out: array<Elem>;
 @group(0) @binding(3) var<uniform> params: Params;
 
-var<workgroup> left: array<Num, TILE * TILE>;
-var<workgroup> right: array<Num, TILE * TILE>;
+// [DEPTH][TILE / 4]: four rows of a, or four columns of b, at one k.
+var<workgroup> a_tile: array<vec4<Num>, DEPTH * TILE / 4u>;
+var<workgroup> b_tile: array<vec4<Num>, DEPTH * TILE / 4u>;
 
-@compute @workgroup_size(WG_X)
-fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) workgroup: vec3<u32>) {
-    // params.batches is the size of the inner batch dimension.
-    let outer = workgroup.z / params.batches;
-    let inner = workgroup.z % params.batches;
-    let a_base = params.a_offset + outer * params.a_strides.x + inner * params.a_strides.y;
-    let b_base = params.b_offset + outer * params.b_strides.x + inner * params.b_strides.y;
-    let out_base = params.out_offset + outer * params.out_strides.x + inner * params.out_strides.y;
-    let row = workgroup.y * TILE;
-    let column = workgroup.x * TILE;
-    let y = local / 8u * 2u;
-    let x = local % 8u * 2u;
-    var s00 = Num(0);
-    var s01 = Num(0);
-    var s10 = Num(0);
-    var s11 = Num(0);
-    for (var first = 0u; first < params.k; first += TILE) {
+fn a_at(base: u32, m: u32, k: u32) -> Num {
+    let at = base + min(m, params.m - 1u) * params.a_strides.z + min(k, params.k - 1u) * params.a_strides.w;
+    return select(Num(0), Num(a[at]), k < params.k);
+}
+
+fn b_at(base: u32, k: u32, n: u32) -> Num {
+    let at = base + min(k, params.k - 1u) * params.b_strides.z + min(n, params.n - 1u) * params.b_strides.w;
+    return select(Num(0), Num(b[at]), k < params.k);
+}
+
+@compute @workgroup_size(8, 8)
+fn main(
+    @builtin(local_invocation_id) local: vec3<u32>,
+    @builtin(local_invocation_index) index: u32,
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+) {
+    let i = workgroup.z / params.batch_inner;
+    let j = workgroup.z % params.batch_inner;
+    let a_base = params.a_offset + i * params.a_strides.x + j * params.a_strides.y;
+    let b_base = params.b_offset + i * params.b_strides.x + j * params.b_strides.y;
+    let m = workgroup.y * TILE;
+    let n = workgroup.x * TILE;
+#for r in 0..4
+    var acc$r = vec4<Num>();
+#endfor
+    for (var k = 0u; k < params.k; k += DEPTH) {
         workgroupBarrier();
-        for (var i = local; i < TILE * TILE; i += WG_X) {
-            let r = i / TILE;
-            let c = i % TILE;
-            var value = Num(0);
-            if row + r < params.m && first + c < params.k {
-                value = Num(a[a_base + (row + r) * params.a_strides.z + (first + c) * params.a_strides.w]);
-            }
-            left[i] = value;
-            value = Num(0);
-            if first + r < params.k && column + c < params.n {
-                value = Num(b[b_base + (first + r) * params.b_strides.z + (column + c) * params.b_strides.w]);
-            }
-            right[i] = value;
+        for (var t = index; t < DEPTH * TILE / 4u; t += 64u) {
+            let depth = k + t / 8u;
+            let lane = t % 8u * 4u;
+            a_tile[t] = vec4(
+                a_at(a_base, m + lane, depth), a_at(a_base, m + lane + 1u, depth),
+                a_at(a_base, m + lane + 2u, depth), a_at(a_base, m + lane + 3u, depth));
+            b_tile[t] = vec4(
+                b_at(b_base, depth, n + lane), b_at(b_base, depth, n + lane + 1u),
+                b_at(b_base, depth, n + lane + 2u), b_at(b_base, depth, n + lane + 3u));
         }
         workgroupBarrier();
-        for (var i = 0u; i < TILE; i++) {
-            let a0 = left[y * TILE + i];
-            let a1 = left[(y + 1u) * TILE + i];
-            let b0 = right[i * TILE + x];
-            let b1 = right[i * TILE + x + 1u];
-            s00 += a0 * b0;
-            s01 += a0 * b1;
-            s10 += a1 * b0;
-            s11 += a1 * b1;
+        for (var d = 0u; d < DEPTH; d++) {
+            let rows = a_tile[d * 8u + local.y];
+            let columns = b_tile[d * 8u + local.x];
+#for r in 0..4
+            acc$r += rows[$r] * columns;
+#endfor
         }
     }
-    let m = row + y;
-    let n = column + x;
-    let place = out_base + m * params.out_strides.z + n * params.out_strides.w;
-    if m < params.m && n < params.n { out[place] = Elem(s00); }
-    if m < params.m && n + 1u < params.n { out[place + params.out_strides.w] = Elem(s01); }
-    if m + 1u < params.m && n < params.n { out[place + params.out_strides.z] = Elem(s10); }
-    if m + 1u < params.m && n + 1u < params.n { out[place + params.out_strides.z + params.out_strides.w] = Elem(s11); }
+#for r in 0..4
+    let m$r = m + local.y * 4u + ${r}u;
+    if m$r < params.m {
+        let at = params.out_offset + i * params.out_strides.x + j * params.out_strides.y + m$r * params.out_strides.z;
+#for c in 0..4
+        let n$c = n + local.x * 4u + ${c}u;
+        if n$c < params.n { out[at + n$c * params.out_strides.w] = Elem(acc$r[$c]); }
+#endfor
+    }
+#endfor
 }

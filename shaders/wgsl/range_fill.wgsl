@@ -1,6 +1,5 @@
-// out[i] = start + i * delta. One thread: one element.
+// out[i * out_stride] = start + i * delta for i < total; delta 0 fills with a constant. One thread an element.
 #variant ELEM = f32 | f16 | i32 | u32
-#let FLOAT = ELEM == f32 || ELEM == f16
 #if ELEM == f16
 enable f16;
 #endif
@@ -9,17 +8,18 @@ enable f16;
 override WG_X: u32 = 64;
 
 alias Elem = $ELEM;
+#if ELEM == i32 || ELEM == u32
+alias Num = i32;
+#else
+alias Num = f32;
+#endif
 
 struct Params {
     total: u32,
     out_offset: u32,
-#if FLOAT
-    start: f32,
-    delta: f32,
-#else
-    start: i32,
-    delta: i32,
-#endif
+    out_stride: u32,
+    start: Num,
+    delta: Num,
 }
 
 @group(0) @binding(0) var<storage, read_write> out: array<Elem>;
@@ -33,9 +33,5 @@ fn main(
 ) {
     let i = workgroup_index(workgroup, count) * WG_X + local;
     if i >= params.total { return; }
-#if FLOAT
-    out[params.out_offset + i] = Elem(params.start + f32(i) * params.delta);
-#else
-    out[params.out_offset + i] = Elem(params.start + i32(i) * params.delta);
-#endif
+    out[params.out_offset + i * params.out_stride] = Elem(params.start + Num(i) * params.delta);
 }
