@@ -33,7 +33,12 @@ pub fn range(cx: &mut Lowering<'_>, start: &Expr, delta: &Expr, out: &View) -> R
 
 fn fill(cx: &mut Lowering<'_>, start: Param, delta: Param, out: &View) {
     let spec = KernelSpec::new("range_fill").with("ELEM", out.elem.wgsl());
-    let params = vec![("total", Param::Int(out.len())), ("start", start), ("delta", delta)];
+    let params = vec![
+        ("total", Param::Int(out.len())),
+        ("out_stride", Param::Int(Expr::ONE)),
+        ("start", start),
+        ("delta", delta),
+    ];
     let grid = Grid::Linear(out.len().ceil_div(64));
     cx.dispatch(Dispatch { spec, slots: vec![("out", Slot::View(out.clone()))], params, grid });
 }

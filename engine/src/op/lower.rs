@@ -396,7 +396,7 @@ impl<'a> Lowering<'a> {
     pub fn alias(&mut self, index: usize, view: View) -> Result<(), OpError> {
         let Some(id) = self.node.outputs.get(index).copied() else { return Ok(()) };
         match self.lowered.placements.get(&id).cloned() {
-            Some(wanted) if wanted != view => {
+            Some(wanted) if !wanted.is_same(&view) => {
                 self.copy(&view, &wanted)?;
                 self.lowered.views.insert(id, wanted);
             }

@@ -104,6 +104,19 @@ impl View {
         self.dims.iter().zip(&wanted).all(|(d, w)| d.size.constant() == Some(1) || d.stride == w.stride)
     }
 
+    /// Whether both are the same elements in the same order; the strides of dimensions of size 1 do not matter.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let steps = |view: &Self| {
+            let dims = view.dims.iter().filter(|d| d.size.constant() != Some(1));
+            dims.cloned().collect::<Vec<_>>()
+        };
+        self.root == other.root
+            && self.elem == other.elem
+            && self.offset == other.offset
+            && steps(self) == steps(other)
+    }
+
     /// Dimensions in another order: output dimension `i` is input dimension `perm[i]`.
     #[must_use]
     pub fn transpose(&self, perm: &[usize]) -> Self {

@@ -148,7 +148,7 @@ impl Op for Attention {
 }
 
 /// Head widths that the kernels have.
-const WIDTHS: [i64; 7] = [32, 64, 80, 96, 112, 128, 256];
+const WIDTHS: [i64; 8] = [16, 32, 64, 80, 96, 112, 128, 256];
 
 /// Up to this many queries, keys are shared out over workgroups.
 const FEW: i64 = 4;

@@ -10,9 +10,9 @@ use crate::{
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Destination, Dim, Dispatch, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Slot,
-        Tolerance,
+        Case, Destination, Dispatch, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Slot, Tolerance,
         nd::{around, floats, given, integers},
+        rows::{Rows, without},
         sample, standard,
     },
 };
@@ -72,24 +72,27 @@ impl Op for CumSum {
 
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
         let view = cx.shaped(0)?;
-        let view = cx.contiguous(view)?;
         let at: Option<Vec<i64>> = cx.content(1)?.iter().map(Expr::constant).collect();
         let axis = Infer::axis(axis(&at.ok_or(OpError::NotConstant { index: 1 })?)?, view.dims.len())?;
-        let out = Destination::contiguous(cx, 0)?;
-        let product = |dims: &[Dim]| dims.iter().fold(Expr::ONE, |n, d| &n * &d.size);
-        let (outer, inner) = (product(&view.dims[..axis]), product(&view.dims[axis + 1..]));
-        let lines = &outer * &inner;
-        let params = vec![
-            ("lines", Param::Int(lines.clone())),
-            ("n", Param::Int(view.dims[axis].size.clone())),
-            ("inner", Param::Int(inner)),
-        ];
+        let out = Destination::strided(cx, 0)?;
+        let size = view.dims[axis].size.clone();
+        let (from, n, step) = without(&view, axis, size.clone());
+        let (to, _, out_step) = without(&out.view, axis, size);
+        let many = || OpError::Unsupported("a running sum over too many strided dimensions".into());
+        let rows = Rows::of(&[&from, &to]).ok_or_else(many)?;
+        let mut params = rows.params(&["a_strides", "out_strides"]);
+        params.extend([
+            ("rows", Param::Int(rows.count.clone())),
+            ("n", Param::Int(n)),
+            ("a_step", Param::Int(step)),
+            ("out_step", Param::Int(out_step)),
+        ]);
         let spec = KernelSpec::new("cumsum")
             .with("ELEM", view.elem.wgsl())
             .flag("EXCLUSIVE", self.exclusive)
             .flag("REVERSE", self.reverse);
-        let slots = vec![("a", Slot::View(view)), ("out", Slot::View(out.view.clone()))];
-        cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(lines.ceil_div(64)) });
+        let slots = vec![("a", Slot::View(from)), ("out", Slot::View(to))];
+        cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(rows.count.ceil_div(64)) });
         out.finish(cx)
     }
 }

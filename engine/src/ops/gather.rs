@@ -102,25 +102,28 @@ pub fn along(
     axis: usize,
     out: &View,
 ) -> Result<(), OpError> {
-    let indices = cx.contiguous(indices)?;
     let indices = converted(cx, indices, Elem::I32)?;
+    let indices =
+        if three(&indices, 0, indices.dims.len()).is_some() { indices } else { cx.contiguous(indices)? };
     let data = if three(&data, axis, axis + 1).is_some() { data } else { cx.contiguous(data)? };
     let gaps = || invalid("the dimensions of a look-up cannot be joined");
-    let (_, from) = three(&data, axis, axis + 1).ok_or_else(gaps)?;
+    let (_, [outer, step, inner]) = three(&data, axis, axis + 1).ok_or_else(gaps)?;
+    let (_, [_, next, _]) = three(&indices, 0, indices.dims.len()).ok_or_else(gaps)?;
     let (sizes, to) = three(out, axis, axis + indices.dims.len()).ok_or_else(gaps)?;
-    let strides = |[o, i, r]: [Expr; 3]| Param::Ints(vec![o, i, r, Expr::ZERO]);
-    let [_, count, inner] = sizes;
+    let list = |[a, b, c]: [Expr; 3], first: &Expr| Param::Ints(vec![first.clone(), a, b, c]);
+    let zero = || Expr::ZERO;
     let params = vec![
-        ("a_strides", strides(from)),
-        ("out_strides", strides(to)),
+        ("shape", list(sizes, &Expr::ONE)),
+        ("data_strides", list([outer, zero(), inner], &Expr::ZERO)),
+        ("indices_strides", list([zero(), next, zero()], &Expr::ZERO)),
+        ("out_strides", list(to, &Expr::ZERO)),
         ("total", Param::Int(out.len())),
-        ("count", Param::Int(count)),
-        ("inner", Param::Int(inner)),
-        ("size", Param::Int(data.dims[axis].size.clone())),
+        ("axis_size", Param::Int(data.dims[axis].size.clone())),
+        ("data_axis_stride", Param::Int(step)),
     ];
     let grid = Grid::Linear(out.len().ceil_div(64));
     let spec = KernelSpec::new("gather").with("ELEM", out.elem.wgsl());
-    let slots = [("a", data), ("indices", indices), ("out", out.clone())].map(|(n, v)| (n, Slot::View(v)));
+    let slots = [("data", data), ("indices", indices), ("out", out.clone())].map(|(n, v)| (n, Slot::View(v)));
     cx.dispatch(Dispatch { spec, slots: slots.to_vec(), params, grid });
     Ok(())
 }

@@ -74,56 +74,51 @@ impl Op for GatherElements {
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
         let (data, indices) = (cx.shaped(0)?, cx.shaped(1)?);
         let axis = Infer::axis(self.axis, data.dims.len())?;
-        let indices = cx.contiguous(indices)?;
         let indices = converted(cx, indices, Elem::I32)?;
-        let out = Destination::contiguous(cx, 0)?;
-        let lines = Lines::of(&data, &indices, axis)?;
+        let out = Destination::strided(cx, 0)?;
+        let mut params = along(&indices, ("data", &data), axis)?;
+        params.push(("out_strides", padded_strides(&out.view)));
         let total = out.view.len();
-        let params = vec![
-            ("shape", lines.shape),
-            ("a_strides", lines.strides),
-            ("total", Param::Int(total.clone())),
-            ("axis", lines.axis),
-            ("size", lines.size),
-        ];
-        let spec = KernelSpec::new("gather_elements").with("ELEM", data.elem.wgsl());
-        let slots =
-            [("a", data), ("indices", indices), ("out", out.view.clone())].map(|(n, v)| (n, Slot::View(v)));
+        let spec = KernelSpec::new("gather").with("ELEM", data.elem.wgsl());
+        let slots = [("data", data), ("indices", indices), ("out", out.view.clone())]
+            .map(|(n, v)| (n, Slot::View(v)));
         cx.dispatch(Dispatch { spec, slots: slots.to_vec(), params, grid: Grid::Linear(total.ceil_div(64)) });
         out.finish(cx)
     }
 }
 
-/// What the kernels that index along one axis are told about the data and the indices.
-pub struct Lines {
-    /// Sizes of the indices.
-    pub shape: Param,
-    /// Strides of the data.
-    pub strides: Param,
-    /// The axis among those.
-    pub axis: Param,
-    /// Positions of the data along it.
-    pub size: Param,
+/// What the kernels that index along one axis are told about indices, and about the data, in slot `data`, that they
+/// point into.
+///
+/// # Errors
+/// When there are more dimensions than the kernels take.
+pub fn along(
+    indices: &View,
+    (slot, data): (&str, &View),
+    axis: usize,
+) -> Result<Vec<(&'static str, Param)>, OpError> {
+    let rank = data.dims.len();
+    if rank > 4 {
+        return Err(OpError::Unsupported(format!("indices of {rank} dimensions")));
+    }
+    let mut others = data.clone();
+    let along = std::mem::replace(&mut others.dims[axis].stride, Expr::ZERO);
+    let names =
+        if slot == "out" { ("out_strides", "out_axis_stride") } else { ("data_strides", "data_axis_stride") };
+    Ok(vec![
+        ("shape", Param::Ints(padded(indices.shape(), 4, &Expr::ONE))),
+        ("indices_strides", padded_strides(indices)),
+        (names.0, padded_strides(&others)),
+        (names.1, Param::Int(along)),
+        ("total", Param::Int(indices.len())),
+        ("axis_size", Param::Int(data.dims[axis].size.clone())),
+    ])
 }
 
-impl Lines {
-    /// For data and indices of equal rank.
-    ///
-    /// # Errors
-    /// When they have more dimensions than the kernels take.
-    pub fn of(data: &View, indices: &View, axis: usize) -> Result<Self, OpError> {
-        let rank = data.dims.len();
-        if rank > 4 {
-            return Err(OpError::Unsupported(format!("indices of {rank} dimensions")));
-        }
-        let strides = data.dims.iter().map(|d| d.stride.clone()).collect();
-        Ok(Self {
-            shape: Param::Ints(padded(indices.shape(), 4, &Expr::ONE)),
-            strides: Param::Ints(padded(strides, 4, &Expr::ZERO)),
-            axis: Param::Int(Expr::from(axis + 4 - rank)),
-            size: Param::Int(data.dims[axis].size.clone()),
-        })
-    }
+/// Strides of up to four dimensions, zeros in front.
+#[must_use]
+pub fn padded_strides(view: &View) -> Param {
+    Param::Ints(padded(view.dims.iter().map(|d| d.stride.clone()).collect(), 4, &Expr::ZERO))
 }
 
 fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {

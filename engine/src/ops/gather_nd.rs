@@ -95,25 +95,47 @@ impl Op for GatherNd {
         let (data, indices) = (cx.contiguous(data)?, cx.contiguous(indices)?);
         let indices = converted(cx, indices, Elem::I32)?;
         let out = Destination::contiguous(cx, 0)?;
-        let tuples = Tuples::of(&data, &indices, self.batch_dims)?;
-        let batch = &data.dims[self.batch_dims..];
-        let total = out.view.len();
-        let params = vec![
-            ("sizes", tuples.sizes),
-            ("strides", tuples.strides),
-            ("total", Param::Int(total.clone())),
-            ("depth", tuples.depth),
-            ("count", Param::Int(tuples.count)),
-            ("inner", Param::Int(tuples.inner)),
-            ("batch_stride", Param::Int(batch.iter().fold(Expr::ONE, |n, d| &n * &d.size))),
-        ];
-        let spec = KernelSpec::new("gather_nd").with("ELEM", data.elem.wgsl());
-        let slots =
-            [("a", data), ("indices", indices), ("out", out.view.clone())].map(|(n, v)| (n, Slot::View(v)));
-        cx.dispatch(Dispatch { spec, slots: slots.to_vec(), params, grid: Grid::Linear(total.ceil_div(64)) });
+        let product = |dims: &[Dim]| dims.iter().fold(Expr::ONE, |n, d| &n * &d.size);
+        let batches = product(&data.dims[..self.batch_dims]);
+        let count = batches
+            .constant()
+            .filter(|n| *n <= BATCHES)
+            .ok_or_else(|| OpError::Unsupported(format!("GatherND over {batches} batches")))?;
+        for batch in 0..count {
+            // All three are contiguous, and so is a batch of each.
+            let [data, indices, out] = [&data, &indices, &out.view].map(|view| {
+                let inner = View { dims: view.dims[self.batch_dims..].to_vec(), ..view.clone() };
+                let offset = &inner.offset + &(&inner.len() * batch);
+                View { offset, ..inner }
+            });
+            let tuples = Tuples::of(&data, &indices)?;
+            let total = out.len();
+            let params = vec![
+                ("axis_sizes", tuples.sizes),
+                ("axis_strides", tuples.strides),
+                ("total", Param::Int(total.clone())),
+                ("inner", Param::Int(tuples.inner.clone())),
+                ("depth", tuples.depth.clone()),
+                ("indices_stride", tuples.depth),
+                ("data_inner_stride", Param::Int(Expr::ONE)),
+                ("out_stride", Param::Int(tuples.inner)),
+                ("out_inner_stride", Param::Int(Expr::ONE)),
+            ];
+            let spec = KernelSpec::new("gather_nd").with("ELEM", data.elem.wgsl());
+            let slots = [("data", data), ("indices", indices), ("out", out)].map(|(n, v)| (n, Slot::View(v)));
+            cx.dispatch(Dispatch {
+                spec,
+                slots: slots.to_vec(),
+                params,
+                grid: Grid::Linear(total.ceil_div(64)),
+            });
+        }
         out.finish(cx)
     }
 }
+
+/// A batch takes a call of the kernel; so many are not.
+const BATCHES: i64 = 64;
 
 /// What the kernels that index by tuples are told about contiguous data and indices.
 pub struct Tuples {
@@ -123,24 +145,23 @@ pub struct Tuples {
     pub strides: Param,
     /// Their number.
     pub depth: Param,
-    /// Tuples of one batch.
+    /// Number of tuples.
     pub count: Expr,
     /// Elements of a slice.
     pub inner: Expr,
 }
 
 impl Tuples {
-    /// For data and indices that share `batch_dims` leading dimensions.
+    /// For `data` and `indices [.., depth]`.
     ///
     /// # Errors
     /// When tuples are longer than the kernels take, or of unknown length.
-    pub fn of(data: &View, indices: &View, batch_dims: usize) -> Result<Self, OpError> {
+    pub fn of(data: &View, indices: &View) -> Result<Self, OpError> {
         let (last, outer) = indices.dims.split_last().ok_or_else(|| invalid("the indices are a scalar"))?;
         let depth = last.size.constant().and_then(|n| usize::try_from(n).ok()).filter(|n| *n <= 4);
         let depth = depth.ok_or_else(|| OpError::Unsupported(format!("tuples of {} indices", last.size)))?;
-        let indexed = &data.dims[batch_dims..batch_dims + depth];
         let list = |of: fn(&Dim) -> &Expr, fill: &Expr| {
-            let given = indexed.iter().map(of).cloned();
+            let given = data.dims[..depth].iter().map(of).cloned();
             Param::Ints(given.chain(std::iter::repeat_n(fill.clone(), 4 - depth)).collect())
         };
         let product = |dims: &[Dim]| dims.iter().fold(Expr::ONE, |n, d| &n * &d.size);
@@ -148,8 +169,8 @@ impl Tuples {
             sizes: list(|d| &d.size, &Expr::ONE),
             strides: list(|d| &d.stride, &Expr::ZERO),
             depth: Param::Int(Expr::from(depth)),
-            count: product(&outer[batch_dims..]),
-            inner: product(&data.dims[batch_dims + depth..]),
+            count: product(outer),
+            inner: product(&data.dims[depth..]),
         })
     }
 }

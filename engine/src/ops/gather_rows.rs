@@ -8,12 +8,12 @@ use crate::{
     graph::Fact,
     host::{HostTensor, WeightFormat},
     op::{
-        Case, Destination, Dispatch, Elem, Grid, Infer, Lowering, Op, Operator, Param, Slot, WeightPart,
-        converted, made_by_passes,
+        Case, Destination, Dispatch, Elem, Grid, Infer, Lowering, Op, Operator, Param, Slot, View,
+        WeightPart, converted, made_by_passes,
         nd::{floats, given},
         sample,
     },
-    ops::linear,
+    ops::{gather, linear},
 };
 
 /// Inputs: a constant table `[rows, width]` and indices. The result is `[..indices, width]`.
@@ -57,18 +57,22 @@ impl Op for GatherRows {
         let indices = converted(cx, indices, Elem::I32)?;
         let out = Destination::contiguous(cx, 0)?;
         let total = indices.len();
-        let grid = Grid::Linear((&total * &Expr::from(k.div_ceil(8))).ceil_div(64));
+        if k % linear::CHUNK != 0 {
+            return self.unpacked(cx, indices, out);
+        }
+        let grid = Grid::Linear((&total * &Expr::from(k / linear::CHUNK)).ceil_div(64));
         for (first, count) in linear::pieces(cx, self.format, rows, k) {
             let mut spec = KernelSpec::new("gather_rows")
                 .with("WEIGHT", linear::variant(self.format))
                 .with("ELEM", out.view.elem.wgsl());
             let int = |n: usize| Param::Int(Expr::from(n));
             let params = vec![
-                ("total", Param::Int(total.clone())),
+                ("count", Param::Int(total.clone())),
                 ("k", int(k)),
                 ("rows", int(rows)),
                 ("row_start", int(first)),
                 ("row_count", int(count)),
+                ("indices_stride", int(1)),
                 ("out_stride", int(k)),
             ];
             let part = |part| Slot::Weight { weight, part, first, count };
@@ -87,6 +91,20 @@ impl Op for GatherRows {
     }
 }
 
+impl GatherRows {
+    /// For a width that the kernel does not take: the table as plain floats.
+    fn unpacked(&self, cx: &mut Lowering<'_>, indices: View, out: Destination) -> Result<(), OpError> {
+        if self.format.group().is_some() {
+            let text =
+                format!("a table of {} weights whose rows are no multiple of {}", self.format, linear::CHUNK);
+            return Err(OpError::Unsupported(text));
+        }
+        let table = cx.shaped(0)?;
+        gather::along(cx, table, indices, 0, &out.view)?;
+        out.finish(cx)
+    }
+}
+
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for format in WeightFormat::ALL {
@@ -101,6 +119,9 @@ fn cases() -> Vec<Case> {
             cases.push(case.constants(&[0]));
         }
     }
+    let narrow = vec![Some(sample::floats(&[9, 5], 1)), Some(sample::integers_in(&[4], 2, -9, 9))];
+    let op = GatherRows { format: WeightFormat::F32 };
+    cases.push(Case::new("a narrow table", op, narrow).constants(&[0]));
     cases
 }
 

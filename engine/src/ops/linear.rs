@@ -105,7 +105,7 @@ impl Op for Linear {
 }
 
 /// The kernels read this many columns at a time.
-const CHUNK: usize = 8;
+pub(super) const CHUNK: usize = 8;
 
 /// The matrix-vector kernel takes up to this many rows of `x`.
 const FEW: i64 = 4;
@@ -330,6 +330,11 @@ fn cases() -> Vec<Case> {
             cases.push(Case::new(name, Linear { format, transposed, residual }, inputs).constants(&[1]));
         }
     }
+    let narrow =
+        [sample::floats(&[2, 5], 1), sample::floats(&[7, 5], 2), sample::floats(&[2, 7], 3)].map(Some);
+    let op = Linear { format: WeightFormat::F16, transposed: false, residual: true };
+    let loose = crate::op::Tolerance::F16;
+    cases.push(Case::new("a narrow matrix", op, narrow.to_vec()).constants(&[1]).tolerance(loose));
     cases
 }
 

@@ -141,7 +141,7 @@ pub fn multiply(cx: &mut Lowering<'_>, a: &View, b: &View, out: &View) -> Result
         params.push((name, Param::Ints(padded(leading, 2, &Expr::ZERO).into_iter().chain(matrix).collect())));
     }
     params.extend([
-        ("batches", Param::Int(shape.last().cloned().unwrap_or(Expr::ONE))),
+        ("batch_inner", Param::Int(shape.last().cloned().unwrap_or(Expr::ONE))),
         ("m", Param::Int(m.clone())),
         ("n", Param::Int(n.clone())),
         ("k", Param::Int(k)),
@@ -149,7 +149,7 @@ pub fn multiply(cx: &mut Lowering<'_>, a: &View, b: &View, out: &View) -> Result
     let spec = KernelSpec::new("matmul").with("ELEM", out.elem.wgsl());
     let slots =
         [("a", a), ("b", b), ("out", out.clone())].map(|(name, view)| (name, Slot::View(view))).to_vec();
-    cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Xyz([n.ceil_div(16), m.ceil_div(16), batches]) });
+    cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Xyz([n.ceil_div(32), m.ceil_div(32), batches]) });
     Ok(())
 }
 

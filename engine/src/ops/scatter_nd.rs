@@ -119,25 +119,31 @@ impl Op for ScatterNd {
     }
 
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
+        if self.reduction.is_some() {
+            return Err(OpError::Unsupported("ScatterND with a reduction".into()));
+        }
         let (data, indices, updates) = (cx.shaped(0)?, cx.shaped(1)?, cx.shaped(2)?);
         let (indices, updates) = (cx.contiguous(indices)?, cx.contiguous(updates)?);
         let indices = converted(cx, indices, Elem::I32)?;
         let out = Destination::contiguous(cx, 0)?;
         cx.copy(&data, &out.view)?;
-        let tuples = Tuples::of(&out.view, &indices, 0)?;
+        let tuples = Tuples::of(&out.view, &indices)?;
+        let total = &tuples.count * &tuples.inner;
         let params = vec![
-            ("sizes", tuples.sizes),
-            ("strides", tuples.strides),
-            ("depth", tuples.depth),
-            ("count", Param::Int(tuples.count)),
+            ("axis_sizes", tuples.sizes),
+            ("axis_strides", tuples.strides),
+            ("total", Param::Int(total.clone())),
             ("inner", Param::Int(tuples.inner.clone())),
+            ("depth", tuples.depth.clone()),
+            ("indices_stride", tuples.depth),
+            ("out_inner_stride", Param::Int(Expr::ONE)),
+            ("updates_stride", Param::Int(tuples.inner)),
+            ("updates_inner_stride", Param::Int(Expr::ONE)),
         ];
-        let spec = KernelSpec::new("scatter_nd")
-            .with("ELEM", data.elem.wgsl())
-            .with("OP", self.reduction.map_or("none", Binary::kernel));
+        let spec = KernelSpec::new("scatter_nd").with("ELEM", data.elem.wgsl());
         let slots = [("indices", indices), ("updates", updates), ("out", out.view.clone())];
         let slots = slots.map(|(n, v)| (n, Slot::View(v))).to_vec();
-        cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(tuples.inner.ceil_div(64)) });
+        cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(total.ceil_div(64)) });
         out.finish(cx)
     }
 }

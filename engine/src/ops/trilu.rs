@@ -5,14 +5,16 @@ use std::sync::Arc;
 use shaders::KernelSpec;
 use symbolic::Expr;
 
+use super::gather_elements::padded_strides;
 use crate::{
     error::{OpError, invalid},
     graph::Fact,
     host::HostTensor,
     op::{
         Case, Destination, Dispatch, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Slot, Tolerance,
+        View,
         nd::{floats, given, integers, optional},
-        sample, standard,
+        padded, sample, standard,
     },
 };
 
@@ -67,21 +69,31 @@ impl Op for Trilu {
     }
 
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
-        let view = cx.shaped(0)?;
-        let view = cx.contiguous(view)?;
-        let k =
+        let mut view = cx.shaped(0)?;
+        let diagonal =
             if cx.has_input(1) { cx.content(1)?.first().cloned().unwrap_or_default() } else { Expr::ZERO };
         let out = Destination::contiguous(cx, 0)?;
-        let rank = view.dims.len();
-        let (total, [rows, columns]) = (view.len(), [2, 1].map(|back| view.dims[rank - back].size.clone()));
+        let mut to = out.view.clone();
+        if view.dims.len() > 4 {
+            // Leading dimensions are one where there is no gap.
+            view = cx.contiguous(view)?;
+            let outer = view.dims.len() - 2;
+            let mut shape = vec![view.dims[..outer].iter().fold(Expr::ONE, |n, d| &n * &d.size)];
+            shape.extend(view.dims[outer..].iter().map(|d| d.size.clone()));
+            let join =
+                |view: View| view.reshape(&shape).ok_or_else(|| invalid("dimensions cannot be joined"));
+            (view, to) = (join(view)?, join(to)?);
+        }
+        let total = view.len();
         let params = vec![
+            ("shape", Param::Ints(padded(view.shape(), 4, &Expr::ONE))),
+            ("a_strides", padded_strides(&view)),
+            ("out_strides", padded_strides(&to)),
             ("total", Param::Int(total.clone())),
-            ("rows", Param::Int(rows)),
-            ("columns", Param::Int(columns)),
-            ("k", Param::Int(k)),
+            ("diagonal", Param::Int(diagonal)),
         ];
         let spec = KernelSpec::new("trilu").with("ELEM", view.elem.wgsl()).flag("UPPER", self.upper);
-        let slots = vec![("a", Slot::View(view)), ("out", Slot::View(out.view.clone()))];
+        let slots = vec![("a", Slot::View(view)), ("out", Slot::View(to))];
         cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(total.ceil_div(64)) });
         out.finish(cx)
     }
