@@ -27,7 +27,7 @@ const BASE: Profile = Profile {
     f16: Sourced::new(F16::Native, LAVAPIPE),
     reduction: Sourced::new(Reduction::Subgroup, LAVAPIPE),
     avoid_workgroups: &[],
-    decode: Decode { shape: DecodeShape::LanesAlongK, threads: 32, rows: 4 },
+    decode: Decode { shape: DecodeShape::RowPerLane, threads: 32, rows: 4 },
     prefill: Prefill { tokens: 4, outputs: 4, workgroup: [8, 8] },
     activations: Activations::F32,
     layout: WeightLayout::FourRows,

@@ -119,19 +119,17 @@ impl Gpu {
         let bytes = view[first..first + size as usize].to_vec();
         drop(view);
         staging.raw().unmap();
+        *self.staging_slot() = Some(staging);
         self.counters().read(size);
         Ok(bytes)
     }
 
-    /// The staging buffer, kept from one reading to the next and grown when it is too small.
+    /// A buffer to read through: the one that the last reading left, if it is large enough and no other thread has it.
     fn staging(&self, size: u64) -> Result<Buffer, GpuError> {
-        let mut kept = self.staging_slot();
-        if let Some(buffer) = kept.as_ref().filter(|b| b.size() >= size) {
-            return Ok(buffer.clone());
+        let left = self.staging_slot().take();
+        if let Some(buffer) = left.filter(|b| b.size() >= size) {
+            return Ok(buffer);
         }
-        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let buffer = self.buffer("staging", size, usage)?;
-        *kept = Some(buffer.clone());
-        Ok(buffer)
+        self.buffer("staging", size, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)
     }
 }

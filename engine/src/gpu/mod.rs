@@ -7,7 +7,9 @@ mod device;
 mod disk;
 mod memory;
 mod open;
+mod passthrough;
 mod pipeline;
+mod progress;
 mod run;
 mod vulkan;
 mod weights;
@@ -20,6 +22,7 @@ pub use device::Gpu;
 pub use memory::Arena;
 pub use open::{DeviceSummary, OpenOptions};
 pub use pipeline::Pipeline;
+pub use progress::Progress;
 pub use run::Run;
 pub use weights::{WeightBuffers, Weights};
 

@@ -12,10 +12,10 @@ use std::{
 };
 
 use devices::F16;
-use shaders::{Access, Kernel, ShaderError, SpirvOptions};
+use shaders::{Access, Kernel};
 
-use super::{Gpu, GpuError, disk::DiskCache};
-use crate::{error::EngineError, plan::Plan, session::Progress};
+use super::{Gpu, GpuError, Progress, disk::DiskCache, passthrough};
+use crate::{error::EngineError, plan::Plan};
 
 /// A kernel that the driver has compiled.
 #[derive(Debug)]
@@ -87,18 +87,17 @@ impl Gpu {
     fn make_pipeline(&self, kernel: &Kernel) -> Result<Pipeline, GpuError> {
         let label = kernel.spec.to_string();
         let refused = |text| GpuError::Pipeline { kernel: label.clone(), text };
-        // f16 that wgpu does not offer goes past its WGSL.
-        let past_wgpu = kernel.reflection.uses_f16 && self.offers().f16 == F16::Passthrough;
-        let passthrough = past_wgpu && !self.device().features().contains(wgpu::Features::SHADER_F16);
-        let words =
-            passthrough.then(|| self.spirv(kernel)).transpose().map_err(|e| refused(e.to_string()))?;
+        let f16_offered = self.device().features().contains(wgpu::Features::SHADER_F16);
+        let past_wgpu = kernel.reflection.uses_f16 && !f16_offered && self.offers().f16 == F16::Passthrough;
+        let words = past_wgpu.then(|| passthrough::words(kernel, self.robust_buffers()));
+        let words = words.transpose().map_err(|e| refused(e.to_string()))?;
         // SPIR-V comes with its numbers put in.
         let overrides = kernel.spec.overrides().filter(|_| words.is_none());
         let constants: Vec<(&str, f64)> = overrides.map(|(n, v)| (n, f64::from(v))).collect();
         let (made, failed) = self.guarded(|device| {
             let layout = bind_group_layout(device, kernel, &label);
             let module = match &words {
-                Some(words) => passthrough_module(device, kernel, &label, words),
+                Some(words) => passthrough::module(device, kernel, &label, words),
                 None => wgsl_module(device, kernel, &label),
             };
             let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
@@ -120,11 +119,6 @@ impl Gpu {
             Pipeline { raw, layout }
         });
         failed.map_or(Ok(made), |text| Err(refused(text)))
-    }
-
-    fn spirv(&self, kernel: &Kernel) -> Result<Vec<u32>, ShaderError> {
-        let check_bounds = !self.robust_buffers();
-        shaders::spirv(kernel, SpirvOptions { check_bounds, ..SpirvOptions::default() })
     }
 
     pub(super) fn bind_group(
@@ -152,26 +146,6 @@ fn wgsl_module(device: &wgpu::Device, kernel: &Kernel, label: &str) -> wgpu::Sha
     // divide by sizes and tile widths, which are never 0. Forced bounding keeps drivers from unrolling: on an
     // Adreno 750, 448 instructions and 217 stall cycles of an f16 matmul against 301 and 65 without.
     unsafe { device.create_shader_module_trusted(descriptor, checks) }
-}
-
-#[allow(unsafe_code)]
-fn passthrough_module(
-    device: &wgpu::Device,
-    kernel: &Kernel,
-    label: &str,
-    words: &[u32],
-) -> wgpu::ShaderModule {
-    let [x, y, z] = kernel.reflection.workgroup_size;
-    let entry = wgpu::PassthroughShaderEntryPoint { name: "main".into(), workgroup_size: (x, y, z) };
-    let descriptor = wgpu::ShaderModuleDescriptorPassthrough {
-        label: Some(label),
-        entry_points: std::slice::from_ref(&entry).into(),
-        spirv: Some(words.into()),
-        ..wgpu::ShaderModuleDescriptorPassthrough::default()
-    };
-    // SAFETY: naga wrote these words from a module that it validated, the device was opened with the features that
-    // they use, and reads beyond a binding are answered by the device or clamped in the words.
-    unsafe { device.create_shader_module_passthrough(descriptor) }
 }
 
 fn bind_group_layout(device: &wgpu::Device, kernel: &Kernel, label: &str) -> wgpu::BindGroupLayout {

@@ -83,6 +83,23 @@ fn bytes_come_back_from_any_position() {
 }
 
 #[test]
+fn threads_read_without_disturbing_each_other() {
+    let gpu = noop("adreno-750");
+    std::thread::scope(|scope| {
+        for thread in 0..4u8 {
+            let gpu = &gpu;
+            scope.spawn(move || {
+                let buffer = gpu.storage("mine", 64).expect("made");
+                gpu.write(&buffer, 0, &[thread; 64]);
+                for _ in 0..50 {
+                    assert_eq!(gpu.read(&buffer, 0, 64).expect("read"), [thread; 64]);
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn an_adapter_that_is_not_there_is_an_error() {
     let options = OpenOptions { adapter: Some("no such adapter".to_owned()), ..OpenOptions::default() };
     let error = Gpu::open(&options).expect_err("no such adapter");

@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::{Buffer, Gpu};
+use super::{Buffer, Gpu, Progress};
 use crate::{
     error::EngineError,
     graph::Graph,
     op::{WeightPacking, WeightUse},
     plan::Plan,
-    session::Progress,
     weights::{DeviceBytes, WeightSource, device_bytes},
 };
 
