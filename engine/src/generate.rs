@@ -111,6 +111,14 @@ impl Generator {
         Ok(token)
     }
 
+    /// Forgets everything after the first `length` tokens that were run; what follows them is to be given anew.
+    pub fn rewind(&mut self, length: usize) {
+        self.session.truncate(length);
+        self.history.truncate(length);
+        self.logits.clear();
+        self.waiting = None;
+    }
+
     /// What it has taken so far.
     #[must_use]
     pub fn timings(&self) -> Timings {

@@ -21,8 +21,8 @@ use crate::{
 };
 
 /// Files that are taken from the model's folder into a packed file.
-pub const COMPANIONS: [&str; 4] =
-    ["tokenizer.json", "tokenizer_config.json", "generation_config.json", "config.json"];
+pub const COMPANIONS: [&str; 5] =
+    ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json", "config.json"];
 
 const GRAPH: &str = "graph.onnx";
 const FORMATS: &str = "formats";
@@ -39,6 +39,7 @@ pub struct ModelFile {
     /// The formats that a packed file was packed with.
     pub formats: Option<WeightFormats>,
     onnx: Bytes,
+    initializers: HashSet<String>,
 }
 
 /// Maps a file into memory.
@@ -88,9 +89,10 @@ impl ModelFile {
             onnx_import::import(bytes.clone(), &mut onnx_import::LeaveAbsent)?
         };
         let mut graph = import::import(&model)?;
+        let initializers = constants(&graph);
         infer::infer(&mut graph)?;
         let source = WeightSource::Model(Fit::Search);
-        Ok(Self { path: path.to_owned(), graph, source, formats: None, onnx: bytes })
+        Ok(Self { path: path.to_owned(), graph, source, formats: None, onnx: bytes, initializers })
     }
 
     fn open_packed(path: &Path, bytes: Bytes) -> Result<Self, EngineError> {
@@ -102,9 +104,16 @@ impl ModelFile {
         let formats = packed.blob(FORMATS).and_then(|b| parse_formats(b)).ok_or_else(|| damaged("formats"))?;
         let model = onnx_import::import(onnx.clone(), &mut onnx_import::LeaveAbsent)?;
         let mut graph = import::import(&model)?;
+        let initializers = constants(&graph);
+        for value in &mut graph.values {
+            if let Some(tensor) = packed.tensor(&value.name) {
+                value.fact = Some(crate::op::fact_of(tensor));
+                value.constant = Some(Constant::Host(tensor.clone()));
+            }
+        }
         infer::infer(&mut graph)?;
         let source = WeightSource::Packed(packed);
-        Ok(Self { path: path.to_owned(), graph, source, formats: Some(formats), onnx })
+        Ok(Self { path: path.to_owned(), graph, source, formats: Some(formats), onnx, initializers })
     }
 
     /// A file that belongs to the model: in the packed file, or beside the ONNX file. `None` where there is none.
@@ -165,17 +174,15 @@ impl ModelFile {
     fn contents(&self, weights: Vec<WeightSpec>, formats: &WeightFormats) -> Result<Contents, EngineError> {
         let packed: HashSet<&str> = weights.iter().map(|w| w.name.as_str()).collect();
         let mut tensors: Vec<(String, HostTensor)> = Vec::new();
-        let mut stripped: HashSet<&str> = HashSet::new();
-        for value in &self.graph.values {
-            let Some(Constant::Host(tensor)) = &value.constant else { continue };
-            let large = tensor.data().len() >= 1024;
-            if large || packed.contains(value.name.as_str()) {
-                stripped.insert(&value.name);
-                if !packed.contains(value.name.as_str()) {
+        for value in self.graph.values.iter().filter(|v| self.initializers.contains(&v.name)) {
+            match &value.constant {
+                Some(Constant::Host(tensor)) if !packed.contains(value.name.as_str()) => {
                     tensors.push((value.name.clone(), tensor.clone()));
                 }
+                _ => {}
             }
         }
+        let stripped = self.initializers.iter().map(String::as_str).collect();
         let onnx = onnx_import::strip(self.onnx.clone(), &stripped)?;
         let mut blobs = vec![
             (GRAPH.to_owned(), Bytes::from(onnx)),
@@ -187,6 +194,11 @@ impl ModelFile {
         let source = self.path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         Ok(Contents { source, weights, tensors, blobs })
     }
+}
+
+/// Names of the constants that the file itself holds.
+fn constants(graph: &Graph) -> HashSet<String> {
+    graph.values.iter().filter(|v| v.constant.is_some()).map(|v| v.name.clone()).collect()
 }
 
 fn write_formats(formats: &WeightFormats) -> String {

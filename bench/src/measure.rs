@@ -1,0 +1,120 @@
+//! The measuring: one session, cut back to its depth before each repetition.
+
+use std::{sync::Arc, time::Instant};
+
+use engine::{
+    EngineError,
+    session::{LoadedModel, Session},
+};
+
+use crate::{Device, Kind, Measurement, Report, Statistics};
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Prompt lengths.
+    pub prefill: Vec<usize>,
+    /// Numbers of generated tokens.
+    pub decode: Vec<usize>,
+    /// Tokens in the cache before each.
+    pub depths: Vec<usize>,
+    /// Repetitions that count; one more goes before.
+    pub repeat: usize,
+}
+
+impl Plan {
+    fn cases(&self) -> Vec<(Kind, usize, usize)> {
+        let kinds = [(Kind::Prefill, &self.prefill), (Kind::Decode, &self.decode)];
+        let lengths = kinds.into_iter().flat_map(|(kind, all)| all.iter().map(move |n| (kind, *n)));
+        let lengths = lengths.filter(|(_, n)| *n > 0);
+        lengths.flat_map(|(kind, n)| self.depths.iter().map(move |d| (kind, n, *d))).collect()
+    }
+
+    /// Whether nothing would be measured.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.cases().is_empty() || self.repeat == 0
+    }
+
+    /// Positions that a session needs.
+    #[must_use]
+    pub fn longest(&self) -> usize {
+        self.cases().iter().map(|(_, n, depth)| n + depth).max().unwrap_or(0)
+    }
+}
+
+/// Measures every length at every depth. `progress` hears how many repetitions are done, of all; when it returns
+/// false, what is done so far is returned.
+///
+/// # Errors
+/// When the model's context is shorter than [`Plan::longest`], or the GPU fails.
+pub fn measure(
+    model: &Arc<LoadedModel>,
+    plan: &Plan,
+    progress: &mut dyn FnMut(usize, usize) -> bool,
+) -> Result<Report, EngineError> {
+    let mut session = Session::new(model.clone(), plan.longest())?;
+    let cases = plan.cases();
+    let total = cases.len() * (plan.repeat + 1);
+    let device = Device::of(model.gpu());
+    let chunk = session.chunk();
+    let mut report = Report { device, repetitions: plan.repeat, chunk, measurements: Vec::new() };
+    for (index, (kind, tokens, depth)) in cases.into_iter().enumerate() {
+        session.truncate(0);
+        let text = tokens_of(depth + tokens);
+        run(&mut session, &text[..depth], chunk)?;
+        let step = if kind == Kind::Prefill { chunk } else { 1 };
+        let mut rates = Vec::with_capacity(plan.repeat);
+        let before = model.gpu().counters().counts();
+        for repetition in 0..=plan.repeat {
+            session.truncate(depth);
+            let start = Instant::now();
+            run(&mut session, &text[depth..], step)?;
+            if repetition > 0 {
+                rates.push(tokens as f64 / start.elapsed().as_secs_f64().max(1e-9));
+            }
+            if !progress(index * (plan.repeat + 1) + repetition + 1, total) {
+                return Ok(report);
+            }
+        }
+        let did = model.gpu().counters().counts() - before;
+        let each = |n: u64| n as f64 / (tokens * (plan.repeat + 1)) as f64;
+        let Some(rate) = Statistics::of(&rates) else { continue };
+        report.measurements.push(Measurement {
+            kind,
+            tokens,
+            depth,
+            rate,
+            dispatches_per_token: each(did.dispatches),
+            copied_bytes_per_token: each(did.copied_bytes),
+        });
+    }
+    Ok(report)
+}
+
+fn run(session: &mut Session, tokens: &[u32], step: usize) -> Result<(), EngineError> {
+    tokens.chunks(step).try_for_each(|part| session.run(part).map(|_| ()))
+}
+
+/// Any tokens will do; small ids are in every vocabulary.
+fn tokens_of(count: usize) -> Vec<u32> {
+    (0..count as u32).map(|i| 1 + i * 7 % 31).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Plan;
+    use crate::Kind;
+
+    #[test]
+    fn every_length_at_every_depth() {
+        let plan = Plan { prefill: vec![64, 0], decode: vec![8], depths: vec![0, 100], repeat: 1 };
+        let all =
+            [(Kind::Prefill, 64, 0), (Kind::Prefill, 64, 100), (Kind::Decode, 8, 0), (Kind::Decode, 8, 100)];
+        assert_eq!(plan.cases(), all);
+        assert_eq!(plan.longest(), 164);
+        assert!(!plan.is_empty());
+        assert!(Plan { repeat: 0, ..plan.clone() }.is_empty());
+        assert!(Plan { depths: Vec::new(), ..plan }.is_empty());
+    }
+}

@@ -1,0 +1,61 @@
+//! Progress bars, drawn on a terminal only.
+
+use std::{
+    io::{IsTerminal, stderr},
+    sync::Mutex,
+    time::Duration,
+};
+
+use engine::session::Progress;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// One bar at a time; a new name begins a new one.
+#[derive(Debug, Default)]
+pub struct Bars {
+    current: Mutex<Option<(&'static str, ProgressBar)>>,
+}
+
+impl Bars {
+    /// Shows that `done` of `total` of `what` are done.
+    pub fn show(&self, what: &'static str, done: u64, total: u64) {
+        if !stderr().is_terminal() {
+            return;
+        }
+        let Ok(mut current) = self.current.lock() else { return };
+        if current.as_ref().is_none_or(|(name, _)| *name != what) {
+            if let Some((_, old)) = current.take() {
+                old.finish_and_clear();
+            }
+            *current = Some((what, bar(what, total)));
+        }
+        if let Some((_, bar)) = current.as_ref() {
+            bar.set_length(total);
+            bar.set_position(done);
+        }
+    }
+
+    /// Shows the progress of loading.
+    pub fn loading(&self, progress: Progress) {
+        match progress {
+            Progress::Weights { done, total } => self.show("weights", done, total),
+            Progress::Pipelines { done, total } => self.show("kernels", done as u64, total as u64),
+        }
+    }
+
+    /// Takes the bar off the screen.
+    pub fn clear(&self) {
+        let Ok(mut current) = self.current.lock() else { return };
+        if let Some((_, bar)) = current.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar(what: &'static str, total: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(10));
+    let style = ProgressStyle::with_template("{prefix:>8} [{bar:40}] {percent:>3}% {eta}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+    bar.set_prefix(what);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}

@@ -1,0 +1,76 @@
+//! `halfbyte bench`: the throughput of prefill and decode, as crate `bench` measures it.
+
+use bench::{Plan, measure};
+use serde_json::json;
+
+use crate::{
+    bars::Bars, cancel::Cancel, error::CliError, figures::GpuMemory, model::ModelArgs, output, words::Words,
+};
+
+/// Measure prefill and decode throughput.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Prompt lengths to measure
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "64,512")]
+    prefill: Vec<usize>,
+    /// Numbers of generated tokens to measure
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "32")]
+    decode: Vec<usize>,
+    /// Tokens that are in the cache before each
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "0")]
+    depth: Vec<usize>,
+    /// Measured repetitions, after one that is not
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    repeat: usize,
+    /// Print the measurements as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// See the module.
+pub fn run(args: &Args) -> Result<(), CliError> {
+    let plan = Plan {
+        prefill: args.prefill.clone(),
+        decode: args.decode.clone(),
+        depths: args.depth.clone(),
+        repeat: args.repeat,
+    };
+    if plan.is_empty() {
+        return Err(CliError::Usage(
+            "there is nothing to measure: lengths and --repeat must not be 0".to_owned(),
+        ));
+    }
+    let cancel = Cancel::watch()?;
+    let bars = Bars::default();
+    let file = args.model.open()?;
+    let limit = match Words::open(&file) {
+        Ok(words) => args.model.context(&words)?,
+        Err(_) => plan.longest(),
+    };
+    if plan.longest() > limit {
+        return Err(CliError::Usage(format!(
+            "{} tokens are to be run, the context is {limit}",
+            plan.longest()
+        )));
+    }
+    let model = args.model.load(&file, plan.longest(), &bars)?;
+    cancel.begin();
+    let report = measure(&model, &plan, &mut |done, total| {
+        bars.show("bench", done as u64, total as u64);
+        !cancel.requested()
+    });
+    bars.clear();
+    cancel.end();
+    let report = report?;
+    let memory = GpuMemory::of(&model, plan.longest(), args.model.chunk.min(plan.longest()))?;
+    if args.json {
+        let mut json = serde_json::to_value(&report).map_err(|e| CliError::other(e.to_string()))?;
+        json["model"] = json!(args.model.model);
+        json["memory"] = memory.json();
+        return output::json(&json);
+    }
+    output::text(&report.to_string())?;
+    output::line(&format!("\n{}", memory.text()))
+}

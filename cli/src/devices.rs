@@ -1,0 +1,99 @@
+//! `halfbyte devices`: the GPUs of this machine, and what would be used of the one that is chosen.
+
+use engine::{EngineError, gpu::adapters};
+use serde_json::{Value, json};
+
+use crate::{error::CliError, figures::size, model::GpuArgs, output};
+
+/// Show the GPUs of this machine.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    gpu: GpuArgs,
+    /// Print them as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// See the module.
+pub fn run(args: &Args) -> Result<(), CliError> {
+    let list = adapters();
+    if list.is_empty() {
+        return Err(EngineError::from(engine::gpu::GpuError::NoAdapter).into());
+    }
+    let gpu = args.gpu.open()?;
+    let (summary, target) = (gpu.summary(), gpu.offers());
+    let limits = &target.limits;
+    if args.json {
+        let all: Vec<Value> =
+            list.iter().map(|a| adapter_json(a, a.index == summary.adapter.index)).collect();
+        return output::json(&json!({
+            "adapters": all,
+            "opened": {
+                "index": summary.adapter.index,
+                "f16": f16(summary.f16),
+                "low_priority": summary.low_priority,
+                "notes": summary.notes,
+                "max_buffer_bytes": limits.max_buffer_size,
+                "max_binding_bytes": target.max_binding(),
+                "max_workgroup_threads": limits.max_compute_invocations_per_workgroup,
+                "workgroup_memory_bytes": limits.max_compute_workgroup_storage_size,
+                "offset_alignment": gpu.offset_alignment(),
+                "timestamps": target.timestamps,
+            },
+        }));
+    }
+    for adapter in &list {
+        let mark = if adapter.index == summary.adapter.index { "*" } else { " " };
+        output::line(&format!("{mark} {adapter}"))?;
+        output::line(&format!("    profile {} because {}", adapter.profile, adapter.reason))?;
+        output::line(&format!("    f16: {}; subgroups: {}", f16(adapter.f16), subgroups(adapter.subgroups)))?;
+    }
+    output::line(&format!("* is chosen; opened it has f16: {}", f16(summary.f16)))?;
+    output::line(&format!(
+        "    queue priority: {}",
+        if summary.low_priority { "low" } else { "the driver's default" }
+    ))?;
+    output::line(&format!(
+        "    largest buffer {}, binding {}; workgroups of up to {} threads and {} of memory; offsets multiples of {} B",
+        size(limits.max_buffer_size),
+        size(target.max_binding()),
+        limits.max_compute_invocations_per_workgroup,
+        size(limits.max_compute_workgroup_storage_size.into()),
+        gpu.offset_alignment()
+    ))?;
+    summary.notes.iter().try_for_each(|note| output::line(&format!("    refused: {note}")))
+}
+
+fn adapter_json(adapter: &engine::gpu::AdapterSummary, chosen: bool) -> Value {
+    json!({
+        "index": adapter.index,
+        "name": adapter.name,
+        "backend": adapter.backend,
+        "kind": adapter.kind,
+        "driver": adapter.driver,
+        "profile": adapter.profile,
+        "profile_reason": adapter.reason,
+        "f16": f16(adapter.f16),
+        "subgroups": adapter.subgroups.map(|s| json!({ "min": s.min, "max": s.max })),
+        "max_binding_bytes": adapter.max_binding,
+        "low_priority": adapter.low_priority,
+        "chosen": chosen,
+    })
+}
+
+fn f16(road: ::devices::F16) -> &'static str {
+    match road {
+        ::devices::F16::None => "none",
+        ::devices::F16::Native => "native",
+        ::devices::F16::Passthrough => "spirv passthrough",
+    }
+}
+
+fn subgroups(sizes: Option<::devices::Subgroups>) -> String {
+    match sizes {
+        None => "none".to_owned(),
+        Some(s) if s.min == s.max => format!("of {}", s.min),
+        Some(s) => format!("of {} to {}", s.min, s.max),
+    }
+}

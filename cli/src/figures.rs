@@ -1,0 +1,68 @@
+//! Sizes and times as people read them, and what a process and a session take.
+
+use std::fs;
+
+use engine::{EngineError, op::RootKind, session::LoadedModel};
+use serde_json::{Value, json};
+
+/// Bytes in the unit that leaves three digits or so.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+/// The most memory that this process has held so far; `None` where the system does not tell.
+pub fn peak_memory() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// Bytes on the GPU.
+#[derive(Clone, Copy, Debug)]
+pub struct GpuMemory {
+    /// Weights, shared by all sessions.
+    pub weights: u64,
+    /// The session's KV cache.
+    pub cache: u64,
+    /// The session's arena.
+    pub arena: u64,
+}
+
+impl GpuMemory {
+    /// Of a session with room for `capacity` positions.
+    pub fn of(model: &LoadedModel, capacity: usize, chunk: usize) -> Result<Self, EngineError> {
+        let bindings = model.bindings(chunk, 0, capacity);
+        let (prefill, decode) = (model.plan(false), model.plan(true));
+        let arena = prefill.arena_bytes(&bindings)?.max(decode.arena_bytes(&bindings)?);
+        let mut cache = 0;
+        for root in decode.roots.iter().filter(|r| matches!(r.kind, RootKind::Cache(_))) {
+            cache += u64::try_from(root.len.eval(&bindings)?).unwrap_or(0) * root.elem.size();
+        }
+        Ok(Self { weights: model.weight_bytes(), cache, arena })
+    }
+
+    /// In words.
+    pub fn text(&self) -> String {
+        let [weights, cache, arena] = [self.weights, self.cache, self.arena].map(size);
+        let peak = peak_memory().map_or(String::new(), |p| format!("; process peak {}", size(p)));
+        format!("GPU: weights {weights}, cache {cache}, arena {arena}{peak}")
+    }
+
+    /// For programs.
+    pub fn json(&self) -> Value {
+        json!({
+            "weights_bytes": self.weights,
+            "cache_bytes": self.cache,
+            "arena_bytes": self.arena,
+            "process_peak_bytes": peak_memory(),
+        })
+    }
+}

@@ -1,0 +1,177 @@
+//! The options by which a language model is opened and loaded, and the doing of it.
+
+use std::{env, path::PathBuf, sync::Arc};
+
+use engine::{
+    EngineError,
+    gpu::{Gpu, OpenOptions},
+    host::WeightFormat,
+    language::{LanguageModel, LanguageOptions},
+    op::{Elem, LowerOptions},
+    open::ModelFile,
+    passes::{PassOptions, WeightFormats},
+    session::LoadedModel,
+};
+
+use crate::{bars::Bars, error::CliError, words::Words};
+
+/// Positions that a session gets where neither the model nor the user says how many.
+const CONTEXT: usize = 4096;
+
+/// Which GPU.
+#[derive(Debug, clap::Args)]
+pub struct GpuArgs {
+    /// Index of the GPU, or a part of its name (see `halfbyte devices`)
+    #[arg(long, value_name = "NAME")]
+    adapter: Option<String>,
+    /// How intermediate values are held: f32 or f16; the device's preference otherwise
+    #[arg(long, value_name = "TYPE", value_parser = ["f32", "f16"])]
+    activations: Option<String>,
+}
+
+impl GpuArgs {
+    /// Opens it.
+    pub fn open(&self) -> Result<Gpu, CliError> {
+        let options =
+            OpenOptions { adapter: self.adapter.clone(), cache_dir: cache_dir(), ..OpenOptions::default() };
+        Ok(Gpu::open(&options).map_err(EngineError::from)?)
+    }
+
+    /// How activations are held on it.
+    pub fn activations(&self, target: &::devices::Target) -> Result<Elem, CliError> {
+        let wanted = self.activations.as_deref();
+        if wanted == Some("f16") && target.f16 == ::devices::F16::None {
+            return Err(CliError::Usage("--activations f16: this GPU cannot compute in f16".to_owned()));
+        }
+        let preferred = match target.activations() {
+            ::devices::Activations::F32 => Elem::F32,
+            ::devices::Activations::F16 => Elem::F16,
+        };
+        Ok(match wanted {
+            Some("f16") => Elem::F16,
+            Some(_) => Elem::F32,
+            None => preferred,
+        })
+    }
+}
+
+/// Where compiled pipelines are kept.
+fn cache_dir() -> Option<PathBuf> {
+    let set = |name| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let base = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")))?;
+    Some(base.join("halfbyte"))
+}
+
+/// How weights are held.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Weight formats: m0e4-g32, -g64, -g128, affine8-g32, -g64, -g128, f16, f32")]
+pub struct FormatArgs {
+    /// Matrices of the layers [default: m0e4-g32]
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<WeightFormat>,
+    /// The embedding, and the output head that shares it [default: affine8-g32]
+    #[arg(long, value_name = "FORMAT")]
+    embedding: Option<WeightFormat>,
+    /// An output head of its own [default: that of the embedding]
+    #[arg(long, value_name = "FORMAT")]
+    head: Option<WeightFormat>,
+}
+
+impl FormatArgs {
+    /// As chosen, or the defaults.
+    pub fn formats(&self) -> WeightFormats {
+        use engine::host::GroupSize::G32;
+        let layers = self.format.unwrap_or(WeightFormat::M0e4 { group: G32 });
+        let embedding = self.embedding.unwrap_or(WeightFormat::Affine8 { group: G32 });
+        WeightFormats { layers, embedding, head: self.head.unwrap_or(embedding) }
+    }
+
+    /// Those that a packed file has, or as chosen.
+    pub fn formats_of(&self, file: &ModelFile) -> Result<WeightFormats, CliError> {
+        let Some(packed) = file.formats else { return Ok(self.formats()) };
+        let differs = |wanted: Option<WeightFormat>, has| wanted.is_some_and(|w| w != has);
+        if differs(self.format, packed.layers)
+            || differs(self.embedding, packed.embedding)
+            || differs(self.head, packed.head)
+        {
+            return Err(CliError::Usage(format!(
+                "{} is packed with --format {} --embedding {} --head {}: leave these options away, or pack again",
+                file.path.display(),
+                packed.layers,
+                packed.embedding,
+                packed.head
+            )));
+        }
+        Ok(packed)
+    }
+}
+
+/// A language model, and how to load it.
+#[derive(Debug, clap::Args)]
+pub struct ModelArgs {
+    /// A model packed by `halfbyte quantize`, or an exported .onnx file
+    pub model: PathBuf,
+    #[command(flatten)]
+    gpu: GpuArgs,
+    /// Most tokens of prompt and answer together [default: what the model was made for]
+    #[arg(long, value_name = "N")]
+    context: Option<usize>,
+    /// Prompt tokens that are run at once
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub chunk: usize,
+    #[command(flatten)]
+    formats: FormatArgs,
+}
+
+impl ModelArgs {
+    /// Opens the file; nothing is loaded yet.
+    pub fn open(&self) -> Result<ModelFile, CliError> {
+        ModelFile::open(&self.model).map_err(CliError::model(&self.model))
+    }
+
+    /// Most positions of a session.
+    pub fn context(&self, words: &Words) -> Result<usize, CliError> {
+        match (self.context, words.limit) {
+            (Some(0), _) => {
+                Err(CliError::Usage("--context is 0: it has to hold the prompt at least".to_owned()))
+            }
+            (Some(n), Some(limit)) if n > limit => Err(CliError::Usage(format!(
+                "--context {n} is more than the {limit} that the model was made for"
+            ))),
+            (Some(n), _) => Ok(n),
+            (None, limit) => Ok(limit.unwrap_or(CONTEXT)),
+        }
+    }
+
+    /// The context of a long conversation, whose cache is made at once.
+    pub fn long_context(&self, words: &Words) -> Result<usize, CliError> {
+        let context = self.context(words)?;
+        Ok(if self.context.is_some() { context } else { context.min(CONTEXT) })
+    }
+
+    /// Brings the model to the GPU.
+    pub fn load(&self, file: &ModelFile, context: usize, bars: &Bars) -> Result<Arc<LoadedModel>, CliError> {
+        let formats = self.formats.formats_of(file)?;
+        let model = recognise(file)?;
+        let gpu = Arc::new(self.gpu.open()?);
+        let activations = self.gpu.activations(gpu.offers())?;
+        let options = LanguageOptions {
+            lower: LowerOptions { target: gpu.target(), activations },
+            passes: PassOptions { formats, fuse: true },
+            context,
+            padding: false,
+            all_logits: false,
+        };
+        let loaded = LoadedModel::load(gpu, &model, &file.source, options, self.chunk, &|p| bars.loading(p));
+        bars.clear();
+        loaded.map_err(CliError::model(&self.model))
+    }
+}
+
+/// The language model in a file.
+pub fn recognise(file: &ModelFile) -> Result<LanguageModel, CliError> {
+    LanguageModel::recognise(file.graph.clone()).map_err(|e| {
+        let path = file.path.display();
+        CliError::other(format!("{path}: {e}; `halfbyte infer` runs models that generate no text"))
+    })
+}

@@ -1,0 +1,133 @@
+//! `run`, `chat`, `quantize`, `bench` on a tiny model whose greedy tokens are known from another runtime.
+
+use std::{fs, io::Write, process::Stdio};
+
+use crate::{finish, models, program, succeed, text};
+
+const F32: [&str; 4] = ["--format", "f32", "--embedding", "f32"];
+
+#[test]
+fn run_gives_the_tokens_that_torch_gives() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = models::language(folder.path());
+    let prompt = folder.path().join("prompt");
+    fs::write(&prompt, models::expected("prompt_ids.npy")).unwrap();
+    let wanted = models::expected("greedy_tokens.npy");
+    let wanted = String::from_utf8(wanted).unwrap();
+    let count = wanted.len().to_string();
+    let args =
+        [&["run", text(&model), "--raw", "--prompt-file", text(&prompt), "-n", &count][..], &F32].concat();
+    assert_eq!(succeed(&args), format!("{wanted}\n"));
+    for chunk in ["1", "5"] {
+        assert_eq!(
+            succeed(&[&args[..], &["--chunk", chunk]].concat()),
+            format!("{wanted}\n"),
+            "chunk {chunk}"
+        );
+    }
+
+    let packed = folder.path().join("tiny.halfbyte");
+    let said = succeed(&[&["quantize", text(&model), "-o", text(&packed)][..], &F32].concat());
+    assert!(said.contains("layers f32, embedding f32"), "{said}");
+    let said =
+        succeed(&["run", text(&packed), "--raw", "--prompt-file", text(&prompt), "-n", &count, "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(json["text"], wanted);
+    assert_eq!(json["ended"], "length");
+    assert_eq!(json["prefill"]["tokens"], 12);
+    assert_eq!(json["decode"]["tokens"], wanted.len() - 1);
+
+    let stop = &wanted[4..6];
+    let said = succeed(&[&args[..], &["--stop", stop]].concat());
+    assert_eq!(said, format!("{}\n", &wanted[..4]));
+
+    fs::write(
+        folder.path().join("generation_config.json"),
+        format!("{{\"eos_token_id\": {}}}", wanted.as_bytes()[7]),
+    )
+    .unwrap();
+    assert_eq!(succeed(&args), format!("{}\n", &wanted[..7]));
+}
+
+#[test]
+fn an_answer_ends_where_the_context_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = models::language(folder.path());
+    let json = succeed(&["run", text(&model), "--prompt", "Hello", "--context", "24", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["prefill"]["tokens"], "(user: Hello)(".len());
+    assert_eq!((json["ended"].as_str(), json["tokens"].as_u64()), (Some("context"), Some(24 - 14 + 1)));
+}
+
+#[test]
+fn chat_runs_only_what_is_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = models::language(folder.path());
+    let mut child = program()
+        .args(["chat", text(&model), "-n", "4", "--figures"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = b"one\ntwo\n/reset\none\n/quit\nnever\n";
+    child.stdin.take().unwrap().write_all(lines).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{err}");
+    let cached = |line: &&str| line.contains("were in the cache");
+    let turns: Vec<&str> = err.lines().filter(cached).collect();
+    assert_eq!(turns.len(), 3, "{err}");
+    assert!(turns[0].starts_with("[0 tokens"), "{err}");
+    // Three generated tokens were run; the template puts "assistant: " before them in the next turn, so only the first
+    // turn's prompt can be kept.
+    assert!(turns[1].starts_with("[12 tokens"), "{err}");
+    assert!(turns[2].starts_with("[11 tokens") && turns[2].contains("prefill 1 tokens"), "{err}");
+}
+
+#[test]
+fn seeds_repeat() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = models::language(folder.path());
+    let with = |seed| {
+        let args =
+            ["run", text(&model), "--prompt", "x", "-n", "8", "--temperature", "2", "--seed", seed, "--json"];
+        let json: serde_json::Value = serde_json::from_str(&succeed(&args)).unwrap();
+        json["text"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(with("1"), with("1"));
+    assert_ne!(with("1"), with("2"));
+}
+
+#[test]
+fn bench_measures_what_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = models::language(folder.path());
+    let args = ["bench", text(&model), "--prefill", "8", "--decode", "4", "--depth", "0,16", "--repeat", "2"];
+    let table = succeed(&args);
+    for row in ["| prefill | 8 | 0 |", "| prefill | 8 | 16 |", "| decode | 4 | 0 |", "| decode | 4 | 16 |"] {
+        assert!(table.contains(row), "{table}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&succeed(&[&args[..], &["--json"]].concat())).unwrap();
+    let lines = json["measurements"].as_array().unwrap();
+    assert_eq!(lines.len(), 4);
+    assert!(lines.iter().all(|l| l["rate"]["median"].as_f64().unwrap() > 0.0), "{json}");
+    assert!(lines.iter().all(|l| l["copied_bytes_per_token"] == 0.0), "{json}");
+}
+
+#[test]
+fn a_disk_that_is_full_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = models::language(folder.path());
+    let target = folder.path().join("out").join("tiny.halfbyte");
+    fs::create_dir(target.parent().unwrap()).unwrap();
+    let line = format!(
+        "trap '' XFSZ; ulimit -f 8; exec {} quantize {} -o {}",
+        env!("CARGO_BIN_EXE_halfbyte"),
+        text(&model),
+        text(&target)
+    );
+    let said = finish(std::process::Command::new("bash").args(["-c", &line]));
+    crate::refused(&said, 1, &["tiny.halfbyte cannot be written", "nothing is left of it"]);
+    assert_eq!(fs::read_dir(target.parent().unwrap()).unwrap().count(), 0);
+}
