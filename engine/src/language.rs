@@ -101,7 +101,8 @@ impl LanguageModel {
     ///
     /// # Errors
     /// When it is no decoder-only language model with a cache, with what is missing or in the way.
-    pub fn recognise(graph: Graph) -> Result<Self, EngineError> {
+    pub fn recognise(mut graph: Graph) -> Result<Self, EngineError> {
+        passes::simplify(&mut graph)?;
         let fail = |text: String| EngineError::model("roles", text);
         let tokens = find_tokens(&graph).ok_or_else(|| {
             fail("no input is looked up in a constant table: there is no token input".to_owned())

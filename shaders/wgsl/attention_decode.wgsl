@@ -4,7 +4,7 @@
 // ceil(seq * group / ROWS) * splits with the split innermost, y over key heads, z over the batch. A part has `part` keys, a multiple of 32.
 // See lib/attention.wgsl. D16 is head_dim / 16. BROADCAST shares reads of q within subgroups of 8 to 32 threads.
 #variant ELEM = f32 | f16
-#variant D16 = 4 | 2 | 5 | 6 | 7 | 8 | 16
+#variant D16 = 4 | 1 | 2 | 5 | 6 | 7 | 8 | 16
 #variant HALF_ROWS = 2 | 1 | 4 | 8
 #variant PADDING = false | true
 #variant BROADCAST = false | true
@@ -71,7 +71,7 @@ fn main(
 #import attention_loop
     let base = (batch * count.y + kv) * rows + row;
 #for r in 0..$D16
-    if item$r.row < ROWS && row + item$r.row < rows {
+    if used$r && item$r.row < ROWS && row + item$r.row < rows {
         let at = params.partial_offset / 4u + ((base + item$r.row) * params.splits + split) * (HEAD_VEC4S + 1u);
         partial[at + item$r.d] = acc$r;
         if item$r.d == 0u {

@@ -2,7 +2,7 @@
 // Workgroups: x over ceil(seq * group / ROWS), y over key heads, z over the batch. D16 is head_dim / 16. BROADCAST shares
 // reads of q within subgroups of 8 to 32 threads.
 #variant ELEM = f32 | f16
-#variant D16 = 4 | 2 | 5 | 6 | 7 | 8 | 16
+#variant D16 = 4 | 1 | 2 | 5 | 6 | 7 | 8 | 16
 #variant HALF_ROWS = 8 | 4
 #variant PADDING = false | true
 #variant BROADCAST = false | true
@@ -67,7 +67,7 @@ fn main(
     let begin = select(0u, (max(after_first, params.window) - params.window) / TILE * TILE, params.window > 0u);
 #import attention_loop
 #for r in 0..$D16
-    if item$r.row < ROWS && row + item$r.row < rows {
+    if used$r && item$r.row < ROWS && row + item$r.row < rows {
         let sum = weight_sum[item$r.row];
         let place = row + item$r.row;
         let s = params.out_strides;

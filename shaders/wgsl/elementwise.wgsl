@@ -129,7 +129,7 @@ fn power(x: f32, y: f32) -> f32 {
     if x == 0.0 || is_inf(x) { size = select(1.0 / abs(x), abs(x), y > 0.0); }
     let half = 0.5 * y;
     if x >= 0.0 || floor(half) == half { return size; }
-    return select(-size, sqrt(x), floor(y) != y);
+    return select(-size, select(sqrt(x), size, is_inf(x)), floor(y) != y);
 }
 #endif
 

@@ -332,8 +332,6 @@ mod tests {
             (Round, -1.5, -2.0),
             (Sign, -0.3, -1.0),
             (Gelu, 1.0, 0.841_344_746_068_543),
-            (0.0, std::f64::consts::LN_2),
-            (800.0, 800.0),
         ];
         for (f, x, want) in points {
             assert!((f.of_float(x) - want).abs() < 1e-12, "{f:?}({x}) = {}", f.of_float(x));

@@ -6,6 +6,7 @@
 mod attention;
 mod cse;
 mod element;
+mod identity;
 mod linear;
 mod mask;
 mod norm;
@@ -40,14 +41,23 @@ pub struct PassOptions {
     pub fuse: bool,
 }
 
+/// Drops nodes that change nothing or repeat others.
+///
+/// # Errors
+/// When nodes depend on each other in a circle.
+pub fn simplify(graph: &mut Graph) -> Result<(), EngineError> {
+    graph.tidy()?;
+    identity::run(graph)?;
+    cse::run(graph)
+}
+
 /// Runs all passes on a typed graph.
 ///
 /// # Errors
 /// When a rewritten graph is not a graph any more, which is an error of a pass.
 pub fn run(graph: &mut Graph, options: &PassOptions) -> Result<Report, EngineError> {
     let mut report = Report::default();
-    graph.tidy()?;
-    cse::run(graph)?;
+    simplify(graph)?;
     if options.fuse {
         let patterns: [&dyn Pattern; 4] = [&norm::RmsNorm, &silu::SiluMul, &rope::Rope, &attention::Attention];
         for pattern in patterns {

@@ -7,6 +7,7 @@
 #for r in 0..$D16
     var acc$r = vec4<f32>();
     let item$r = item(local, ${r}u);
+    const used$r = ${r}u * WG_X < ROWS * HEAD_VEC4S;
 #endfor
     for (var first = begin; first < end; first += TILE) {
         score_tile(batch, kv, row, first, local, lane);
@@ -14,7 +15,7 @@
         weigh_tile(local);
         workgroupBarrier();
 #for r in 0..$D16
-        if item$r.row < ROWS { acc$r *= rescale[item$r.row]; }
+        if used$r && item$r.row < ROWS { acc$r *= rescale[item$r.row]; }
 #endfor
         for (var j = 0u; j < TILE / 4u && first + 4u * j < end; j++) {
 #for i in 0..4
@@ -22,7 +23,7 @@
 #endfor
 #for r in 0..$D16
 #if r != 0 && MIXED
-            if item$r.row < ROWS {
+            if used$r && item$r.row < ROWS {
 #for i in 0..4
                 let v${i}_$r = vec4<f32>(v[v_at(batch, kv, first + 4u * j + ${i}u, item$r.d)]);
 #endfor
@@ -31,7 +32,7 @@
             }
 #else
             // Every item of this thread has the same d.
-            if item$r.row < ROWS {
+            if used$r && item$r.row < ROWS {
                 let w = weights[item$r.row * (TILE / 4u) + j];
                 acc$r += w.x * v0_0 + w.y * v1_0 + w.z * v2_0 + w.w * v3_0;
             }

@@ -185,16 +185,20 @@ fn store(m: u32, block: u32, value: vec4<f32>) {
     let left = params.n - block * 4u;
     let at = params.y_offset + m * params.y_m_stride + n / params.n_inner * params.y_outer_stride
         + n % params.n_inner * params.y_inner_stride;
-    var sum = value;
-#for i in 0..4
-    if ${i}u < left {
+    var sums = value;
+    var column = n;
+    let end = at + min(left, 4u) * params.y_inner_stride;
+    // Counting by a parameter keeps drivers from unrolling this: sixteen addresses at once made a tile spill on Mali.
+    for (var place = at; place != end; place += params.y_inner_stride) {
+        var sum = sums.x;
 #if BIAS
-        sum[$i] += bias[params.bias_offset + n + ${i}u];
+        sum += bias[params.bias_offset + column];
 #endif
 #if RESIDUAL
-        sum[$i] += f32(residual[params.residual_offset + m * params.residual_m_stride + n + ${i}u]);
+        sum += f32(residual[params.residual_offset + m * params.residual_m_stride + column]);
 #endif
-        y[at + ${i}u * params.y_inner_stride] = Elem(sum[$i]);
+        y[place] = Elem(sum);
+        sums = sums.yzwx;
+        column++;
     }
-#endfor
 }

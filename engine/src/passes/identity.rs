@@ -1,0 +1,38 @@
+//! Nodes that change nothing: Identity, a Concat of one, a Cast to the same type.
+
+use std::collections::HashMap;
+
+use super::pattern::op_as;
+use crate::{
+    error::EngineError,
+    graph::{Graph, Node, ValueId},
+    ops::concat,
+};
+
+/// Has the readers of such nodes read their input instead.
+pub(super) fn run(graph: &mut Graph) -> Result<(), EngineError> {
+    let mut same: HashMap<ValueId, ValueId> = HashMap::new();
+    for node in &graph.nodes {
+        if let Some((output, input)) = unchanged(graph, node) {
+            let input = same.get(&input).copied().unwrap_or(input);
+            same.insert(output, input);
+        }
+    }
+    for input in graph.nodes.iter_mut().flat_map(|n| n.inputs.iter_mut().flatten()) {
+        if let Some(first) = same.get(input) {
+            *input = *first;
+        }
+    }
+    graph.tidy()
+}
+
+fn unchanged(graph: &Graph, node: &Node) -> Option<(ValueId, ValueId)> {
+    let (input, output) = (node.input(0)?, *node.outputs.first()?);
+    let same_type = graph.fact(input)?.dtype == graph.fact(output)?.dtype;
+    let nothing = match node.op.name() {
+        "Identity" => true,
+        "Cast" => same_type,
+        _ => op_as::<concat::Concat>(node).is_some() && node.inputs.len() == 1,
+    };
+    nothing.then_some((output, input))
+}
