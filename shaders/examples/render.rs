@@ -39,7 +39,10 @@ fn in_force(kernel: &Kernel) -> String {
     let line = |line: &str| {
         let found =
             kernel.reflection.overrides.iter().find(|(n, _)| line.starts_with(&format!("override {n}:")));
-        found.map_or_else(|| line.replace("override ", "const "), |(n, value)| format!("const {n}: u32 = {value}u;"))
+        found.map_or_else(
+            || line.replace("override ", "const "),
+            |(n, value)| format!("const {n}: u32 = {value}u;"),
+        )
     };
     kernel.source.lines().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -6,13 +6,17 @@
 //! ```wgsl
 //! #variant ELEM = f32 | f16          // types and structure: template axes; the first value is the default
 //! #variant SUBGROUPS = false | true
-//! #exclude ELEM == f16 && SUBGROUPS  // what does not exist
-//! #if ELEM == f16
+//! #let HALF = ELEM == f16            // a flag that follows from them
+//! #exclude HALF && SUBGROUPS         // what does not exist
+//! #if HALF
 //! enable f16;
 //! #endif
 //! #import grid                       // wgsl/lib/grid.wgsl
 //! override WG_X: u32 = 64;           // numbers: override constants
 //! alias Elem = $ELEM;                // $NAME and ${NAME} are replaced
+//! #for i in 0..4                     // repeats lines, for what must be unrolled
+//! var sum$i = 0.0;
+//! #endfor
 //! ```
 //!
 //! Conventions, checked by reflection: one entry point; group 0; the uniform `params` has the last binding. Whatever

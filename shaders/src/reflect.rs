@@ -168,8 +168,7 @@ fn param_layout(module: &Module, ty: &Type, binding: u32) -> Result<ParamLayout,
     for member in members {
         let name = member.name.clone().unwrap_or_default();
         let ty = field_type(module, &module.types[member.ty].inner);
-        let ty =
-            ty.ok_or_else(|| format!("params.{name} is no number, vector or array of vectors of 4"))?;
+        let ty = ty.ok_or_else(|| format!("params.{name} is no number, vector or array of vectors of 4"))?;
         fields.push(Field { name, offset: member.offset, ty });
     }
     if fields.len() > 64 {

@@ -3,7 +3,7 @@
 // reads of q within subgroups of 8 to 32 threads.
 #variant ELEM = f32 | f16
 #variant D16 = 4 | 1 | 2 | 5 | 6 | 7 | 8 | 16
-#variant HALF_ROWS = 8 | 4
+#variant HALF_ROWS = 8 | 4 | 2
 #variant PADDING = false | true
 #variant BROADCAST = false | true
 #let MIXED = D16 == 5 || D16 == 6 || D16 == 7

@@ -5,7 +5,7 @@
 //                  Vulkan)
 #variant WEIGHT = m0e4 | affine8 | f16 | f32
 #variant ELEM = f32 | f16
-#variant TILE_M = 4 | 8
+#variant TILE_M = 4 | 2 | 8
 #variant TILE_N = 4 | 8
 #variant X = shared | broadcast
 #variant BIAS = false | true

@@ -5,6 +5,8 @@
 // at position i when j <= i + past (give past = total for no causal mask), j + window > i + past (window 0: no bound),
 // and mask[batch, j] != 0. A row that sees nothing gives zeros.
 //
+// Loops count by one(), so that drivers do not unroll them and run out of registers.
+//
 // Scores: thread t takes key t % 32 and half of the rows. Output: thread t takes elements 4d .. 4d+4 of a row for every
 // item t + 64 * r, with item = row * HEAD_VEC4S + d.
 
@@ -23,6 +25,11 @@ var<workgroup> weights: array<vec4<f32>, ROWS * TILE / 4u>;
 var<workgroup> largest: array<f32, ROWS>;
 var<workgroup> weight_sum: array<f32, ROWS>;
 var<workgroup> rescale: array<f32, ROWS>;
+
+// 1, since a dispatch has a position, but compilers do not know.
+fn one() -> u32 {
+    return min(params.seq, 1u);
+}
 
 fn q_at(batch: u32, kv: u32, row: u32) -> u32 {
     let r = min(row, params.seq * params.group - 1u);
@@ -55,7 +62,7 @@ fn score_tile(batch: u32, kv: u32, row: u32, first: u32, local: u32, lane: u32) 
     let q$r = q_at(batch, kv, row + own + ${r}u);
 #endif
 #endfor
-    for (var d = 0u; d < HEAD_VEC4S; d++) {
+    for (var d = 0u; d < HEAD_VEC4S; d += one()) {
         let kd = vec4<f32>(k[k_from + d]);
 #if BROADCAST
         let qd = vec4<f32>(q[q_mine + d]);
@@ -80,9 +87,9 @@ fn weigh_tile(local: u32) {
     if local >= ROWS { return; }
     let old = largest[local];
     var top = old;
-    for (var j = 0u; j < TILE; j++) { top = max(top, score[local * TILE + j]); }
+    for (var j = 0u; j < TILE; j += one()) { top = max(top, score[local * TILE + j]); }
     var sum = 0.0;
-    for (var j = 0u; j < TILE / 4u; j++) {
+    for (var j = 0u; j < TILE / 4u; j += one()) {
         let start = local * TILE + 4u * j;
         let s = vec4(score[start], score[start + 1u], score[start + 2u], score[start + 3u]);
         let w = select(exp(s - vec4(top)), vec4<f32>(), s <= vec4(HIDDEN));

@@ -17,7 +17,7 @@
 #for r in 0..$D16
         if used$r && item$r.row < ROWS { acc$r *= rescale[item$r.row]; }
 #endfor
-        for (var j = 0u; j < TILE / 4u && first + 4u * j < end; j++) {
+        for (var j = 0u; j < TILE / 4u && first + 4u * j < end; j += one()) {
 #for i in 0..4
             let v${i}_0 = vec4<f32>(v[v_at(batch, kv, first + 4u * j + ${i}u, item0.d)]);
 #endfor

@@ -185,20 +185,18 @@ fn store(m: u32, block: u32, value: vec4<f32>) {
     let left = params.n - block * 4u;
     let at = params.y_offset + m * params.y_m_stride + n / params.n_inner * params.y_outer_stride
         + n % params.n_inner * params.y_inner_stride;
+    // m is not 0. Counting by a parameter keeps drivers from unrolling this: sixteen addresses at once spill on Mali.
+    let one = min(params.m, 1u);
     var sums = value;
-    var column = n;
-    let end = at + min(left, 4u) * params.y_inner_stride;
-    // Counting by a parameter keeps drivers from unrolling this: sixteen addresses at once made a tile spill on Mali.
-    for (var place = at; place != end; place += params.y_inner_stride) {
+    for (var i = 0u; i < min(left, 4u); i += one) {
         var sum = sums.x;
 #if BIAS
-        sum += bias[params.bias_offset + column];
+        sum += bias[params.bias_offset + n + i];
 #endif
 #if RESIDUAL
-        sum += f32(residual[params.residual_offset + m * params.residual_m_stride + column]);
+        sum += f32(residual[params.residual_offset + m * params.residual_m_stride + n + i]);
 #endif
-        y[place] = Elem(sum);
+        y[at + i * params.y_inner_stride] = Elem(sum);
         sums = sums.yzwx;
-        column++;
     }
 }
