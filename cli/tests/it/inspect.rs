@@ -7,7 +7,7 @@ fn a_language_model_is_described() {
     let model = models::fixture("model.onnx");
     let said = succeed(&["inspect", text(&model), "--context", "256", "--chunk", "64"]);
     for part in
-        ["every operator is supported", "tokens input_ids", "KV cache of", "prefill:", "decode:", "RmsNorm"]
+        ["every operator is supported", "tokens input_ids", "KV cache of", "prefill:", "decode:", "RMSNorm"]
     {
         assert!(said.contains(part), "{part:?} is not in {said}");
     }

@@ -23,7 +23,8 @@ struct Said {
 
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_halfbyte"));
-    command.stdin(Stdio::null());
+    // Mesa's Wayland code complains on standard error where it is not set.
+    command.stdin(Stdio::null()).env("XDG_RUNTIME_DIR", std::env::temp_dir());
     command
 }
 
