@@ -31,7 +31,7 @@ lint:
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 
 deny:
-	cargo deny --log-level error check
+	cargo deny --log-level error check bans licenses sources
 
 unit:
 	cargo nextest run --workspace --no-fail-fast
