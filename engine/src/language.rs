@@ -177,10 +177,8 @@ impl LanguageModel {
         let seq = if phase == Phase::Decode { Expr::from(1) } else { Expr::from(&symbols.seq) };
         let mut graph = self.graph.clone();
         infer::specialise(&mut graph, &self.substitution(&seq, &Expr::from(&symbols.past)));
-        if !options.padding {
-            if let Some(mask) = self.mask {
-                assume_ones(&mut graph, mask)?;
-            }
+        if let Some(mask) = self.mask.filter(|_| !options.padding) {
+            assume_ones(&mut graph, mask)?;
         }
         infer::infer(&mut graph)?;
         let report = passes::run(&mut graph, &options.passes)?;

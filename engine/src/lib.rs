@@ -12,6 +12,46 @@
 //! - [`passes`] recognise what exporters spell out: normalisation, rotary embedding, attention with its mask.
 //! - [`plan`] decides every dispatch and every byte once; only numbers are put in later.
 //! - [`gpu`] is the only place that names wgpu.
+//! - [`language`] finds tokens, cache and logits in a graph; [`session`] runs it; [`generate`] continues texts.
+//! - [`infer_once`] runs any other graph on named tensors.
+//!
+//! ```no_run
+//! use std::{ops::ControlFlow, path::Path, sync::Arc};
+//!
+//! use engine::{
+//!     generate::Generator,
+//!     gpu::{Gpu, OpenOptions},
+//!     language::{LanguageModel, LanguageOptions},
+//!     op::{Elem, LowerOptions},
+//!     open::ModelFile,
+//!     passes::{PassOptions, WeightFormats},
+//!     sampler::Sampling,
+//!     session::{LoadedModel, Session},
+//! };
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let gpu = Arc::new(Gpu::open(&OpenOptions::default())?);
+//! let file = ModelFile::open(Path::new("smollm2.halfbyte"))?;
+//! let formats = file.formats.unwrap_or_else(|| WeightFormats::uniform("m0e4-g32".parse().unwrap()));
+//! let options = LanguageOptions {
+//!     lower: LowerOptions { target: gpu.target(), activations: Elem::F32 },
+//!     passes: PassOptions { formats, fuse: true },
+//!     context: 2048,
+//!     padding: false,
+//!     all_logits: false,
+//! };
+//! let model = LanguageModel::recognise(file.graph.clone())?;
+//! let loaded = LoadedModel::load(gpu, &model, &file.source, options, 128, &|_| {})?;
+//!
+//! let mut generator = Generator::new(Session::new(loaded, 1024)?, Sampling::default())?;
+//! let prompt = [1, 4093, 198];
+//! let _ = generator.prompt(&prompt, &mut |_, _| ControlFlow::Continue(()))?;
+//! for _ in 0..16 {
+//!     println!("{}", generator.next_token()?);
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod dtype;
 pub mod error;

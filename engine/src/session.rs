@@ -101,7 +101,6 @@ impl LoadedModel {
     }
 
     /// The plan of a phase: prefill, or decode.
-    #[must_use]
     pub fn plan(&self, decode: bool) -> &Plan {
         if decode { &self.decode.plan } else { &self.prefill.plan }
     }

@@ -158,7 +158,7 @@ fn lowest_offset(places: &[Place], index: usize, met: &[usize], sample: &Binding
         .chain(met.iter().map(|m| aligned(&end(&places[*m]), align)))
         .map(|e| (e.eval(sample).unwrap_or(i64::MAX), e))
         .collect();
-    candidates.sort_by(|a, b| a.0.cmp(&b.0));
+    candidates.sort_by_key(|c| c.0);
     candidates.dedup_by(|a, b| a.1 == b.1);
     let fits = |start: &Expr| {
         let stop = start + &places[index].size;
