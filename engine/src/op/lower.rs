@@ -437,7 +437,7 @@ impl<'a> Lowering<'a> {
     /// # Errors
     /// When the shapes differ.
     pub fn copy(&mut self, from: &View, to: &View) -> Result<(), OpError> {
-        super::elementwise(self, "identity", &[from.clone()], to)
+        super::elementwise(self, "identity", std::slice::from_ref(from), to)
     }
 
     /// A constant matrix `[n, k]` in packed form.

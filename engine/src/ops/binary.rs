@@ -288,7 +288,7 @@ fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
     Ok(Arc::new(if fmod { Fmod } else { binary }))
 }
 
-const ALL: std::ops::RangeInclusive<i64> = 7..=26;
+const ALL: std::ops::RangeInclusive<i64> = 7..=27;
 
 /// Max and Min take any number of operands and are in `variadic.rs`.
 const NAMES: &[OnnxName] = &[

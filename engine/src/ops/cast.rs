@@ -112,4 +112,4 @@ fn cases() -> Vec<Case> {
 
 /// The row of the operator table.
 pub static OPERATOR: Operator =
-    Operator { onnx: &[standard("Cast", 6..=26), standard("CastLike", 15..=26)], decode, cases };
+    Operator { onnx: &[standard("Cast", 6..=27), standard("CastLike", 15..=27)], decode, cases };

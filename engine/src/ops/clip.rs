@@ -88,4 +88,4 @@ fn cases() -> Vec<Case> {
 }
 
 /// The row of the operator table.
-pub static OPERATOR: Operator = Operator { onnx: &[standard("Clip", 11..=26)], decode, cases };
+pub static OPERATOR: Operator = Operator { onnx: &[standard("Clip", 11..=27)], decode, cases };

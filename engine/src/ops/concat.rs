@@ -147,4 +147,4 @@ fn cases() -> Vec<Case> {
 }
 
 /// The row of the operator table.
-pub static OPERATOR: Operator = Operator { onnx: &[standard("Concat", 4..=26)], decode, cases };
+pub static OPERATOR: Operator = Operator { onnx: &[standard("Concat", 4..=27)], decode, cases };

@@ -68,4 +68,4 @@ fn cases() -> Vec<Case> {
 }
 
 /// The row of the operator table.
-pub static OPERATOR: Operator = Operator { onnx: &[standard("Constant", 1..=26)], decode, cases };
+pub static OPERATOR: Operator = Operator { onnx: &[standard("Constant", 1..=27)], decode, cases };

@@ -77,4 +77,4 @@ fn cases() -> Vec<Case> {
 }
 
 /// The row of the operator table.
-pub static OPERATOR: Operator = Operator { onnx: &[standard("ConstantOfShape", 9..=26)], decode, cases };
+pub static OPERATOR: Operator = Operator { onnx: &[standard("ConstantOfShape", 9..=27)], decode, cases };

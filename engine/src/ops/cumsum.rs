@@ -125,7 +125,7 @@ fn cases() -> Vec<Case> {
 }
 
 /// The row of the operator table.
-pub static OPERATOR: Operator = Operator { onnx: &[standard("CumSum", 11..=26)], decode, cases };
+pub static OPERATOR: Operator = Operator { onnx: &[standard("CumSum", 11..=27)], decode, cases };
 
 #[cfg(test)]
 mod tests {

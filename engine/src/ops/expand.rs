@@ -71,4 +71,4 @@ fn cases() -> Vec<Case> {
 }
 
 /// The row of the operator table.
-pub static OPERATOR: Operator = Operator { onnx: &[standard("Expand", 8..=26)], decode, cases };
+pub static OPERATOR: Operator = Operator { onnx: &[standard("Expand", 8..=27)], decode, cases };

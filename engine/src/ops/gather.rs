@@ -172,7 +172,7 @@ fn cases() -> Vec<Case> {
 }
 
 /// The row of the operator table.
-pub static OPERATOR: Operator = Operator { onnx: &[standard("Gather", 1..=26)], decode, cases };
+pub static OPERATOR: Operator = Operator { onnx: &[standard("Gather", 1..=27)], decode, cases };
 
 #[cfg(test)]
 mod tests {

@@ -140,7 +140,7 @@ fn cases() -> Vec<Case> {
 }
 
 /// The row of the operator table.
-pub static OPERATOR: Operator = Operator { onnx: &[standard("GatherElements", 11..=26)], decode, cases };
+pub static OPERATOR: Operator = Operator { onnx: &[standard("GatherElements", 11..=27)], decode, cases };
 
 #[cfg(test)]
 mod tests {

@@ -35,7 +35,7 @@ pub fn starts(
     tuple: usize,
 ) -> Result<Vec<usize>, OpError> {
     let strides = strides(shape);
-    let count = if tuple == 0 { 0 } else { tuples.len() / tuple };
+    let count = tuples.len().checked_div(tuple).unwrap_or(0);
     let batches: usize = shape[..batch_dims].iter().product();
     let step: usize = shape[batch_dims..].iter().product();
     (0..count)
@@ -198,7 +198,7 @@ fn cases() -> Vec<Case> {
 }
 
 /// The row of the operator table.
-pub static OPERATOR: Operator = Operator { onnx: &[standard("GatherND", 11..=26)], decode, cases };
+pub static OPERATOR: Operator = Operator { onnx: &[standard("GatherND", 11..=27)], decode, cases };
 
 #[cfg(test)]
 mod tests {

@@ -55,4 +55,4 @@ fn cases() -> Vec<Case> {
 
 /// The row of the operator table.
 pub static OPERATOR: Operator =
-    Operator { onnx: &[standard("Identity", 1..=26), standard("Dropout", 7..=26)], decode, cases };
+    Operator { onnx: &[standard("Identity", 1..=27), standard("Dropout", 7..=27)], decode, cases };

@@ -157,7 +157,7 @@ fn cases() -> Vec<Case> {
 }
 
 /// The row of the operator table.
-pub static OPERATOR: Operator = Operator { onnx: &[standard("LayerNormalization", 17..=26)], decode, cases };
+pub static OPERATOR: Operator = Operator { onnx: &[standard("LayerNormalization", 17..=27)], decode, cases };
 
 #[cfg(test)]
 mod tests {

@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
+use shaders::KernelSpec;
 use symbolic::Expr;
 
+use super::gather_elements::padded_strides;
 use crate::{
     dtype::DType,
     error::{OpError, invalid},
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Destination, Infer, Lowering, OnnxNode, Op, Operator, Tolerance, View, fill,
+        Case, Destination, Dispatch, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Slot, Tolerance,
+        View, fill,
         nd::{given, optional, pick, strides},
-        sample, standard, stretched,
+        padded, sample, standard, stretched,
     },
 };
 
@@ -114,15 +117,16 @@ impl Op for Pad {
 
     /// The constant everywhere, then the tensor in its place.
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
-        if self.mode != Mode::Constant {
-            return Err(OpError::Unsupported(format!("Pad in mode {:?}", self.mode)));
-        }
         let input = cx.shaped(0)?;
         let axes = cx.has_input(3).then(|| cx.content(3)).transpose()?;
         let axes = axes.map(|list| list.iter().map(Expr::constant).collect::<Option<Vec<i64>>>());
         let axes = axes.map(|list| list.ok_or(OpError::NotConstant { index: 3 })).transpose()?;
         let counts = counts(input.dims.len(), cx.content(1)?, axes.as_deref(), &Expr::ZERO)?;
         let out = Destination::strided(cx, 0)?;
+        if self.mode != Mode::Constant {
+            self.continued(cx, input, &counts, &out.view)?;
+            return out.finish(cx);
+        }
         let value = if cx.has_input(2) { cx.shaped(2)? } else { fill::scalar(cx, 0.0, out.view.elem) };
         let value = View { dims: Vec::new(), ..value };
         cx.copy(&stretched(&value, &out.view.shape()), &out.view)?;
@@ -136,6 +140,46 @@ impl Op for Pad {
         }
         cx.copy(&from, &to)?;
         out.finish(cx)
+    }
+}
+
+impl Pad {
+    /// New elements from the tensor itself.
+    fn continued(
+        &self,
+        cx: &mut Lowering<'_>,
+        input: View,
+        counts: &[[Expr; 2]],
+        out: &View,
+    ) -> Result<(), OpError> {
+        let mode = match self.mode {
+            Mode::Edge => "edge",
+            Mode::Reflect => "reflect",
+            Mode::Constant | Mode::Wrap => {
+                return Err(OpError::Unsupported(format!("Pad in mode {:?}", self.mode)));
+            }
+        };
+        if out.dims.len() > 4 {
+            return Err(OpError::Unsupported(format!(
+                "Pad in mode {:?} of {} dimensions",
+                self.mode,
+                out.dims.len()
+            )));
+        }
+        let before = counts.iter().map(|[before, _]| before.clone()).collect();
+        let total = out.len();
+        let params = vec![
+            ("shape", Param::Ints(padded(out.shape(), 4, &Expr::ONE))),
+            ("a_shape", Param::Ints(padded(input.shape(), 4, &Expr::ONE))),
+            ("before", Param::Ints(padded(before, 4, &Expr::ZERO))),
+            ("a_strides", padded_strides(&input)),
+            ("out_strides", padded_strides(out)),
+            ("total", Param::Int(total.clone())),
+        ];
+        let spec = KernelSpec::new("pad").with("ELEM", out.elem.wgsl()).with("MODE", mode);
+        let slots = vec![("a", Slot::View(input)), ("out", Slot::View(out.clone()))];
+        cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(total.ceil_div(64)) });
+        Ok(())
     }
 }
 
@@ -161,7 +205,13 @@ fn cases() -> Vec<Case> {
         let name = format!("{shape:?} by {pads:?}, value {value:?}, axes {axes:?}");
         Case::new(name, Pad { mode: Mode::Constant }, inputs).constants(&[1, 3]).tolerance(Tolerance::EXACT)
     };
+    let continued = |mode| {
+        let inputs = vec![Some(sample::floats(&[3, 4], 1)), Some(sample::list(&[1, 2, 2, 3]))];
+        Case::new(format!("{mode:?}"), Pad { mode }, inputs).constants(&[1]).tolerance(Tolerance::EXACT)
+    };
     vec![
+        continued(Mode::Edge),
+        continued(Mode::Reflect),
         case(&[3, 4], &[1, 0, 2, 3], None, None),
         case(&[3, 4], &[0, 1, 0, 2], Some(1.5), None),
         case(&[2, 3, 4], &[2, 1], Some(-1.0), Some(&[-1])),
@@ -171,7 +221,7 @@ fn cases() -> Vec<Case> {
 }
 
 /// The row of the operator table.
-pub static OPERATOR: Operator = Operator { onnx: &[standard("Pad", 11..=26)], decode, cases };
+pub static OPERATOR: Operator = Operator { onnx: &[standard("Pad", 11..=27)], decode, cases };
 
 #[cfg(test)]
 mod tests {

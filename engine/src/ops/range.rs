@@ -82,7 +82,7 @@ fn cases() -> Vec<Case> {
 }
 
 /// The row of the operator table.
-pub static OPERATOR: Operator = Operator { onnx: &[standard("Range", 11..=26)], decode, cases };
+pub static OPERATOR: Operator = Operator { onnx: &[standard("Range", 11..=27)], decode, cases };
 
 #[cfg(test)]
 mod tests {

@@ -287,7 +287,7 @@ fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
     }))
 }
 
-const ALL: std::ops::RangeInclusive<i64> = 1..=26;
+const ALL: std::ops::RangeInclusive<i64> = 1..=27;
 
 const NAMES: &[OnnxName] = &[
     standard("ReduceL1", ALL),

@@ -138,7 +138,7 @@ fn cases() -> Vec<Case> {
 }
 
 /// The row of the operator table.
-pub static OPERATOR: Operator = Operator { onnx: &[standard("Reshape", 5..=26)], decode, cases };
+pub static OPERATOR: Operator = Operator { onnx: &[standard("Reshape", 5..=27)], decode, cases };
 
 #[cfg(test)]
 mod tests {

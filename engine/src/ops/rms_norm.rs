@@ -148,8 +148,8 @@ fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
 const SIMPLIFIED: &str = "SimplifiedLayerNormalization";
 
 const NAMES: &[OnnxName] = &[
-    standard("RMSNormalization", 23..=26),
-    standard(SIMPLIFIED, 1..=26),
+    standard("RMSNormalization", 23..=27),
+    standard(SIMPLIFIED, 1..=27),
     OnnxName { domain: "com.microsoft", op_type: SIMPLIFIED, versions: 1..=1 },
 ];
 

@@ -150,4 +150,4 @@ fn cases() -> Vec<Case> {
 }
 
 /// The row of the operator table.
-pub static OPERATOR: Operator = Operator { onnx: &[standard("RotaryEmbedding", 23..=26)], decode, cases };
+pub static OPERATOR: Operator = Operator { onnx: &[standard("RotaryEmbedding", 23..=27)], decode, cases };

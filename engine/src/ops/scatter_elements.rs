@@ -91,4 +91,4 @@ fn cases() -> Vec<Case> {
 }
 
 /// The row of the operator table.
-pub static OPERATOR: Operator = Operator { onnx: &[standard("ScatterElements", 11..=26)], decode, cases };
+pub static OPERATOR: Operator = Operator { onnx: &[standard("ScatterElements", 11..=27)], decode, cases };

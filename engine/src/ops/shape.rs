@@ -84,7 +84,7 @@ fn cases() -> Vec<Case> {
 
 /// The row of the operator table.
 pub static OPERATOR: Operator =
-    Operator { onnx: &[standard("Shape", 1..=26), standard("Size", 1..=26)], decode, cases };
+    Operator { onnx: &[standard("Shape", 1..=27), standard("Size", 1..=27)], decode, cases };
 
 #[cfg(test)]
 mod tests {

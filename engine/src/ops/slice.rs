@@ -184,7 +184,7 @@ fn cases() -> Vec<Case> {
 }
 
 /// The row of the operator table.
-pub static OPERATOR: Operator = Operator { onnx: &[standard("Slice", 10..=26)], decode, cases };
+pub static OPERATOR: Operator = Operator { onnx: &[standard("Slice", 10..=27)], decode, cases };
 
 #[cfg(test)]
 mod tests {

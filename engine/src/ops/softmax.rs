@@ -146,7 +146,7 @@ fn cases() -> Vec<Case> {
 
 /// The row of the operator table.
 pub static OPERATOR: Operator =
-    Operator { onnx: &[standard("Softmax", 1..=26), standard("LogSoftmax", 1..=26)], decode, cases };
+    Operator { onnx: &[standard("Softmax", 1..=27), standard("LogSoftmax", 1..=27)], decode, cases };
 
 #[cfg(test)]
 mod tests {

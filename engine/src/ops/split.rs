@@ -141,4 +141,4 @@ fn cases() -> Vec<Case> {
 }
 
 /// The row of the operator table.
-pub static OPERATOR: Operator = Operator { onnx: &[standard("Split", 2..=26)], decode, cases };
+pub static OPERATOR: Operator = Operator { onnx: &[standard("Split", 2..=27)], decode, cases };

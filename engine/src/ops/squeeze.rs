@@ -110,7 +110,7 @@ fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
     Ok(Arc::new(Squeeze { insert: node.op_type() == "Unsqueeze", axes }))
 }
 
-const NAMES: &[OnnxName] = &[standard("Squeeze", 1..=26), standard("Unsqueeze", 1..=26)];
+const NAMES: &[OnnxName] = &[standard("Squeeze", 1..=27), standard("Unsqueeze", 1..=27)];
 
 fn cases() -> Vec<Case> {
     let case = |insert, shape: &[usize], axes: Option<&[i64]>| {

@@ -83,4 +83,4 @@ fn cases() -> Vec<Case> {
 }
 
 /// The row of the operator table.
-pub static OPERATOR: Operator = Operator { onnx: &[standard("Tile", 6..=26)], decode, cases };
+pub static OPERATOR: Operator = Operator { onnx: &[standard("Tile", 6..=27)], decode, cases };

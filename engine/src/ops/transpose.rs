@@ -104,4 +104,4 @@ fn cases() -> Vec<Case> {
 }
 
 /// The row of the operator table.
-pub static OPERATOR: Operator = Operator { onnx: &[standard("Transpose", 1..=26)], decode, cases };
+pub static OPERATOR: Operator = Operator { onnx: &[standard("Transpose", 1..=27)], decode, cases };

@@ -125,4 +125,4 @@ fn cases() -> Vec<Case> {
 }
 
 /// The row of the operator table.
-pub static OPERATOR: Operator = Operator { onnx: &[standard("Trilu", 14..=26)], decode, cases };
+pub static OPERATOR: Operator = Operator { onnx: &[standard("Trilu", 14..=27)], decode, cases };
