@@ -1,4 +1,4 @@
-//! A language model among graphs: which inputs are tokens, positions, mask and KV cache, found by structure, and
+//! A language model among graphs: tokens and KV cache are found by structure, mask and positions by their names; and
 //! the two plans that text generation runs.
 
 use std::sync::Arc;
@@ -259,35 +259,49 @@ fn assume_ones(graph: &mut Graph, mask: ValueId) -> Result<(), EngineError> {
     graph.replace_uses(mask, ones);
     graph.inputs.retain(|i| *i != mask);
     let inputs = vec![Some(one), Some(shape)];
-    let node = Node { name: "all visible".to_owned(), op: Arc::new(expand::Expand), inputs, outputs: vec![ones] };
+    let node =
+        Node { name: "all visible".to_owned(), op: Arc::new(expand::Expand), inputs, outputs: vec![ones] };
     graph.nodes.insert(0, node);
     Ok(())
 }
 
-/// Has the output head read the last position only.
+/// Keeps the last position only: the output head reads one row, or, where something else computes the logits, one row
+/// of them is returned.
 fn last_position_only(graph: &mut Graph, logits: usize, seq: &Expr) -> Result<(), EngineError> {
     let output = graph.outputs[logits];
-    let Some(at) = graph.links().producer(output) else { return Ok(()) };
-    let head = graph.nodes[at].clone();
-    let Some(x) = head.op_as::<linear::Linear>().and_then(|_| head.input(0)) else { return Ok(()) };
-    let facts = (graph.fact(x).cloned(), graph.fact(output).cloned());
-    let (Some(wide), Some(narrow)) = facts else { return Ok(()) };
-    if wide.rank() != 3 || wide.shape[1] != *seq || seq.constant() == Some(1) || head.inputs.len() != 2 {
+    let Some(narrow) = graph.fact(output).cloned() else { return Ok(()) };
+    if narrow.rank() != 3 || narrow.shape[1] != *seq || seq.constant() == Some(1) {
         return Ok(());
     }
-    let last = |fact: &Fact| {
-        let mut shape = fact.shape.clone();
-        shape[1] = Expr::from(1);
-        Some(Fact::new(fact.dtype, shape))
+    let name = graph.value(output).name.clone();
+    let head = graph.links().producer(output).map(|at| graph.nodes[at].clone());
+    let head = head.filter(|n| n.op_as::<linear::Linear>().is_some() && n.inputs.len() == 2);
+    let wide = head.as_ref().and_then(|n| graph.fact(n.input(0)?).cloned());
+    graph.outputs[logits] = match (head, wide) {
+        (Some(head), Some(wide)) if wide.rank() == 3 && wide.shape[1] == *seq => {
+            let row = last_row(graph, head.input(0), wide, seq);
+            let narrow = Fact::new(narrow.dtype, one_row(narrow.shape));
+            graph.add_node(&name, head.op.clone(), vec![Some(row), head.input(1)], Some(narrow))
+        }
+        _ => last_row(graph, Some(output), narrow, seq),
     };
+    graph.value_mut(output).name = format!("{name} of every position");
+    let new = graph.outputs[logits];
+    graph.value_mut(new).name = name;
+    graph.tidy()
+}
+
+/// The last row of `x [batch, seq, width]`.
+fn last_row(graph: &mut Graph, x: Option<ValueId>, fact: Fact, seq: &Expr) -> ValueId {
     let one = Expr::from(1);
     let mut known = |name: &str, e: Expr| Some(infer::known_value(graph, name, vec![e]));
-    let (start, end, axis) =
-        (known("last start", seq - &one), known("last end", seq.clone()), known("last axis", one));
-    let row = graph.add_node("last position", Arc::new(slice::Slice), vec![Some(x), start, end, axis], last(&wide));
-    let name = graph.value(output).name.clone();
-    let new = graph.add_node(&name, head.op.clone(), vec![Some(row), head.input(1)], last(&narrow));
-    graph.value_mut(output).name = format!("{name} of every position");
-    graph.outputs[logits] = new;
-    graph.tidy()
+    let (start, end) = (known("last start", seq - &one), known("last end", seq.clone()));
+    let axis = known("last axis", one);
+    let fact = Fact::new(fact.dtype, one_row(fact.shape));
+    graph.add_node("last position", Arc::new(slice::Slice), vec![x, start, end, axis], Some(fact))
+}
+
+fn one_row(mut shape: Vec<Expr>) -> Vec<Expr> {
+    shape[1] = Expr::from(1);
+    shape
 }

@@ -21,8 +21,13 @@ use crate::{
 };
 
 /// Files that are taken from the model's folder into a packed file.
-pub const COMPANIONS: [&str; 5] =
-    ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json", "config.json"];
+pub const COMPANIONS: [&str; 5] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "generation_config.json",
+    "config.json",
+];
 
 const GRAPH: &str = "graph.onnx";
 const FORMATS: &str = "formats";
@@ -79,7 +84,8 @@ impl ModelFile {
         let fail = |e: io::Error| EngineError::model("open", format!("{}: {e}", path.display()));
         let bytes = map(path).map_err(fail)?;
         // An ONNX file begins with a protobuf field; a packed one with the length of a JSON header, then `{`.
-        if bytes.get(8) == Some(&b'{') {
+        let header = bytes.first_chunk().map_or(u64::MAX, |b: &[u8; 8]| u64::from_le_bytes(*b));
+        if bytes.get(8) == Some(&b'{') && header < bytes.len() as u64 {
             return Self::open_packed(path, bytes);
         }
         let folder = path.parent().unwrap_or(Path::new("."));
@@ -98,14 +104,18 @@ impl ModelFile {
     fn open_packed(path: &Path, bytes: Bytes) -> Result<Self, EngineError> {
         let packed = PackedModel::open(bytes)?;
         let damaged = |what: &str| {
-            EngineError::model("open", format!("{}: the packed file has no {what}: pack again", path.display()))
+            EngineError::model(
+                "open",
+                format!("{}: the packed file has no {what}: pack again", path.display()),
+            )
         };
         let onnx = packed.blob(GRAPH).ok_or_else(|| damaged("graph"))?.clone();
-        let formats = packed.blob(FORMATS).and_then(|b| parse_formats(b)).ok_or_else(|| damaged("formats"))?;
+        let formats =
+            packed.blob(FORMATS).and_then(|b| parse_formats(b)).ok_or_else(|| damaged("formats"))?;
         let model = onnx_import::import(onnx.clone(), &mut onnx_import::LeaveAbsent)?;
         let mut graph = import::import(&model)?;
         let initializers = constants(&graph);
-        for value in &mut graph.values {
+        for value in graph.values.iter_mut().filter(|v| v.constant.is_some()) {
             if let Some(tensor) = packed.tensor(&value.name) {
                 value.fact = Some(crate::op::fact_of(tensor));
                 value.constant = Some(Constant::Host(tensor.clone()));

@@ -1,6 +1,6 @@
 //! Changing a graph: adding nodes, redirecting uses, and `tidy`, which restores order and drops what is unused.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use super::{Constant, Fact, Graph, Node, Value, ValueId};
 use crate::{error::EngineError, host::HostTensor, op::Op};
@@ -27,7 +27,7 @@ impl Links {
 }
 
 impl Graph {
-    /// Adds a value that no node computes yet. A name that is taken gets a number behind it.
+    /// Adds a value that no node computes yet. Names should differ: the text form tells values apart by them.
     pub fn add_value(&mut self, name: &str, fact: Option<Fact>) -> ValueId {
         let id = ValueId(self.values.len() as u32);
         self.values.push(Value { name: name.to_owned(), fact, constant: None });
@@ -130,13 +130,6 @@ impl Graph {
             }
         }
         Ok(())
-    }
-
-    /// Names of values that appear more than once, which the text form could not tell apart.
-    #[must_use]
-    pub fn duplicate_names(&self) -> Vec<&str> {
-        let mut seen = HashSet::new();
-        self.values.iter().map(|v| v.name.as_str()).filter(|n| !seen.insert(*n)).collect()
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     dtype::DType,
     graph::{Node, ValueId},
-    ops::{attention, onnx_attention},
+    ops::{attention, onnx_attention, softmax},
 };
 
 pub(super) struct Attention;
@@ -65,6 +65,10 @@ fn from_softmax(cx: &Cx<'_>, softmax: &Node) -> Result<Found, String> {
         return Err(format!("the scores have {} dimensions, not [batch, heads, queries, keys]", fact.rank()));
     }
     let scores = fact.shape.clone();
+    let op = op_as::<softmax::Softmax>(softmax).ok_or("the softmax is of another kind")?;
+    if !matches!(op.axis, -1 | 3) {
+        return Err(format!("the softmax is along axis {}, not along the keys", op.axis));
+    }
     let (product, scale, masks) = peel(cx, softmax.input(0).ok_or("the softmax has no input")?)?;
     let (q, k) = (product.input(0).ok_or("no query")?, product.input(1).ok_or("no key")?);
     let after = after_nan_guard(cx, cx.after_casts(weights));
@@ -126,6 +130,7 @@ fn from_operator(cx: &Cx<'_>, node: &Node, op: &onnx_attention::OnnxAttention) -
 fn merge(into: &mut Mask, other: Mask) -> Result<(), String> {
     let Mask { causal, window, padding } = other;
     let clash = (into.causal.is_some() && causal.is_some() && into.causal != causal)
+        || (into.window.is_some() && window.is_some() && into.window != window)
         || (into.padding.is_some() && padding.is_some() && into.padding != padding);
     if clash {
         return Err("two masks contradict each other".into());
@@ -145,7 +150,7 @@ fn peel<'a>(cx: &Cx<'a>, value: ValueId) -> Result<(&'a Node, f64, Vec<ValueId>)
         match (node.op.name(), operands) {
             ("MatMul", _) => return Ok((node, scale, masks)),
             ("Add", (Some(a), Some(b))) => {
-                let (inner, mask) = if leads_to_product(cx, a) { (a, b) } else { (b, a) };
+                let (inner, mask) = if leads_to_product(cx, a, SCALINGS) { (a, b) } else { (b, a) };
                 if scale != 1.0 {
                     return Err("the mask is scaled together with the scores".into());
                 }
@@ -167,11 +172,16 @@ fn peel<'a>(cx: &Cx<'a>, value: ValueId) -> Result<(&'a Node, f64, Vec<ValueId>)
     }
 }
 
-fn leads_to_product(cx: &Cx<'_>, value: ValueId) -> bool {
+/// Most nodes between a product and a mask that is added to it.
+const SCALINGS: usize = 6;
+
+fn leads_to_product(cx: &Cx<'_>, value: ValueId, depth: usize) -> bool {
     let value = cx.through_casts(value);
     match cx.producer(value).map(|n| (n.op.name(), n)) {
         Some(("MatMul", _)) => true,
-        Some(("Mul" | "Div" | "Add", node)) => node.inputs.iter().flatten().any(|v| leads_to_product(cx, *v)),
+        Some(("Mul" | "Div" | "Add", node)) if depth > 0 => {
+            node.inputs.iter().flatten().any(|v| leads_to_product(cx, *v, depth - 1))
+        }
         _ => false,
     }
 }
@@ -185,16 +195,22 @@ fn after_nan_guard(cx: &Cx<'_>, weights: ValueId) -> ValueId {
             && n.input(0).and_then(|v| cx.made_by(v, "IsNaN")).is_some_and(|i| i.input(0) == Some(weights))
     });
     match guarded {
-        Some(node) if cx.readers(weights).all(|n| n.op.name() == "IsNaN" || std::ptr::eq(n, node)) => node.outputs[0],
+        Some(node) if cx.readers(weights).all(|n| n.op.name() == "IsNaN" || std::ptr::eq(n, node)) => {
+            node.outputs[0]
+        }
         _ => weights,
     }
 }
 
 /// The value behind a movement of elements that leaves `[batch, heads, queries, width]` in place, and its factor.
 fn query(cx: &Cx<'_>, value: ValueId, scores: &[Expr]) -> Result<(ValueId, f64), String> {
-    let width = cx.graph.fact(value).and_then(|f| f.shape.last().cloned()).ok_or("the queries have no type")?;
-    let at = with_width(scores[..3].to_vec(), width);
-    let (source, factor, found) = load(moved_element(cx, value, &at)).ok_or("the queries are computed oddly")?;
+    let shape = &cx.graph.fact(value).ok_or("the queries have no type")?.shape;
+    if shape.len() != 4 || shape[..3] != scores[..3] {
+        return Err(format!("the queries are {shape:?}, not [batch, heads, queries, width] of the scores"));
+    }
+    let at = with_width(scores[..3].to_vec(), shape[3].clone());
+    let (source, factor, found) =
+        load(moved_element(cx, value, &at)).ok_or("the queries are computed oddly")?;
     if found != at {
         return Err(format!("the queries are read at {found:?}, not at [batch, head, query, width]"));
     }
@@ -220,7 +236,8 @@ fn heads(
     if transposed {
         at.swap(2, 3);
     }
-    let (source, factor, found) = load(moved_element(cx, value, &at)).ok_or_else(|| format!("the {what} are computed oddly"))?;
+    let (source, factor, found) =
+        load(moved_element(cx, value, &at)).ok_or_else(|| format!("the {what} are computed oddly"))?;
     let source_heads = cx.graph.fact(source).and_then(|f| f.shape.get(1).cloned()).ok_or("no heads")?;
     let sizes = (scores[1].constant(), source_heads.constant());
     let (Some(all), Some(own)) = sizes else { return Err("the number of heads is not a number".into()) };

@@ -98,7 +98,12 @@ impl Walk<'_, '_> {
             Some(self.element(id, &narrowed(shape, at)?, depth))
         };
         match node.op.name() {
-            "Identity" | "Cast" => operand(0),
+            "Identity" => operand(0),
+            "Cast" => {
+                let (from, to) = (fact(input(0)?)?.dtype, fact(value)?.dtype);
+                let kept = self.arithmetic || from.is_float() == to.is_float();
+                kept.then(|| cast(operand(0)?, to))?
+            }
             "Expand" => operand(0),
             "Unsqueeze" | "Squeeze" | "Reshape" | "Flatten" => {
                 let source = input(0)?;
@@ -141,6 +146,7 @@ impl Walk<'_, '_> {
         let axis = crate::op::Infer::axis(op_as::<gather::Gather>(node)?.axis, rank).ok()?;
         let count = self.cx.graph.fact(indices)?.rank();
         let Int(index) = self.element(indices, at.get(axis..axis + count)?, depth) else { return None };
+        let index = from_front(index, &self.cx.graph.fact(data)?.shape[axis])?;
         let mut coordinates = at[..axis].to_vec();
         coordinates.push(index);
         coordinates.extend_from_slice(&at[axis + count..]);
@@ -160,7 +166,7 @@ impl Walk<'_, '_> {
             let mut position = at.get(..outer)?.to_vec();
             position.push(Expr::from(which as i64));
             let Int(index) = self.element(indices, &position, depth) else { return None };
-            coordinates.push(index);
+            coordinates.push(from_front(index, facts.0.shape.get(which)?)?);
         }
         coordinates.extend_from_slice(&at[outer..]);
         Some(self.element(data, &coordinates, depth))
@@ -183,11 +189,34 @@ impl Walk<'_, '_> {
     }
 }
 
+/// An index that may count from the back, counted from the front; `None` where its sign is not known.
+fn from_front(index: Expr, size: &Expr) -> Option<Expr> {
+    if Expr::ZERO.provably_le(&index) {
+        return Some(index);
+    }
+    index.provably_lt(&Expr::ZERO).then(|| &index + size)
+}
+
+/// Numbers lose their fraction in an integer type.
+fn cast(e: Element, to: DType) -> Option<Element> {
+    match e {
+        Float(v) if to == DType::Bool => Some(Bool(v != 0.0)),
+        Float(v) if to.is_int() && v.fract() != 0.0 => None,
+        other => Some(other),
+    }
+}
+
 /// Coordinates of an operand that is broadcast: 0 where its size is 1.
 fn narrowed(shape: &[Expr], at: &[Expr]) -> Option<Vec<Expr>> {
     let own = at.get(at.len().checked_sub(shape.len())?..)?;
     let zero = || Expr::from(0);
-    Some(shape.iter().zip(own).map(|(s, c)| if s.constant() == Some(1) { zero() } else { c.clone() }).collect())
+    Some(
+        shape
+            .iter()
+            .zip(own)
+            .map(|(s, c)| if s.constant() == Some(1) { zero() } else { c.clone() })
+            .collect(),
+    )
 }
 
 /// The row-major position.
@@ -201,7 +230,8 @@ fn flat(shape: &[Expr], at: &[Expr]) -> Option<Expr> {
 /// Coordinates in `to` of the element that has coordinates `at` in `from`, both row-major over equal counts.
 fn regroup(from: &[Expr], at: &[Expr], to: &[Expr]) -> Option<Vec<Expr>> {
     let mut out = vec![Expr::from(0); to.len()];
-    let real = |shape: &[Expr]| (0..shape.len()).filter(|i| shape[*i].constant() != Some(1)).collect::<Vec<_>>();
+    let real =
+        |shape: &[Expr]| (0..shape.len()).filter(|i| shape[*i].constant() != Some(1)).collect::<Vec<_>>();
     let (sources, targets) = (real(from), real(to));
     let (mut i, mut j) = (0, 0);
     while i < sources.len() && j < targets.len() {

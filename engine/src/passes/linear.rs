@@ -11,7 +11,7 @@ use crate::{
     error::EngineError,
     graph::{Graph, Node, ValueId},
     host::WeightFormat,
-    ops::{gather, gather_rows, linear},
+    ops::{gather, gather_rows, linear, transpose},
 };
 
 /// How weights are held on the device.
@@ -85,14 +85,18 @@ fn product(cx: &Cx<'_>, node: &Node) -> Option<(ValueId, ValueId, bool)> {
         return None;
     }
     let (x, matrix) = (node.input(0)?, node.input(1)?);
-    let rank = |v| cx.graph.fact(v).map(|f| f.rank());
-    if rank(matrix)? != 2 || rank(x)? < 2 || cx.graph.is_constant(x) {
+    let (left, right) = (cx.graph.fact(x)?, cx.graph.fact(matrix)?);
+    if right.rank() != 2 || left.rank() < 2 || !right.dtype.is_float() || cx.graph.is_constant(x) {
         return None;
     }
     if cx.graph.is_constant(matrix) {
         return Some((x, matrix, true));
     }
-    let stored = cx.made_by(matrix, "Transpose")?.input(0)?;
+    let turned = cx.producer(matrix)?;
+    if turned.op_as::<transpose::Transpose>()?.perm_of(2) != [1, 0] {
+        return None;
+    }
+    let stored = turned.input(0)?;
     cx.graph.is_constant(stored).then_some((x, stored, false))
 }
 
@@ -113,7 +117,9 @@ fn residuals(graph: &mut Graph, report: &mut Report) -> Result<(), EngineError> 
         let Some(sum) = cx.only_reader(out, "Add") else { continue };
         let other = sum.inputs.iter().flatten().find(|v| **v != out);
         let same = |v: ValueId| cx.graph.fact(v).map(|f| &f.shape) == cx.graph.fact(out).map(|f| &f.shape);
-        if let Some(other) = other.filter(|v| same(**v) && !cx.graph.is_constant(**v) && taken.insert(sum.outputs[0])) {
+        if let Some(other) =
+            other.filter(|v| same(**v) && !cx.graph.is_constant(**v) && taken.insert(sum.outputs[0]))
+        {
             let op = linear::Linear { residual: true, ..op.clone() };
             let inputs = vec![node.input(0), node.input(1), Some(*other)];
             rewrites.push(Rewrite { replaces: sum.outputs[0], op: Arc::new(op), inputs });

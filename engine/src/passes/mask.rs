@@ -54,7 +54,8 @@ pub(super) fn read(cx: &Cx<'_>, value: ValueId, scores: &[Expr], additive: bool)
     }
     let formula = element(cx, value, &at);
     let seen = if additive { visible(&formula) } else { Some(formula.clone()) };
-    let seen = seen.ok_or_else(|| format!("the mask {name:?} adds something else than 0 or minus infinity"))?;
+    let seen =
+        seen.ok_or_else(|| format!("the mask {name:?} adds something else than 0 or minus infinity"))?;
     let mut mask = Mask::default();
     collect(cx, &seen, scores, &mut mask).map_err(|text| format!("the mask {name:?} {text}"))?;
     Ok(mask)
@@ -115,9 +116,7 @@ fn collect(cx: &Cx<'_>, e: &Element, scores: &[Expr], mask: &mut Mask) -> Result
                 collect(cx, &Element::Not(b.clone()), scores, mask)
             }
             Element::Not(again) => collect(cx, again, scores, mask),
-            Element::NonNegative(v) => {
-                collect(cx, &Element::NonNegative(&Expr::from(-1) - v), scores, mask)
-            }
+            Element::NonNegative(v) => collect(cx, &Element::NonNegative(&Expr::from(-1) - v), scores, mask),
             _ => Err("hides keys where a loaded value is set, which is not a padding mask".into()),
         },
         Element::NonNegative(v) => bound(v, scores, mask),
@@ -136,6 +135,9 @@ fn bound(v: &Expr, scores: &[Expr], mask: &mut Mask) -> Result<(), String> {
     } else {
         (-key_factor, rest)
     };
+    if at.iter().filter_map(Expr::as_symbol).any(|s| rest.contains(s)) {
+        return Err("limits keys differently for each batch or head".into());
+    }
     let last = &scores[scores.len() - 1] - &Expr::from(1);
     match (key_factor, query_factor) {
         (-1, 1) if query.as_symbol().is_none() && last.provably_le(&rest) => Ok(()),

@@ -3,10 +3,10 @@
 
 use symbolic::{Bindings, Expr};
 
-use super::{Plan, Scalar};
+use super::{Plan, Scalar, call::MAX_SLOTS};
 use crate::{
     error::EngineError,
-    op::{Elem, Grid, RootKind, Slot, Step, WeightId, WeightPart},
+    op::{Elem, Grid, RootKind, Slot, Step, View, WeightId, WeightPart},
 };
 
 /// Workgroups in one dimension that every device allows.
@@ -79,7 +79,7 @@ impl Plan {
     /// Puts numbers in for the symbols. `align` is the device's alignment of binding offsets, in bytes.
     ///
     /// # Errors
-    /// When a symbol is not bound, a size overflows, or a view leaves its root.
+    /// When a symbol is not bound or a size overflows; in debug builds also when the memory plan is unsound.
     pub fn bind(&self, bindings: &Bindings, align: u64) -> Result<BoundPlan, EngineError> {
         let mut params_at = 0;
         let mut calls = Vec::with_capacity(self.calls.len());
@@ -109,7 +109,7 @@ impl Plan {
         Ok(bound)
     }
 
-    fn fills(&self) -> impl Iterator<Item = (&crate::op::View, &[Expr])> {
+    fn fills(&self) -> impl Iterator<Item = (&View, &[Expr])> {
         self.steps.iter().filter_map(|s| match s {
             Step::Fill { view, content } => Some((view, &**content)),
             Step::Dispatch { .. } => None,
@@ -137,19 +137,17 @@ impl Plan {
         let call = &self.calls[index];
         let align = bound.align;
         let to = &mut bound.calls[index];
-        let mut firsts = [0u64; 12];
+        let mut firsts = [0u64; MAX_SLOTS];
         for (at, slot) in call.slots.iter().enumerate() {
             let (slot, first) = self.bind_slot(slot, bindings, align)?;
             to.slots[at] = slot;
-            if let Some(place) = firsts.get_mut(at) {
-                *place = first;
-            }
+            firsts[at] = first;
         }
         for (byte, scalar) in &call.scalars {
             let word = match scalar {
                 Scalar::Float(v) => v.to_bits(),
                 Scalar::Int(e) => word(e.eval(bindings)?, &call.node)?,
-                Scalar::OffsetOf(slot) => word(firsts.get(*slot).map_or(0, |v| *v as i64), &call.node)?,
+                Scalar::OffsetOf(slot) => word(firsts[*slot] as i64, &call.node)?,
             };
             let at = to.params_at + *byte as usize;
             bound.params[at..at + 4].copy_from_slice(&word.to_le_bytes());
@@ -159,7 +157,12 @@ impl Plan {
     }
 
     /// A slot's range, and the element of it at which the view starts.
-    fn bind_slot(&self, slot: &Slot, bindings: &Bindings, align: u64) -> Result<(BoundSlot, u64), EngineError> {
+    fn bind_slot(
+        &self,
+        slot: &Slot,
+        bindings: &Bindings,
+        align: u64,
+    ) -> Result<(BoundSlot, u64), EngineError> {
         let view = match slot {
             Slot::View(view) => view,
             Slot::Weight { weight, part, first, count } => {
@@ -210,7 +213,7 @@ impl Plan {
         Ok(())
     }
 
-    /// No two roots that are alive at once share a byte, offsets are inside the arena.
+    /// No two roots that are alive at once share a byte, roots are inside the arena, and views inside their roots.
     #[cfg(any(debug_assertions, test))]
     fn check(&self, bindings: &Bindings, bound: &BoundPlan) -> Result<(), EngineError> {
         let places = &self.arena.places;
@@ -229,9 +232,41 @@ impl Plan {
                 let both = a.first <= b.last && b.first <= a.last;
                 if both && ranges[i].0 < ranges[j].1 && ranges[j].0 < ranges[i].1 {
                     let names = (&self.roots[a.root].name, &self.roots[b.root].name);
-                    return Err(EngineError::model("bind", format!("{names:?} overlap while both are alive")));
+                    return Err(EngineError::model(
+                        "bind",
+                        format!("{names:?} overlap while both are alive"),
+                    ));
                 }
             }
+        }
+        let views = self.calls.iter().flat_map(|c| c.slots.iter().map(move |s| (&c.node, s)));
+        for (node, slot) in views {
+            if let Slot::View(view) = slot {
+                self.check_view(view, node, bindings)?;
+            }
+        }
+        Ok(())
+    }
+
+    #[cfg(any(debug_assertions, test))]
+    fn check_view(&self, view: &View, node: &str, bindings: &Bindings) -> Result<(), EngineError> {
+        let first = view.offset.eval(bindings)?;
+        let (mut least, mut most) = (first, first);
+        for dim in &view.dims {
+            let (size, stride) = (dim.size.eval(bindings)?, dim.stride.eval(bindings)?);
+            if size <= 0 {
+                return Ok(());
+            }
+            let reach = (size - 1).saturating_mul(stride);
+            (least, most) = (least.saturating_add(reach.min(0)), most.saturating_add(reach.max(0)));
+        }
+        let root = &self.roots[view.root.0 as usize];
+        let len = root.len.eval(bindings)?;
+        if least < 0 || most >= len {
+            let name = &root.name;
+            let text =
+                format!("node {node:?} touches elements {least}..={most} of {name:?}, which holds {len}");
+            return Err(EngineError::model("bind", text));
         }
         Ok(())
     }

@@ -61,6 +61,9 @@ impl Call {
     }
 }
 
+/// Most slots of a kernel: what binding keeps the first elements of, without allocating.
+pub(super) const MAX_SLOTS: usize = 12;
+
 /// Compiles every dispatch among the steps.
 pub(super) fn compile(steps: &[Step]) -> Result<Vec<Call>, EngineError> {
     let mut kernels: HashMap<KernelSpec, Arc<Kernel>> = HashMap::new();
@@ -83,13 +86,20 @@ pub(super) fn compile(steps: &[Step]) -> Result<Vec<Call>, EngineError> {
 
 fn lay_out(node: &str, call: &Dispatch, kernel: Arc<Kernel>) -> Result<Call, crate::error::OpError> {
     let reflection = &kernel.reflection;
+    if reflection.slots.len() > MAX_SLOTS {
+        let count = reflection.slots.len();
+        return Err(invalid(format!("kernel {} has {count} slots, {MAX_SLOTS} are allowed", call.spec)));
+    }
     let slots: Vec<Slot> = reflection
         .slots
         .iter()
         .map(|slot| {
             let found = call.slots.iter().find(|(name, _)| *name == slot.name);
             found.map(|(_, s)| s.clone()).ok_or_else(|| {
-                invalid(format!("kernel {} has a slot {:?} that the operator does not bind", call.spec, slot.name))
+                invalid(format!(
+                    "kernel {} has a slot {:?} that the operator does not bind",
+                    call.spec, slot.name
+                ))
             })
         })
         .collect::<Result<_, _>>()?;

@@ -17,7 +17,7 @@ const VECTOR: i64 = 16;
 pub struct Place {
     /// Index of the root.
     pub root: usize,
-    /// First byte; `None` until placed.
+    /// First byte.
     pub offset: Expr,
     /// Bytes.
     pub size: Expr,
@@ -79,11 +79,11 @@ impl Arena {
         for place in &self.places {
             let root = &roots[place.root];
             let size = root.len.eval(bindings)?.saturating_mul(root.elem.size() as i64);
-            change[place.first] += size;
-            change[place.last + 1] -= size;
+            change[place.first] = change[place.first].saturating_add(size);
+            change[place.last + 1] = change[place.last + 1].saturating_sub(size);
         }
         let alive = change.iter().scan(0i64, |sum, c| {
-            *sum += c;
+            *sum = sum.saturating_add(*c);
             Some(*sum)
         });
         Ok(alive.max().and_then(|n| u64::try_from(n).ok()).unwrap_or(0))

@@ -43,7 +43,7 @@ pub struct Port {
     pub name: String,
     /// Its type in the model.
     pub dtype: DType,
-    /// Where its elements lie, row-major.
+    /// Where its elements lie: row-major, from the start of a root of the arena.
     pub view: View,
 }
 
@@ -118,6 +118,11 @@ impl Plan {
         }
         for call in &self.calls {
             call.for_each_expr(&mut add);
+        }
+        for step in &self.steps {
+            if let Step::Fill { content, .. } = step {
+                content.iter().for_each(&mut add);
+            }
         }
         all
     }
@@ -202,8 +207,8 @@ fn bring_outputs(graph: &Graph, options: &PlanOptions, lowered: &mut Lowered) ->
         };
         let mut cx = Lowering { graph, node: &node, options: &options.lower, lowered };
         let view = cx.view_of(*id).and_then(|view| {
-            let constant = matches!(cx.lowered.roots[view.root.0 as usize].kind, RootKind::Constant(_));
-            if !constant && view.is_contiguous() {
+            let at_start = cx.lowered.roots[view.root.0 as usize].kind == RootKind::Arena && view.offset == Expr::ZERO;
+            if at_start && view.is_contiguous() {
                 return Ok(view);
             }
             let out = cx.temporary(&node.name, view.elem, &view.shape());
