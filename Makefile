@@ -11,6 +11,8 @@ PROMPT ?= What is the capital of France?
 help:
 	@grep -E '^# make' Makefile | cut -c3-
 
+# Mesa complains where this is not set, as in containers.
+demo: export XDG_RUNTIME_DIR ?= /tmp
 demo:
 	scripts/setup.sh runtime
 	cargo build --release --package cli

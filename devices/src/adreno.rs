@@ -79,7 +79,7 @@ const BASE: Profile = Profile {
     ),
     avoid_workgroups: &[],
     decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64, rows: 4 },
-    prefill: Prefill { tokens: 4, outputs: 8, workgroup: [16, 4] },
+    prefill: Prefill { tokens: 4, outputs: 4, workgroup: [16, 4] },
     activations: Activations::F16,
     layout: WeightLayout::FourRows,
     max_submit_ms: 8,

@@ -33,7 +33,7 @@ const BASE: Profile = Profile {
     reduction: Sourced::new(Reduction::Subgroup, "our choice: no fault of these drivers is known"),
     avoid_workgroups: &[],
     decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64, rows: 4 },
-    prefill: Prefill { tokens: 4, outputs: 8, workgroup: [16, 4] },
+    prefill: Prefill { tokens: 4, outputs: 4, workgroup: [16, 4] },
     activations: Activations::F16,
     layout: WeightLayout::FourRows,
     max_submit_ms: 8,

@@ -30,7 +30,7 @@ pub(crate) static PROFILES: [Profile; 1] = [Profile {
     reduction: Sourced::new(Reduction::SharedMemory, "llama.cpp#28341"),
     avoid_workgroups: &[],
     decode: Decode { shape: DecodeShape::LanesAlongK, threads: 128, rows: 4 },
-    prefill: Prefill { tokens: 4, outputs: 4, workgroup: [32, 4] },
+    prefill: Prefill { tokens: 2, outputs: 4, workgroup: [32, 4] },
     activations: Activations::F32,
     layout: WeightLayout::FourRows,
     max_submit_ms: 4,

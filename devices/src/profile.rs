@@ -103,7 +103,7 @@ pub struct Decode {
     pub rows: u32,
 }
 
-/// The preferred matrix-matrix kernel.
+/// The preferred matrix-matrix kernel: the largest tile that Mesa's compilers hold in registers without spilling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Prefill {
     /// Tokens that one thread computes.

@@ -28,7 +28,7 @@ const BASE: Profile = Profile {
     reduction: Sourced::new(Reduction::Subgroup, LAVAPIPE),
     avoid_workgroups: &[],
     decode: Decode { shape: DecodeShape::RowPerLane, threads: 32, rows: 4 },
-    prefill: Prefill { tokens: 4, outputs: 4, workgroup: [8, 8] },
+    prefill: Prefill { tokens: 8, outputs: 4, workgroup: [64, 1] },
     activations: Activations::F32,
     layout: WeightLayout::FourRows,
     max_submit_ms: 1000,

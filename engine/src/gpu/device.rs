@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use devices::{DecodeShape, F16, Reduction, Target};
+use devices::Target;
 use shaders::KernelSpec;
 
 use super::{Buffer, Counters, DeviceSummary, GpuError, Pipeline, buffer::PATIENCE, disk::DiskCache};
@@ -100,12 +100,7 @@ impl Gpu {
     /// What lowering has to know of it.
     #[must_use]
     pub fn target(&self) -> op::Target {
-        op::Target {
-            f16: self.target.f16 != F16::None,
-            subgroups: self.target.reduction == Reduction::Subgroup,
-            max_binding: self.target.max_binding(),
-            row_per_lane: self.target.profile.decode.shape == DecodeShape::RowPerLane,
-        }
+        op::Target::from(&self.target)
     }
 
     /// What was opened and how.

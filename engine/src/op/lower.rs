@@ -162,6 +162,8 @@ pub struct Target {
     pub max_binding: u64,
     /// Whether one lane should own whole rows: software devices gain nothing from splitting a sum over lanes.
     pub row_per_lane: bool,
+    /// Tokens that one thread of the prefill kernels computes: 2, 4 or 8, as the registers allow.
+    pub tokens_per_thread: u32,
 }
 
 impl From<&devices::Target> for Target {
@@ -171,6 +173,7 @@ impl From<&devices::Target> for Target {
             subgroups: device.reduction == devices::Reduction::Subgroup,
             max_binding: device.max_binding(),
             row_per_lane: device.profile.decode.shape == devices::DecodeShape::RowPerLane,
+            tokens_per_thread: device.profile.prefill.tokens,
         }
     }
 }

@@ -255,8 +255,14 @@ impl<'a> Call<'a> {
         let (mut params, mut slots) = (self.params(), self.slots());
         params.push(("out_strides", strides(&self.out)));
         slots.push(("out", Slot::View(self.out.clone())));
-        let spec = self.spec(cx, "attention_prefill", 8);
-        cx.dispatch(Dispatch { spec, slots, params, grid: self.grid(8, 1) });
+        let wide = self.q.dims[3].size.constant().is_none_or(|width| width > 64);
+        let half_rows = match cx.target().tokens_per_thread {
+            2 if wide => 2,
+            2 | 4 => 4,
+            _ => 8,
+        };
+        let spec = self.spec(cx, "attention_prefill", half_rows);
+        cx.dispatch(Dispatch { spec, slots, params, grid: self.grid(half_rows, 1) });
     }
 
     fn decode(&self, cx: &mut Lowering<'_>) {

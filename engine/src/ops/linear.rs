@@ -301,12 +301,14 @@ impl Product {
         )
     }
 
-    /// The kernel for many: threads compute 8 rows of `x` by 4 of the matrix.
+    /// The kernel for many: threads compute some rows of `x` by 4 of the matrix.
     fn tiles(&self, cx: &Lowering<'_>, count: usize) -> (KernelSpec, Grid) {
         let target = cx.target();
-        let (x, columns, rows) =
-            if target.row_per_lane && target.subgroups { ("broadcast", 256, 8) } else { ("shared", 64, 32) };
-        let spec = KernelSpec::new("linear_gemm").with("TILE_M", "8").with("TILE_N", "4").with("X", x);
+        let (x, columns, threads) =
+            if target.row_per_lane && target.subgroups { ("broadcast", 256, 1) } else { ("shared", 64, 4) };
+        let tile = target.tokens_per_thread;
+        let spec = KernelSpec::new("linear_gemm").with("TILE_M", tile.to_string()).with("TILE_N", "4").with("X", x);
+        let rows = i64::from(tile) * threads;
         (spec, Grid::Xyz([Expr::from(count.div_ceil(columns)), self.x.count.ceil_div(rows), Expr::ONE]))
     }
 }
