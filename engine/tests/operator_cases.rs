@@ -79,10 +79,11 @@ fn names_are_unique_in_their_file() {
 #[test]
 fn every_case_can_be_planned() {
     let mut wrong = Vec::new();
-    for (activations, subgroups, row_per_lane) in
-        [(Elem::F32, false, false), (Elem::F32, true, true), (Elem::F16, true, false)]
+    for (activations, subgroups, row_per_lane, tokens_per_thread) in
+        [(Elem::F32, false, false, 8), (Elem::F32, true, true, 4), (Elem::F16, true, false, 2)]
     {
-        let target = Target { f16: activations == Elem::F16, subgroups, max_binding: 1 << 27, row_per_lane };
+        let f16 = activations == Elem::F16;
+        let target = Target { f16, subgroups, max_binding: 1 << 27, row_per_lane, tokens_per_thread };
         for case in all_cases() {
             let mut graph = graph_of(&case, false);
             infer(&mut graph).unwrap();

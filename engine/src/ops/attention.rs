@@ -10,7 +10,7 @@ use crate::{
     host::HostTensor,
     op::{
         Case, Destination, Dispatch, Elem, Grid, Infer, Lowering, Op, Operator, Param, Slot, View,
-        elementwise, fill, made_by_passes,
+        made_by_passes,
         nd::{floats, given, optional},
         sample,
     },
@@ -322,14 +322,8 @@ impl Attention {
             steps.hide_padding(cx, &padding)?;
         }
         let weights = steps.weights(cx)?;
-        // A row that sees nothing is NaN here, and zeros by definition.
-        let nothing = cx.temporary("nothing", Elem::U32, &weights.shape());
-        elementwise(cx, "isnan", std::slice::from_ref(&weights), &nothing)?;
-        let zero = fill::scalar(cx, 0.0, weights.elem);
-        let mended = cx.temporary("mended", weights.elem, &weights.shape());
-        elementwise(cx, "where", &[nothing, zero, weights], &mended)?;
         let out = Destination::strided(cx, 0)?;
-        steps.sum(cx, &mended, &out.view)?;
+        steps.sum(cx, &weights, &out.view)?;
         out.finish(cx)
     }
 }
