@@ -46,6 +46,10 @@ impl Pattern for Attention {
         if found.v.1 != 1.0 {
             return Err("the values are scaled".into());
         }
+        let heads = |value| cx.graph.fact(value).map(|f| &f.shape[1]);
+        if heads(found.k.0) != heads(found.v.0) {
+            return Err("keys and values have different numbers of heads".into());
+        }
         let op = attention::Attention {
             scale: (found.scale * found.q.1 * found.k.1) as f32,
             softcap: found.softcap,

@@ -181,9 +181,12 @@ fn padding(cx: &Cx<'_>, value: ValueId, at: &[Expr], scores: &[Expr], mask: &mut
     let (batch, key) = (&wanted[0], &wanted[scores.len() - 1]);
     let name = &cx.graph.value(value).name;
     let fits = matches!(at, [b, k] if b == batch && k == key)
-        && cx.graph.fact(value).is_some_and(|f| f.shape[1] == scores[scores.len() - 1]);
+        && cx
+            .graph
+            .fact(value)
+            .is_some_and(|f| f.shape[1] == scores[scores.len() - 1] && !f.dtype.is_float());
     if !fits {
-        return Err(format!("reads {name:?} at {at:?}, which is not [batch, key]"));
+        return Err(format!("reads {name:?} at {at:?}, which is not [batch, key] of integers"));
     }
     match mask.padding {
         Some(old) if old != value => Err("has two padding masks".into()),
