@@ -1,4 +1,9 @@
 //! Tests on any GPU; software Vulkan counts.
 
+mod dialects;
+mod formats;
+mod limits;
 mod models;
 mod operators;
+mod sessions;
+mod steps;

@@ -55,7 +55,13 @@ fn check(case: &Case, activations: Elem) -> Result<(), String> {
     let want = case.op.reference(&hosts).map_err(|e| e.to_string())?;
     for (index, ((_, got), want)) in got.iter().zip(&want).enumerate() {
         if got.shape() != want.shape() || got.dtype() != want.dtype() {
-            return Err(format!("output {index} is {} {:?}, not {} {:?}", got.dtype(), got.shape(), want.dtype(), want.shape()));
+            return Err(format!(
+                "output {index} is {} {:?}, not {} {:?}",
+                got.dtype(),
+                got.shape(),
+                want.dtype(),
+                want.shape()
+            ));
         }
         let tolerance = case.tolerance;
         for (at, (a, b)) in got.to_f64s().into_iter().zip(want.to_f64s()).enumerate() {

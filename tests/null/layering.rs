@@ -80,6 +80,26 @@ fn only_the_gpu_folder_names_wgpu() {
 }
 
 #[test]
+fn the_only_copy_commands_are_those_that_read_results() {
+    let mut files = Vec::new();
+    rust_files(&tests::root().join("engine/src"), &mut files);
+    let mut found = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let commands = ["copy_buffer_to_", "copy_texture_to_", "clear_buffer(", "DownloadBuffer"];
+        let count: usize = commands.iter().map(|c| text.matches(c).count()).sum();
+        if count > 0 {
+            found.push((file.file_name().unwrap().to_string_lossy().into_owned(), count));
+        }
+    }
+    assert_eq!(
+        found,
+        [("buffer.rs".to_owned(), 1)],
+        "copies besides that in Gpu::read must be counted: see Counters"
+    );
+}
+
+#[test]
 fn engine_layers_import_to_the_left() {
     let source = tests::root().join("engine/src");
     let layer: BTreeMap<&str, usize> =

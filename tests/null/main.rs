@@ -1,4 +1,7 @@
 //! Tests that need no GPU.
 
+mod goldens;
 mod layering;
+mod once;
 mod plans;
+mod smollm2;

@@ -8,10 +8,10 @@ use engine::{
     gpu::{Arena, Gpu, Run, Weights},
     host::{Fit, GroupSize, WeightFormat},
     language::{LanguageModel, LanguageOptions, Phase, Symbols},
-    op::{Elem, LowerOptions},
+    op::{Elem, LowerOptions, RootKind, Slot},
     open::ModelFile,
     passes::{PassOptions, WeightFormats},
-    plan::Plan,
+    plan::{Call, Plan},
     weights::WeightSource,
 };
 use symbolic::Bindings;
@@ -32,10 +32,9 @@ fn options(gpu: &Gpu, format: WeightFormat) -> LanguageOptions {
     }
 }
 
-fn model(folder: &std::path::Path) -> (ModelFile, LanguageModel) {
+fn model(folder: &std::path::Path) -> LanguageModel {
     let file = ModelFile::open(&folder.join("model.onnx")).unwrap();
-    let model = LanguageModel::recognise(file.graph.clone()).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-    (file, model)
+    LanguageModel::recognise(file.graph).unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
 }
 
 fn bindings(seq: usize, past: usize) -> Bindings {
@@ -53,7 +52,7 @@ fn ratio(plan: &Plan, bindings: &Bindings) -> f64 {
 
 fn on_profile(profile: &'static Profile, folder: &std::path::Path, format: WeightFormat) {
     let gpu = Gpu::noop(profile).unwrap_or_else(|e| panic!("{}: {e}", profile.name));
-    let (file, model) = model(folder);
+    let model = model(folder);
     let options = options(&gpu, format);
     for (phase, seq, past) in [(Phase::Prefill { chunk: CHUNK }, CHUNK, 0), (Phase::Decode, 1, 2000)] {
         let prepared = model.prepare(phase, &options).unwrap_or_else(|e| panic!("{}: {e}", profile.name));
@@ -87,7 +86,7 @@ fn every_profile_accepts_every_plan() {
 fn the_arena_is_within_five_per_cent_of_its_lower_bound() {
     let gpu = Gpu::noop(devices::profiles().next().unwrap()).unwrap();
     for folder in models("tiny_llama") {
-        let (_, model) = model(&folder);
+        let model = model(&folder);
         let options = options(&gpu, WeightFormat::F32);
         let prefill = model.prepare(Phase::Prefill { chunk: CHUNK }, &options).unwrap();
         let decode = model.prepare(Phase::Decode, &options).unwrap();
@@ -109,13 +108,21 @@ fn the_arena_is_within_five_per_cent_of_its_lower_bound() {
 fn everything_a_language_model_has_is_fused() {
     let gpu = Gpu::noop(devices::profiles().next().unwrap()).unwrap();
     for folder in models("tiny_llama") {
-        let (_, model) = model(&folder);
+        let model = model(&folder);
         let decode = model.prepare(Phase::Decode, &options(&gpu, WeightFormat::F32)).unwrap();
         let name = folder.display();
         assert!(decode.report.refused.is_empty(), "{name}: {:#?}", decode.report.refused);
         assert_eq!(decode.report.applied["Attention"], 2, "{name}");
         assert_eq!(decode.report.applied["SwiGLU"], 2, "{name}");
-        let copies = decode.plan.calls.iter().filter(|c| c.spec.choice("OP") == Some("identity")).count();
-        assert_eq!(copies, 0, "{name}: copies in a decode step\n{}", decode.plan);
+        let copies: Vec<&Call> = decode.plan.calls.iter().filter(|c| copies_cache(&decode.plan, c)).collect();
+        assert!(copies.is_empty(), "{name}: copies of cache elements\n{copies:#?}");
     }
+}
+
+fn copies_cache(plan: &Plan, call: &Call) -> bool {
+    let in_cache = |slot: &Slot| match slot {
+        Slot::View(view) => matches!(plan.roots[view.root.0 as usize].kind, RootKind::Cache(_)),
+        Slot::Weight { .. } => false,
+    };
+    call.spec.choice("OP") == Some("identity") && call.slots.iter().any(in_cache)
 }

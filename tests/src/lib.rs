@@ -7,7 +7,7 @@ mod model;
 use std::path::{Path, PathBuf};
 
 pub use expected::{Expected, npy};
-pub use model::{Choices, gpu, load, rule};
+pub use model::{Choices, gpu, load, load_on, rule};
 
 /// The repository's root.
 #[must_use]
@@ -25,7 +25,8 @@ pub fn fixture(path: &str) -> PathBuf {
 #[must_use]
 pub fn models(group: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(fixture(group)).into_iter().flatten().flatten();
-    let mut folders: Vec<PathBuf> = entries.map(|e| e.path()).filter(|p| p.join("model.onnx").is_file()).collect();
+    let mut folders: Vec<PathBuf> =
+        entries.map(|e| e.path()).filter(|p| p.join("model.onnx").is_file()).collect();
     folders.sort();
     folders
 }
@@ -34,7 +35,10 @@ pub fn models(group: &str) -> Vec<PathBuf> {
 #[must_use]
 pub fn largest_difference(got: &[f32], want: &[f32]) -> f32 {
     assert_eq!(got.len(), want.len(), "different counts");
-    got.iter().zip(want).map(|(a, b)| (a - b).abs()).fold(0.0, |m, d| if d.is_nan() { f32::INFINITY } else { m.max(d) })
+    got.iter()
+        .zip(want)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, |m, d| if d.is_nan() { f32::INFINITY } else { m.max(d) })
 }
 
 /// Where the largest number is.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use engine::{
+    EngineError,
     gpu::{Gpu, OpenOptions},
     host::WeightFormat,
     language::{LanguageModel, LanguageOptions},
@@ -32,6 +33,8 @@ pub struct Choices {
     pub chunk: usize,
     /// Most positions of a session.
     pub context: usize,
+    /// Bytes of the largest binding to plan for, if not what the GPU allows.
+    pub max_binding: Option<u64>,
 }
 
 impl Default for Choices {
@@ -44,6 +47,7 @@ impl Default for Choices {
             activations: Elem::F32,
             chunk: 128,
             context: 512,
+            max_binding: None,
         }
     }
 }
@@ -59,11 +63,13 @@ pub fn gpu() -> Arc<Gpu> {
     .clone()
 }
 
-/// Options for the tests' GPU.
+/// Options for a GPU.
 #[must_use]
-pub fn rule(choices: Choices) -> LanguageOptions {
+pub fn rule(gpu: &Gpu, choices: Choices) -> LanguageOptions {
+    let mut target = gpu.target();
+    target.max_binding = choices.max_binding.unwrap_or(target.max_binding);
     LanguageOptions {
-        lower: LowerOptions { target: gpu().target(), activations: choices.activations },
+        lower: LowerOptions { target, activations: choices.activations },
         passes: PassOptions { formats: WeightFormats::uniform(choices.format), fuse: choices.fuse },
         context: choices.context,
         padding: choices.padding,
@@ -71,11 +77,18 @@ pub fn rule(choices: Choices) -> LanguageOptions {
     }
 }
 
+/// An open model on a GPU.
+///
+/// # Errors
+/// What the engine says.
+pub fn load_on(gpu: &Arc<Gpu>, file: &ModelFile, choices: Choices) -> Result<Arc<LoadedModel>, EngineError> {
+    let model = LanguageModel::recognise(file.graph.clone())?;
+    LoadedModel::load(gpu.clone(), &model, &file.source, rule(gpu, choices), choices.chunk, &|_| {})
+}
+
 /// A model file on the tests' GPU.
 #[must_use]
 pub fn load(path: &Path, choices: Choices) -> Arc<LoadedModel> {
     let file = ModelFile::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let model = LanguageModel::recognise(file.graph.clone()).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    LoadedModel::load(gpu(), &model, &file.source, rule(choices), choices.chunk, &|_| {})
-        .unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    load_on(&gpu(), &file, choices).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
