@@ -72,10 +72,10 @@ impl Generator {
         let start = Instant::now();
         let all: Vec<u32> = self.waiting.iter().chain(tokens).copied().collect();
         self.session.check_room(all.len())?;
-        self.waiting = None;
         let mut done = 0;
         for part in all.chunks(self.session.chunk()) {
             self.logits = self.session.run(part)?;
+            self.waiting = None;
             self.history.extend_from_slice(part);
             done += part.len();
             self.timings.prefill_tokens += part.len();

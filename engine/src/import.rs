@@ -35,8 +35,8 @@ pub fn import(model: &Model) -> Result<Graph, EngineError> {
     graph.inputs = model.graph.inputs.iter().map(id).collect();
     graph.outputs = model.graph.outputs.iter().map(id).collect();
     for node in &model.graph.nodes {
-        let op = decode(node)
-            .map_err(|source| EngineError::at("import", &node.name, &node.op_type, source))?;
+        let op =
+            decode(node).map_err(|source| EngineError::at("import", &node.name, &node.op_type, source))?;
         let inputs = node.inputs.iter().map(|v| v.as_ref().map(id)).collect();
         let mut outputs = Vec::with_capacity(node.outputs.len());
         for (index, output) in node.outputs.iter().enumerate() {

@@ -70,7 +70,8 @@ fn infer_node(graph: &mut Graph, index: usize, equalities: &mut Equalities) -> R
             continue;
         };
         let fact = graph.fact(*input).cloned().ok_or_else(|| {
-            let text = format!("node {name:?} reads {:?}, of which nothing is known", graph.value(*input).name);
+            let text =
+                format!("node {name:?} reads {:?}, of which nothing is known", graph.value(*input).name);
             EngineError::model("infer", text)
         })?;
         facts.push(Some(fact));

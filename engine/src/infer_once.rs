@@ -84,7 +84,8 @@ pub fn run_graph(
     let mut outputs = Vec::with_capacity(plan.outputs.len());
     for (index, id) in graph.outputs.iter().enumerate() {
         let name = output_name(&graph, *id);
-        let fact = graph.fact(*id).ok_or_else(|| EngineError::model("infer", format!("{name:?} has no type")))?;
+        let fact =
+            graph.fact(*id).ok_or_else(|| EngineError::model("infer", format!("{name:?} has no type")))?;
         if let Some(host) = graph.host(*id) {
             outputs.push((name, host.clone()));
             continue;
@@ -119,7 +120,11 @@ fn check_inputs(graph: &Graph, inputs: &BTreeMap<String, HostTensor>) -> Result<
             problems.push(format!("input {name:?} is {}, the model takes {fact}", given.dtype()));
         }
         let fits = given.shape().len() == fact.rank()
-            && given.shape().iter().zip(&fact.shape).all(|(g, d)| d.constant().is_none_or(|c| c == *g as i64));
+            && given
+                .shape()
+                .iter()
+                .zip(&fact.shape)
+                .all(|(g, d)| d.constant().is_none_or(|c| c == *g as i64));
         if fits {
             sizes.extend(fact.shape.iter().cloned().zip(given.shape().iter().map(|g| *g as i64)));
         } else {
@@ -128,7 +133,8 @@ fn check_inputs(graph: &Graph, inputs: &BTreeMap<String, HostTensor>) -> Result<
     }
     let takes = |name: &String| graph.inputs.iter().any(|id| graph.value(*id).name == *name);
     problems.extend(inputs.keys().filter(|n| !takes(n)).map(|n| format!("the model has no input {n:?}")));
-    let solved = symbolic::solve(&sizes).map_err(|e| problems.push(format!("the shapes do not fit together: {e}")));
+    let solved =
+        symbolic::solve(&sizes).map_err(|e| problems.push(format!("the shapes do not fit together: {e}")));
     match solved {
         Ok(bindings) if problems.is_empty() => {
             let mut put = Substitution::new();
@@ -145,7 +151,9 @@ fn check_inputs(graph: &Graph, inputs: &BTreeMap<String, HostTensor>) -> Result<
 fn carry_constants(graph: &mut Graph, inputs: &BTreeMap<String, HostTensor>) {
     for id in graph.inputs.clone() {
         let name = graph.value(id).name.clone();
-        let Some(given) = inputs.get(&name).filter(|t| t.dtype().is_int() && t.len() <= SHAPE) else { continue };
+        let Some(given) = inputs.get(&name).filter(|t| t.dtype().is_int() && t.len() <= SHAPE) else {
+            continue;
+        };
         let constant = graph.add_constant(&format!("{name} (given)"), given.clone());
         graph.replace_uses(id, constant);
         graph.inputs.retain(|i| *i != id);

@@ -69,9 +69,9 @@ impl LoadedModel {
             mask: mask.filter(|_| options.padding).map(str::to_owned),
             positions: positions.map(str::to_owned),
         };
-        let vocabulary = model.vocabulary().ok_or_else(|| {
-            EngineError::model("load", "the size of the vocabulary is not a number")
-        })?;
+        let vocabulary = model
+            .vocabulary()
+            .ok_or_else(|| EngineError::model("load", "the size of the vocabulary is not a number"))?;
         let cache_heads = model.cache_heads().unwrap_or(1);
         let symbols = Symbols::new(chunk, options.context);
         Ok(Arc::new(Self {
@@ -147,9 +147,16 @@ impl Session {
         let chunk = model.chunk.min(capacity);
         let bindings = model.bindings(chunk, 0, capacity);
         let gpu = &model.gpu;
-        let bytes = model.prefill.plan.arena_bytes(&bindings)?.max(model.decode.plan.arena_bytes(&bindings)?);
+        let full = model.bindings(chunk, capacity, capacity);
+        let mut bytes = 0;
+        for (plan, bindings) in
+            [&model.prefill.plan, &model.decode.plan].into_iter().flat_map(|p| [(p, &bindings), (p, &full)])
+        {
+            bytes = bytes.max(plan.arena_bytes(bindings)?);
+        }
         let arena = Arena::new(gpu, bytes, &model.prefill.plan, &bindings)?;
-        let run = |phase: &Phased| Run::new(gpu, &phase.plan, &model.weights, &phase.graph, &arena, &bindings);
+        let run =
+            |phase: &Phased| Run::new(gpu, &phase.plan, &model.weights, &phase.graph, &arena, &bindings);
         let (prefill, decode) = (run(&model.prefill)?, run(&model.decode)?);
         Ok(Self { prefill, decode, bindings, capacity, past: 0, padding: 0, scratch: Vec::new(), model })
     }

@@ -57,7 +57,8 @@ pub fn device_bytes(
 ) -> Result<DeviceBytes, EngineError> {
     let name = &graph.value(wanted.value).name;
     let absent = || {
-        let text = format!("the data of {name:?} is not at hand: is the model's external data file beside it?");
+        let text =
+            format!("the data of {name:?} is not at hand: is the model's external data file beside it?");
         EngineError::model("weights", text)
     };
     match wanted.packing {
@@ -88,8 +89,7 @@ pub fn device_bytes(
             }
             WeightSource::Model(fit) => {
                 let tensor = graph.host(wanted.value).ok_or_else(absent)?;
-                let orientation =
-                    if transposed { Orientation::ColumnsFirst } else { Orientation::RowsFirst };
+                let orientation = if transposed { Orientation::ColumnsFirst } else { Orientation::RowsFirst };
                 let rows = StoredMatrix::new(tensor, orientation)?;
                 Ok(DeviceBytes::Matrix(pack(&rows, format, *fit, progress)?))
             }
@@ -103,9 +103,10 @@ pub fn device_bytes(
 pub fn elements(tensor: &HostTensor, elem: Elem) -> Bytes {
     use crate::dtype::DType;
     match (elem, tensor.dtype()) {
-        (Elem::F32, DType::F32) | (Elem::F16, DType::F16) | (Elem::I32, DType::I32) | (Elem::U32, DType::U32) => {
-            tensor.data().clone()
-        }
+        (Elem::F32, DType::F32)
+        | (Elem::F16, DType::F16)
+        | (Elem::I32, DType::I32)
+        | (Elem::U32, DType::U32) => tensor.data().clone(),
         (Elem::F32, _) => tensor.to_f32s().into_iter().flat_map(f32::to_le_bytes).collect(),
         (Elem::F16, _) => {
             tensor.to_f64s().into_iter().map(f16::from_f64).flat_map(f16::to_le_bytes).collect()
@@ -124,7 +125,12 @@ pub fn elements(tensor: &HostTensor, elem: Elem) -> Bytes {
 ///
 /// # Errors
 /// When the bytes do not fit the shape.
-pub fn tensor(bytes: &[u8], elem: Elem, dtype: crate::dtype::DType, shape: Vec<usize>) -> Result<HostTensor, EngineError> {
+pub fn tensor(
+    bytes: &[u8],
+    elem: Elem,
+    dtype: crate::dtype::DType,
+    shape: Vec<usize>,
+) -> Result<HostTensor, EngineError> {
     use crate::dtype::DType;
     let (from, whole) = match elem {
         Elem::F32 => (DType::F32, 4),

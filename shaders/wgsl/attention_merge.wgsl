@@ -36,8 +36,10 @@ fn main(
     if row >= params.rows { return; }
     let vec4s = params.head_dim / 4u;
     let at = params.partial_offset / 4u + row * params.splits * (vec4s + 1u);
+    // Software Vulkan compiles a shader anew at every dispatch whose loops are bounded by a uniform alone.
+    let splits = params.splits * min(workgroup.x + 1u, 1u);
     var top = partial[at + vec4s].x;
-    for (var i = 1u; i < params.splits; i++) { top = max(top, partial[at + i * (vec4s + 1u) + vec4s].x); }
+    for (var i = 1u; i < splits; i++) { top = max(top, partial[at + i * (vec4s + 1u) + vec4s].x); }
     let r = row % (params.seq * params.group);
     let kv = row / (params.seq * params.group) % params.kv_heads;
     let batch = row / (params.seq * params.group) / params.kv_heads;
@@ -46,7 +48,7 @@ fn main(
     for (var d = local; d < vec4s; d += WG_X) {
         var sum = vec4<f32>();
         var weight = 0.0;
-        for (var i = 0u; i < params.splits; i++) {
+        for (var i = 0u; i < splits; i++) {
             let part = at + i * (vec4s + 1u);
             let factor = exp(partial[part + vec4s].x - top);
             sum += factor * partial[part + d];

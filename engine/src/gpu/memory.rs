@@ -3,11 +3,7 @@
 use symbolic::Bindings;
 
 use super::{Buffer, Gpu};
-use crate::{
-    error::EngineError,
-    op::RootKind,
-    plan::Plan,
-};
+use crate::{error::EngineError, op::RootKind, plan::Plan};
 
 /// Buffers of one session; clones share them.
 #[derive(Clone, Debug)]

@@ -11,6 +11,10 @@ mod passthrough;
 mod pipeline;
 mod progress;
 mod run;
+#[cfg(not(target_vendor = "apple"))]
+mod vulkan;
+#[cfg(target_vendor = "apple")]
+#[path = "no_vulkan.rs"]
 mod vulkan;
 mod weights;
 

@@ -72,6 +72,11 @@ impl Run {
     /// When a size cannot be evaluated, or the arena is too small for it.
     pub fn advance(&mut self, gpu: &Gpu, bindings: &Bindings) -> Result<(), EngineError> {
         self.bound.advance(&self.plan, bindings)?;
+        let (wanted, there) = (self.plan.arena_bytes(&self.bound.bindings)?, self.arena.bytes());
+        if wanted > there {
+            let text = format!("a step needs {wanted} bytes of arena, {there} are there");
+            return Err(EngineError::model("gpu", text));
+        }
         for index in 0..self.groups.len() {
             if self.slots[index] != self.bound.calls[index].slots {
                 self.groups[index] = self.group(gpu, index)?;
@@ -102,33 +107,43 @@ impl Run {
             Memory::Cache(cache) => self.arena.caches.get(cache),
             Memory::Constant(weight) => self.weight(weight.0).map(|w| &w.weight),
             Memory::Weight(weight, WeightPart::Weight) => self.weight(weight.0).map(|w| &w.weight),
-            Memory::Weight(weight, WeightPart::Scales) => self.weight(weight.0).and_then(|w| w.scales.as_ref()),
+            Memory::Weight(weight, WeightPart::Scales) => {
+                self.weight(weight.0).and_then(|w| w.scales.as_ref())
+            }
         };
-        found.ok_or_else(|| EngineError::model("gpu", format!("node {node:?} needs a buffer that was not made")))
+        found.ok_or_else(|| {
+            EngineError::model("gpu", format!("node {node:?} needs a buffer that was not made"))
+        })
     }
 
     fn weight(&self, index: u32) -> Option<&WeightBuffers> {
         self.weights.get(index as usize).and_then(Option::as_ref)
     }
 
-    /// Writes an input's elements, in device form.
+    /// Writes an input's elements, in device form; an input that fusion found no use for is left alone.
     ///
     /// # Errors
-    /// When the plan has no such input, or the bytes are not as many as it takes.
+    /// When the bytes are not as many as the input takes.
     pub fn write(&self, gpu: &Gpu, name: &str, bytes: &[u8]) -> Result<(), EngineError> {
-        let Some(port) = self.plan.inputs.iter().find(|p| p.name == name) else {
-            // An input that fusion found no use for.
-            return Ok(());
-        };
-        let Some(offset) = self.position(port) else { return Ok(()) };
+        let Some(port) = self.plan.inputs.iter().find(|p| p.name == name) else { return Ok(()) };
+        let (offset, size) = self.range(port)?;
+        if bytes.len() as u64 != size {
+            let text = format!("takes {size} bytes on the device, {} are given", bytes.len());
+            return Err(EngineError::Input { name: name.to_owned(), text });
+        }
         gpu.write(&self.arena.buffer, offset, bytes);
         Ok(())
     }
 
-    /// First byte of a port in the arena.
-    fn position(&self, port: &Port) -> Option<u64> {
-        let place = self.plan.arena.place(port.view.root.0 as usize)?;
-        u64::try_from(place.offset.eval(&self.bound.bindings).ok()?).ok()
+    /// First byte of a port in the arena, and its bytes.
+    fn range(&self, port: &Port) -> Result<(u64, u64), EngineError> {
+        let lost = || EngineError::model("gpu", format!("{:?} has no place in the arena", port.name));
+        let place = self.plan.arena.place(port.view.root.0 as usize).ok_or_else(lost)?;
+        let bindings = &self.bound.bindings;
+        let size = port.view.elem.size() as i64;
+        let start = place.offset.eval(bindings)? + port.view.offset.eval(bindings)? * size;
+        let bytes = port.view.len().eval(bindings)? * size;
+        u64::try_from(start).ok().zip(u64::try_from(bytes).ok()).ok_or_else(lost)
     }
 
     /// Runs the plan and returns output `index`, in device form.
@@ -173,10 +188,9 @@ impl Run {
     /// When there is no such output, or the GPU fails.
     pub fn read(&self, gpu: &Gpu, index: usize) -> Result<Vec<u8>, EngineError> {
         let port = self.plan.outputs.get(index);
-        let port = port.ok_or_else(|| EngineError::model("gpu", format!("the plan has no output {index}")))?;
-        let len = port.view.len().eval(&self.bound.bindings)?;
-        let size = u64::try_from(len).unwrap_or(0) * port.view.elem.size();
-        let offset = self.position(port).unwrap_or(0);
+        let port =
+            port.ok_or_else(|| EngineError::model("gpu", format!("the plan has no output {index}")))?;
+        let (offset, size) = self.range(port)?;
         Ok(gpu.read(&self.arena.buffer, offset, size)?)
     }
 
@@ -194,7 +208,12 @@ impl Run {
     }
 }
 
-fn entry(binding: u32, buffer: &Buffer, offset: u64, size: u64) -> Result<wgpu::BindGroupEntry<'_>, GpuError> {
+fn entry(
+    binding: u32,
+    buffer: &Buffer,
+    offset: u64,
+    size: u64,
+) -> Result<wgpu::BindGroupEntry<'_>, GpuError> {
     let size = size.min(buffer.size().saturating_sub(offset));
     Ok(wgpu::BindGroupEntry {
         binding,

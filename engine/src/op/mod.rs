@@ -19,17 +19,13 @@ pub use elementwise::{converted, elementwise, stretched, truth};
 pub(crate) use infer::TRACKED;
 pub use infer::{Infer, broadcast, fact_of};
 pub use lower::{
-    Dispatch, Grid, LowerOptions, Lowering, Param, Root, RootId, RootKind, Slot, Step, Target, WeightId, WeightPart,
-    WeightPacking, WeightUse,
+    Dispatch, Grid, LowerOptions, Lowering, Param, Root, RootId, RootKind, Slot, Step, Target, WeightId,
+    WeightPacking, WeightPart, WeightUse,
 };
 pub use onnx::OnnxNode;
 pub use view::{Dim, Elem, View, collapse};
 
-use crate::{
-    error::OpError,
-    graph::Fact,
-    host::HostTensor,
-};
+use crate::{error::OpError, graph::Fact, host::HostTensor};
 
 /// An operator with its attributes: meaning, types and kernels of one kind of node.
 pub trait Op: Any + Debug + Send + Sync {

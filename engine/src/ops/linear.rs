@@ -288,17 +288,17 @@ impl Product {
             Some(2) => "2",
             _ => "4",
         };
-        let (reduce, blocks) = match (target.row_per_lane, target.subgroups) {
-            (true, true) => ("broadcast", 64),
-            (true, false) => ("none", 64),
-            (false, true) => ("subgroup", 1),
-            (false, false) => ("shared", 4),
+        // A thread each for blocks of rows: few rows are shared out in small workgroups, so that no core idles.
+        let own: u32 = if count < 2048 { 16 } else { 64 };
+        let (reduce, threads, blocks) = match (target.row_per_lane, target.subgroups) {
+            (true, true) => ("broadcast", own, own as usize),
+            (true, false) => ("none", own, own as usize),
+            (false, true) => ("subgroup", 64, 1),
+            (false, false) => ("shared", 64, 4),
         };
         let groups = count.div_ceil(4).div_ceil(blocks);
-        (
-            KernelSpec::new("linear_gemv").with("ROWS", rows).with("REDUCE", reduce),
-            Grid::Linear(Expr::from(groups)),
-        )
+        let spec = KernelSpec::new("linear_gemv").with("ROWS", rows).with("REDUCE", reduce);
+        (spec.set("WG_X", threads), Grid::Linear(Expr::from(groups)))
     }
 
     /// The kernel for many: threads compute some rows of `x` by 4 of the matrix.
@@ -307,7 +307,8 @@ impl Product {
         let (x, columns, threads) =
             if target.row_per_lane && target.subgroups { ("broadcast", 256, 1) } else { ("shared", 64, 4) };
         let tile = target.tokens_per_thread;
-        let spec = KernelSpec::new("linear_gemm").with("TILE_M", tile.to_string()).with("TILE_N", "4").with("X", x);
+        let spec =
+            KernelSpec::new("linear_gemm").with("TILE_M", tile.to_string()).with("TILE_N", "4").with("X", x);
         let rows = i64::from(tile) * threads;
         (spec, Grid::Xyz([Expr::from(count.div_ceil(columns)), self.x.count.ceil_div(rows), Expr::ONE]))
     }

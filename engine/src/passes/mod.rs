@@ -59,7 +59,8 @@ pub fn run(graph: &mut Graph, options: &PassOptions) -> Result<Report, EngineErr
     let mut report = Report::default();
     simplify(graph)?;
     if options.fuse {
-        let patterns: [&dyn Pattern; 4] = [&norm::RmsNorm, &silu::SiluMul, &rope::Rope, &attention::Attention];
+        let patterns: [&dyn Pattern; 4] =
+            [&norm::RmsNorm, &silu::SiluMul, &rope::Rope, &attention::Attention];
         for pattern in patterns {
             rewrite(graph, pattern, &mut report)?;
             cse::run(graph)?;

@@ -31,7 +31,8 @@ impl Pattern for RmsNorm {
             return Err("the mean is not over the last axis alone, with the axis kept".into());
         }
         let (sum, epsilon) = plus_constant(cx, mean).ok_or("no constant is added to the mean")?;
-        let root = cx.only_reader(sum, "Sqrt").ok_or("the sum goes elsewhere than into one square root")?.outputs[0];
+        let root =
+            cx.only_reader(sum, "Sqrt").ok_or("the sum goes elsewhere than into one square root")?.outputs[0];
         let normal = scaled(cx, root, x).ok_or("the input is not divided by the square root")?;
         let normal = cx.after_casts(normal);
         let (weighted, weight) = weighted(cx, normal, &fact.shape[last])?;

@@ -75,7 +75,8 @@ impl<'a> Cx<'a> {
     pub fn only_reader(&self, value: ValueId, op: &str) -> Option<&'a Node> {
         let mut readers = self.readers(value).filter(|n| n.op.name() != "Shape");
         let reader = readers.next()?;
-        (readers.next().is_none() && reader.op.name() == op && !self.graph.outputs.contains(&value)).then_some(reader)
+        (readers.next().is_none() && reader.op.name() == op && !self.graph.outputs.contains(&value))
+            .then_some(reader)
     }
 
     /// Nodes that read `value`.
@@ -126,7 +127,11 @@ pub(super) fn op_as<T: Op>(node: &Node) -> Option<&T> {
 }
 
 /// Applies a pattern wherever it fits, and reports where it did not.
-pub(super) fn rewrite(graph: &mut Graph, pattern: &dyn Pattern, report: &mut Report) -> Result<(), EngineError> {
+pub(super) fn rewrite(
+    graph: &mut Graph,
+    pattern: &dyn Pattern,
+    report: &mut Report,
+) -> Result<(), EngineError> {
     let cx = Cx::new(graph);
     let mut rewrites = Vec::new();
     for node in &cx.graph.nodes {

@@ -24,7 +24,8 @@ impl Pattern for Rope {
     fn apply(&self, cx: &Cx<'_>, node: &Node) -> Result<Rewrite, String> {
         let (x, width) = rotated(cx, node)?;
         let turned = node.outputs[0];
-        let by_sin = cx.only_reader(turned, "Mul").ok_or("the turned half goes elsewhere than into one product")?;
+        let by_sin =
+            cx.only_reader(turned, "Mul").ok_or("the turned half goes elsewhere than into one product")?;
         let sin = other(by_sin, turned).ok_or("the turned half is squared")?;
         let sum = cx
             .only_reader(by_sin.outputs[0], "Add")
@@ -39,7 +40,11 @@ impl Pattern for Rope {
         let rotary_dim = width.constant().and_then(|w| usize::try_from(w).ok());
         let rotary_dim = rotary_dim.ok_or("the width is not a number")?;
         let op = rope::Rope { interleaved: false, rotary_dim, full_table: true };
-        Ok(Rewrite { replaces: sum.outputs[0], op: Arc::new(op), inputs: vec![Some(x), Some(cos), Some(sin)] })
+        Ok(Rewrite {
+            replaces: sum.outputs[0],
+            op: Arc::new(op),
+            inputs: vec![Some(x), Some(cos), Some(sin)],
+        })
     }
 }
 
@@ -56,8 +61,10 @@ fn rotated(cx: &Cx<'_>, concat: &Node) -> Result<(ValueId, Expr), String> {
     let halves = (concat.input(0), concat.input(1), concat.inputs.len());
     let (Some(high), Some(low), 2) = halves else { return Err("the concat has not two inputs".into()) };
     let high = cx.made_by(high, "Neg").and_then(|n| n.input(0)).ok_or("the first half is not negated")?;
-    let (x, start, high_width) = last_slice(cx, high).ok_or("the negated half is not a slice of the last axis")?;
-    let (same, zero, low_width) = last_slice(cx, low).ok_or("the other half is not a slice of the last axis")?;
+    let (x, start, high_width) =
+        last_slice(cx, high).ok_or("the negated half is not a slice of the last axis")?;
+    let (same, zero, low_width) =
+        last_slice(cx, low).ok_or("the other half is not a slice of the last axis")?;
     let fact = cx.graph.fact(x).ok_or("the input has no type")?;
     let width = fact.shape.last().ok_or("the input is a scalar")?;
     let halved = same == x && high_width == low_width && start == low_width && zero == Expr::from(0);
@@ -109,7 +116,9 @@ fn table(cx: &Cx<'_>, value: ValueId, width: &Expr) -> Result<ValueId, String> {
         let source = node.and_then(|n| n.input(0));
         let flat = source.filter(|s| {
             let shape = cx.graph.fact(*s).map(|f| f.shape.as_slice());
-            shape.is_some_and(|s| s.len() == 3 && s[0] == fact.shape[0] && s[1] == fact.shape[2] && s[2] == *width)
+            shape.is_some_and(|s| {
+                s.len() == 3 && s[0] == fact.shape[0] && s[1] == fact.shape[2] && s[2] == *width
+            })
         });
         return flat.ok_or_else(|| format!("the table {name:?} is not an unsqueezed [batch, seq, width]"));
     }

@@ -21,14 +21,17 @@ impl Pattern for SiluMul {
         let silu = if node.op.name() == "Swish" {
             node.outputs[0]
         } else {
-            let product = cx.only_reader(node.outputs[0], "Mul").ok_or("the sigmoid goes elsewhere than into one product")?;
+            let product = cx
+                .only_reader(node.outputs[0], "Mul")
+                .ok_or("the sigmoid goes elsewhere than into one product")?;
             if !product.inputs.contains(&Some(gate)) {
                 return Err("the sigmoid is not multiplied by its own input".into());
             }
             product.outputs[0]
         };
         let silu = cx.after_casts(silu);
-        let product = cx.only_reader(silu, "Mul").ok_or("the activation is not multiplied by one other value")?;
+        let product =
+            cx.only_reader(silu, "Mul").ok_or("the activation is not multiplied by one other value")?;
         let up = *product.inputs.iter().flatten().find(|v| **v != silu).ok_or("the activation is squared")?;
         let shapes = (cx.graph.fact(gate).map(|f| &f.shape), cx.graph.fact(up).map(|f| &f.shape));
         if shapes.0 != shapes.1 {

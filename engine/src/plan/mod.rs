@@ -22,7 +22,10 @@ use crate::{
     dtype::DType,
     error::{EngineError, OpError},
     graph::{Fact, Graph, ValueId},
-    op::{Dim, Elem, LowerOptions, Lowering, Root, RootId, RootKind, Slot, Step, View, WeightUse, lower::Lowered},
+    op::{
+        Dim, Elem, LowerOptions, Lowering, Root, RootId, RootKind, Slot, Step, View, WeightUse,
+        lower::Lowered,
+    },
 };
 
 /// One tensor of the KV cache: `past` is read and `present` written in one allocation.
@@ -156,7 +159,11 @@ impl Plan {
     }
 }
 
-fn bring_inputs(graph: &Graph, options: &PlanOptions, lowered: &mut Lowered) -> Result<Vec<Port>, EngineError> {
+fn bring_inputs(
+    graph: &Graph,
+    options: &PlanOptions,
+    lowered: &mut Lowered,
+) -> Result<Vec<Port>, EngineError> {
     let mut ports = Vec::new();
     for (index, cache) in options.caches.iter().enumerate() {
         let fact = typed(graph, cache.past)?;
@@ -192,7 +199,11 @@ fn prefix(whole: &View, fact: &Fact) -> View {
     View { dims, ..whole.clone() }
 }
 
-fn bring_outputs(graph: &Graph, options: &PlanOptions, lowered: &mut Lowered) -> Result<Vec<Port>, EngineError> {
+fn bring_outputs(
+    graph: &Graph,
+    options: &PlanOptions,
+    lowered: &mut Lowered,
+) -> Result<Vec<Port>, EngineError> {
     let mut ports = Vec::new();
     for id in &graph.outputs {
         if options.caches.iter().any(|c| c.present == *id) {
@@ -207,7 +218,8 @@ fn bring_outputs(graph: &Graph, options: &PlanOptions, lowered: &mut Lowered) ->
         };
         let mut cx = Lowering { graph, node: &node, options: &options.lower, lowered };
         let view = cx.view_of(*id).and_then(|view| {
-            let at_start = cx.lowered.roots[view.root.0 as usize].kind == RootKind::Arena && view.offset == Expr::ZERO;
+            let at_start =
+                cx.lowered.roots[view.root.0 as usize].kind == RootKind::Arena && view.offset == Expr::ZERO;
             if at_start && view.is_contiguous() {
                 return Ok(view);
             }
@@ -222,7 +234,9 @@ fn bring_outputs(graph: &Graph, options: &PlanOptions, lowered: &mut Lowered) ->
 
 fn typed(graph: &Graph, id: ValueId) -> Result<&Fact, EngineError> {
     let name = &graph.value(id).name;
-    graph.fact(id).ok_or_else(|| EngineError::model("plan", format!("value {name:?} has no type: infer first")))
+    graph
+        .fact(id)
+        .ok_or_else(|| EngineError::model("plan", format!("value {name:?} has no type: infer first")))
 }
 
 /// Stands for the reading of an output when its copy is planned.

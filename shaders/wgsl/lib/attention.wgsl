@@ -26,9 +26,13 @@ var<workgroup> largest: array<f32, ROWS>;
 var<workgroup> weight_sum: array<f32, ROWS>;
 var<workgroup> rescale: array<f32, ROWS>;
 
-// 1, since a dispatch has a position, but compilers do not know.
+// Set from the workgroup's number: software Vulkan compiles a shader anew at every dispatch whose branches and loop bounds
+// hang on uniforms alone.
+var<private> hidden_one: u32;
+
+// 1, but compilers do not know.
 fn one() -> u32 {
-    return min(params.seq, 1u);
+    return hidden_one;
 }
 
 fn q_at(batch: u32, kv: u32, row: u32) -> u32 {
@@ -77,7 +81,7 @@ fn score_tile(batch: u32, kv: u32, row: u32, first: u32, local: u32, lane: u32) 
     }
 #for r in 0..$HALF_ROWS
     var s$r = dot$r * params.scale;
-    if params.softcap > 0.0 { s$r = params.softcap * tanh(clamp(s$r / params.softcap, -15.0, 15.0)); }
+    if params.softcap * abs(s$r) > 0.0 { s$r = params.softcap * tanh(clamp(s$r / params.softcap, -15.0, 15.0)); }
     score[(own + ${r}u) * TILE + j] = select(HIDDEN, s$r, visible(batch, row + own + ${r}u, key));
 #endfor
 }

@@ -1,5 +1,6 @@
 // Runs over keys begin .. end; leaves acc<r>, the sums of weighted values of item r, and the rows' `largest` and
 // `weight_sum`. To be imported in the body of main.
+    hidden_one = min(workgroup.x + 1u, 1u);
     if local < ROWS {
         largest[local] = HIDDEN;
         weight_sum[local] = 0.0;

@@ -8,10 +8,6 @@ use crate::{
     ops::{matmul, softmax},
 };
 
-/// The score of a hidden key, the least that f16 holds. It is finite, since a row that sees nothing, as one of padding
-/// does, must not become NaN: through the cache that would reach every later row.
-const HIDDEN: f32 = -65504.0;
-
 /// The steps, with heads in groups that share their keys.
 pub struct Steps {
     /// `[batch, groups, each, queries, keys]`, what the steps so far have made of them.
@@ -93,7 +89,7 @@ impl Steps {
     }
 
     fn choose(&mut self, cx: &mut Lowering<'_>, seen: View) -> Result<(), OpError> {
-        let hidden = fill::scalar(cx, HIDDEN, self.scores.elem);
+        let hidden = fill::scalar(cx, f32::NEG_INFINITY, self.scores.elem);
         self.scores = self.step(cx, "where", &[seen, self.scores.clone(), hidden])?;
         Ok(())
     }
@@ -158,7 +154,7 @@ impl Steps {
         };
         mask.dims.splice(1..1, dims);
         let out = cx.temporary("masked", self.scores.elem, &self.scores.shape());
-        let hidden = fill::scalar(cx, HIDDEN, out.elem);
+        let hidden = fill::scalar(cx, f32::NEG_INFINITY, out.elem);
         let (keys, own) = (self.scores.dims[4].size.clone(), mask.dims[4].size.clone());
         let narrow = own != keys && own.constant() != Some(1);
         if narrow {
