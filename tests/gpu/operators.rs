@@ -66,7 +66,8 @@ fn check(case: &Case, activations: Elem) -> Result<(), String> {
         let tolerance = case.tolerance;
         for (at, (a, b)) in got.to_f64s().into_iter().zip(want.to_f64s()).enumerate() {
             let same = a == b || (a.is_nan() && b.is_nan());
-            if !same && !((a - b).abs() <= tolerance.absolute + tolerance.relative * b.abs()) {
+            let close = (a - b).abs() <= tolerance.absolute + tolerance.relative * b.abs();
+            if !same && !close {
                 return Err(format!("output {index}, element {at}: {a} instead of {b}"));
             }
         }
