@@ -9,6 +9,7 @@ pub mod nd;
 mod onnx;
 pub mod rows;
 pub mod sample;
+mod step;
 mod view;
 
 use std::{any::Any, fmt::Debug, ops::RangeInclusive, sync::Arc};
@@ -18,11 +19,11 @@ pub(crate) use elementwise::padded;
 pub use elementwise::{converted, elementwise, stretched, truth};
 pub(crate) use infer::TRACKED;
 pub use infer::{Infer, broadcast, fact_of};
-pub use lower::{
-    Dispatch, Grid, LowerOptions, Lowering, Param, Root, RootId, RootKind, Slot, Step, Target, WeightId,
-    WeightPacking, WeightPart, WeightUse,
-};
+pub use lower::{LowerOptions, Lowering, Target};
 pub use onnx::OnnxNode;
+pub use step::{
+    Dispatch, Grid, Param, Root, RootId, RootKind, Slot, Step, WeightId, WeightPacking, WeightPart, WeightUse,
+};
 pub use view::{Dim, Elem, View, collapse};
 
 use crate::{error::OpError, graph::Fact, host::HostTensor};

@@ -178,11 +178,11 @@ impl Plan {
             RootKind::Constant(weight) => (Memory::Constant(weight), 0),
             RootKind::Arena => {
                 let place = self.arena.place(view.root.0 as usize);
-                (Memory::Arena, unsigned(place.map_or(Ok(0), |p| p.offset.eval(bindings))?))
+                (Memory::Arena, unsigned(place.map_or(Ok(0), |p| p.offset.eval(bindings))?)?)
             }
         };
         let aligned = start / align * align;
-        let inside = unsigned(view.offset.eval(bindings)?);
+        let inside = unsigned(view.offset.eval(bindings)?)?;
         let first = (start - aligned) / root.elem.size() + inside;
         let size = (start - aligned + size).next_multiple_of(4);
         Ok((BoundSlot { memory, offset: aligned, size }, first))
@@ -199,7 +199,7 @@ impl Plan {
             let place = self.arena.place(view.root.0 as usize);
             let start = place.map_or(Ok(0), |p| p.offset.eval(bindings))?;
             let fill = &mut bound.fills[at];
-            fill.offset = unsigned(start);
+            fill.offset = unsigned(start)?;
             fill.bytes.clear();
             for e in content {
                 let value = e.eval(bindings)?;
@@ -219,8 +219,8 @@ impl Plan {
         let places = &self.arena.places;
         let mut ranges = Vec::with_capacity(places.len());
         for place in places {
-            let start = unsigned(place.offset.eval(bindings)?);
-            ranges.push((start, start + unsigned(place.size.eval(bindings)?)));
+            let start = unsigned(place.offset.eval(bindings)?)?;
+            ranges.push((start, start + unsigned(place.size.eval(bindings)?)?));
         }
         for (i, a) in places.iter().enumerate() {
             let end = ranges[i].1;
@@ -289,11 +289,12 @@ impl BoundPlan {
 }
 
 fn bytes(len: &Expr, elem: Elem, bindings: &Bindings) -> Result<u64, EngineError> {
-    Ok(unsigned(len.eval(bindings)?).saturating_mul(elem.size()))
+    Ok(unsigned(len.eval(bindings)?)?.saturating_mul(elem.size()))
 }
 
-fn unsigned(value: i64) -> u64 {
-    u64::try_from(value).unwrap_or(0)
+/// A size or a place, which an expression gives as a signed number.
+fn unsigned(value: i64) -> Result<u64, EngineError> {
+    u64::try_from(value).map_err(|_| EngineError::model("bind", format!("a size or place comes to {value}")))
 }
 
 /// int64 contents narrow to 32 bits: exporters write i64::MAX for "to the end".
@@ -309,15 +310,19 @@ fn word(value: i64, node: &str) -> Result<u32, EngineError> {
 fn grid(grid: &Grid, bindings: &Bindings, node: &str) -> Result<[u32; 3], EngineError> {
     match grid {
         Grid::Linear(count) => {
-            let count = unsigned(count.eval(bindings)?);
+            let count = unsigned(count.eval(bindings)?)?;
             let rows = count.div_ceil(GRID_LIMIT).max(1);
             let columns = count.div_ceil(rows);
+            if rows > GRID_LIMIT {
+                let text = format!("node {node:?} needs {count} workgroups, more than two dimensions hold");
+                return Err(EngineError::model("bind", text));
+            }
             Ok([word(columns as i64, node)?, word(rows as i64, node)?, u32::from(count > 0)])
         }
         Grid::Xyz(dims) => {
             let mut out = [0; 3];
             for (to, e) in out.iter_mut().zip(dims) {
-                let value = unsigned(e.eval(bindings)?);
+                let value = unsigned(e.eval(bindings)?)?;
                 if value > GRID_LIMIT {
                     let text = format!("node {node:?} needs {value} workgroups in one dimension");
                     return Err(EngineError::model("bind", text));
