@@ -102,6 +102,9 @@ impl LanguageModel {
     /// # Errors
     /// When it is no decoder-only language model with a cache, with what is missing or in the way.
     pub fn recognise(mut graph: Graph) -> Result<Self, EngineError> {
+        if graph.outputs.iter().any(|o| graph.fact(*o).is_none()) {
+            infer::infer(&mut graph)?;
+        }
         passes::simplify(&mut graph)?;
         let fail = |text: String| EngineError::model("roles", text);
         let tokens = find_tokens(&graph).ok_or_else(|| {

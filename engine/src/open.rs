@@ -11,7 +11,7 @@ use bytes::Bytes;
 use onnx_import::FolderFiles;
 
 use crate::{
-    error::EngineError,
+    error::{EngineError, OpError},
     graph::{Constant, Graph},
     host::{Contents, Fit, HostTensor, ModelWriter, PackedModel, WeightFormat, WeightSpec},
     import, infer,
@@ -37,7 +37,7 @@ const FORMATS: &str = "formats";
 pub struct ModelFile {
     /// Where it is.
     pub path: PathBuf,
-    /// The graph, types inferred.
+    /// The graph, types inferred as far as they are known without inputs.
     pub graph: Graph,
     /// Where packed matrices come from.
     pub source: WeightSource,
@@ -96,7 +96,7 @@ impl ModelFile {
         };
         let mut graph = import::import(&model)?;
         let initializers = constants(&graph);
-        infer::infer(&mut graph)?;
+        graph = typed(graph)?;
         let source = WeightSource::Model(Fit::Search);
         Ok(Self { path: path.to_owned(), graph, source, formats: None, onnx: bytes, initializers })
     }
@@ -121,7 +121,7 @@ impl ModelFile {
                 value.constant = Some(Constant::Host(tensor.clone()));
             }
         }
-        infer::infer(&mut graph)?;
+        graph = typed(graph)?;
         let source = WeightSource::Packed(packed);
         Ok(Self { path: path.to_owned(), graph, source, formats: Some(formats), onnx, initializers })
     }
@@ -203,6 +203,16 @@ impl ModelFile {
         }
         let source = self.path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         Ok(Contents { source, weights, tensors, blobs })
+    }
+}
+
+/// The graph with its types; without them where an input decides a shape, which a run with that input will know.
+fn typed(graph: Graph) -> Result<Graph, EngineError> {
+    let mut typed = graph.clone();
+    match infer::infer(&mut typed) {
+        Ok(()) => Ok(typed),
+        Err(EngineError::Op { source: OpError::NotConstant { .. }, .. }) => Ok(graph),
+        Err(e) => Err(e),
     }
 }
 

@@ -58,6 +58,11 @@ pub(super) fn read(cx: &Cx<'_>, value: ValueId, scores: &[Expr], additive: bool)
         seen.ok_or_else(|| format!("the mask {name:?} adds something else than 0 or minus infinity"))?;
     let mut mask = Mask::default();
     collect(cx, &seen, scores, &mut mask).map_err(|text| format!("the mask {name:?} {text}"))?;
+    if let Some(behind) = mask.window.take() {
+        let past =
+            mask.causal.clone().ok_or_else(|| format!("the mask {name:?} has a window but is not causal"))?;
+        mask.window = Some(&(&behind + &past) + &Expr::from(1));
+    }
     Ok(mask)
 }
 
@@ -143,9 +148,8 @@ fn bound(v: &Expr, scores: &[Expr], mask: &mut Mask) -> Result<(), String> {
         (-1, 1) if query.as_symbol().is_none() && last.provably_le(&rest) => Ok(()),
         (-1, 1) => meet(&mut mask.causal, rest, "two causal limits"),
         (1, -1) => {
-            let past = mask.causal.clone().ok_or("has a window but is not causal")?;
-            let window = &(&rest + &past) + &Expr::from(1);
-            meet(&mut mask.window, window, "two windows")
+            // Counted from the query for now; `read` counts it from the last key that causality leaves.
+            meet(&mut mask.window, rest, "two windows")
         }
         (0, 0) if Expr::from(0).provably_le(&rest) => Ok(()),
         _ => Err("limits keys by something else than their distance from the query".into()),
