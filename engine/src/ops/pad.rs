@@ -94,7 +94,10 @@ impl Op for Pad {
         let axes = optional(inputs, 3).map(HostTensor::to_i64s);
         let from = input.shape();
         let counts = counts(from.len(), &given(inputs, 1)?.to_i64s(), axes.as_deref(), &0)?;
-        let sizes = from.iter().zip(&counts).map(|(d, [a, b])| usize::try_from(*d as i64 + a + b));
+        let sizes = from
+            .iter()
+            .zip(&counts)
+            .map(|(d, [a, b])| usize::try_from((*d as i64).saturating_add(*a).saturating_add(*b)));
         let shape: Vec<usize> = sizes.collect::<Result<_, _>>().map_err(|_| invalid("a size is negative"))?;
         let (to, steps) = (strides(&shape), strides(from));
         let source = |n: usize| {

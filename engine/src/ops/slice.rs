@@ -100,8 +100,9 @@ fn positions(shape: &[usize], cuts: &[Cut]) -> Result<Vec<usize>, OpError> {
     for cut in cuts {
         let number = |e: &Expr| e.constant().ok_or_else(|| invalid(format!("{e} is no number")));
         let dim = &mut all.dims[cut.axis];
-        all.offset += number(&cut.start)? * dim.1;
-        *dim = (number(&cut.size)?.max(0) as usize, dim.1 * cut.step);
+        // A step that leaves i64 leaves the dimension too: at most one position is taken, and its stride is not used.
+        all.offset = all.offset.wrapping_add(number(&cut.start)?.wrapping_mul(dim.1));
+        *dim = (number(&cut.size)?.max(0) as usize, dim.1.wrapping_mul(cut.step));
     }
     Ok(all.list())
 }
