@@ -8,7 +8,7 @@ use symbolic::{Expr, Substitution, Symbol};
 use crate::{
     error::{EngineError, OpError},
     gpu::{Arena, Gpu, Run, Weights},
-    graph::{Graph, ValueId},
+    graph::Graph,
     host::HostTensor,
     infer,
     op::{Elem, LowerOptions},
@@ -83,7 +83,7 @@ pub fn run_graph(
     run.submit(gpu)?;
     let mut outputs = Vec::with_capacity(plan.outputs.len());
     for (index, id) in graph.outputs.iter().enumerate() {
-        let name = output_name(&graph, *id);
+        let name = graph.value(*id).name.clone();
         let fact =
             graph.fact(*id).ok_or_else(|| EngineError::model("infer", format!("{name:?} has no type")))?;
         if let Some(host) = graph.host(*id) {
@@ -99,10 +99,6 @@ pub fn run_graph(
         outputs.push((name, tensor(&bytes, plan.outputs[index].view.elem, fact.dtype, shape)?));
     }
     Ok(outputs)
-}
-
-fn output_name(graph: &Graph, id: ValueId) -> String {
-    graph.value(id).name.clone()
 }
 
 /// The sizes that the given shapes stand for, or everything that does not fit.

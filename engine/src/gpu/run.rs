@@ -72,7 +72,7 @@ impl Run {
     /// When a size cannot be evaluated, or the arena is too small for it.
     pub fn advance(&mut self, gpu: &Gpu, bindings: &Bindings) -> Result<(), EngineError> {
         self.bound.advance(&self.plan, bindings)?;
-        let (wanted, there) = (self.plan.arena_bytes(&self.bound.bindings)?, self.arena.bytes());
+        let (wanted, there) = (self.bound.arena_bytes, self.arena.bytes());
         if wanted > there {
             let text = format!("a step needs {wanted} bytes of arena, {there} are there");
             return Err(EngineError::model("gpu", text));

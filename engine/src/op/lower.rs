@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use symbolic::Expr;
 
-use super::{
-    Dispatch, Elem, Root, RootId, RootKind, Step, View, WeightId, WeightPacking, WeightUse, collapse,
-};
+use super::{Dispatch, Elem, Root, RootId, RootKind, Step, View, WeightId, WeightPacking, WeightUse};
 use crate::{
     error::{OpError, invalid},
     graph::{Constant, Fact, Graph, Node, ValueId},
@@ -323,11 +321,5 @@ impl<'a> Lowering<'a> {
     /// Adds a kernel call.
     pub fn dispatch(&mut self, call: Dispatch) {
         self.lowered.steps.push(Step::Dispatch { node: self.node.name.clone(), call: Box::new(call) });
-    }
-
-    /// Joins dimensions of views of one shape, as kernels with few dimensions need.
-    #[must_use]
-    pub fn collapsed(views: &[&View]) -> (Vec<Expr>, Vec<Vec<Expr>>) {
-        collapse(views)
     }
 }

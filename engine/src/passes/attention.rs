@@ -7,7 +7,7 @@ use symbolic::Expr;
 use super::{
     element::{Element, moved_element},
     mask::{self, Mask, coordinates},
-    pattern::{Cx, Pattern, Rewrite, op_as},
+    pattern::{Cx, Pattern, Rewrite},
 };
 use crate::{
     dtype::DType,
@@ -35,11 +35,11 @@ impl Pattern for Attention {
     }
 
     fn tells(&self, _: &Cx<'_>, node: &Node) -> bool {
-        node.op.name() == "Softmax" || op_as::<onnx_attention::OnnxAttention>(node).is_some()
+        node.op.name() == "Softmax" || node.op_as::<onnx_attention::OnnxAttention>().is_some()
     }
 
     fn apply(&self, cx: &Cx<'_>, node: &Node) -> Result<Rewrite, String> {
-        let found = match op_as::<onnx_attention::OnnxAttention>(node) {
+        let found = match node.op_as::<onnx_attention::OnnxAttention>() {
             Some(op) => from_operator(cx, node, op)?,
             None => from_softmax(cx, node)?,
         };
@@ -69,7 +69,7 @@ fn from_softmax(cx: &Cx<'_>, softmax: &Node) -> Result<Found, String> {
         return Err(format!("the scores have {} dimensions, not [batch, heads, queries, keys]", fact.rank()));
     }
     let scores = fact.shape.clone();
-    let op = op_as::<softmax::Softmax>(softmax).ok_or("the softmax is of another kind")?;
+    let op = softmax.op_as::<softmax::Softmax>().ok_or("the softmax is of another kind")?;
     if !matches!(op.axis, -1 | 3) {
         return Err(format!("the softmax is along axis {}, not along the keys", op.axis));
     }

@@ -7,7 +7,7 @@ use std::cell::Cell;
 
 use symbolic::Expr;
 
-use super::pattern::{Cx, op_as};
+use super::pattern::Cx;
 use crate::{
     dtype::DType,
     graph::{Node, ValueId},
@@ -111,7 +111,7 @@ impl Walk<'_, '_> {
                 Some(self.element(source, &coordinates, depth))
             }
             "Transpose" => {
-                let perm = &op_as::<transpose::Transpose>(node)?.perm_of(at.len());
+                let perm = &node.op_as::<transpose::Transpose>()?.perm_of(at.len());
                 let mut coordinates = vec![Expr::from(0); at.len()];
                 for (to, from) in perm.iter().enumerate() {
                     *coordinates.get_mut(*from)? = at[to].clone();
@@ -143,7 +143,7 @@ impl Walk<'_, '_> {
     fn gather(&self, node: &Node, at: &[Expr], depth: usize) -> Option<Element> {
         let (data, indices) = (node.input(0)?, node.input(1)?);
         let rank = self.cx.graph.fact(data)?.rank();
-        let axis = crate::op::Infer::axis(op_as::<gather::Gather>(node)?.axis, rank).ok()?;
+        let axis = crate::op::Infer::axis(node.op_as::<gather::Gather>()?.axis, rank).ok()?;
         let count = self.cx.graph.fact(indices)?.rank();
         let Int(index) = self.element(indices, at.get(axis..axis + count)?, depth) else { return None };
         let index = from_front(index, &self.cx.graph.fact(data)?.shape[axis])?;
@@ -158,7 +158,7 @@ impl Walk<'_, '_> {
         let facts = (self.cx.graph.fact(data)?, self.cx.graph.fact(indices)?);
         let outer = facts.1.rank().checked_sub(1)?;
         let count = usize::try_from(facts.1.shape[outer].constant()?).ok()?;
-        if op_as::<gather_nd::GatherNd>(node)?.batch_dims != 0 {
+        if node.op_as::<gather_nd::GatherNd>()?.batch_dims != 0 {
             return None;
         }
         let mut coordinates = Vec::new();
@@ -174,7 +174,7 @@ impl Walk<'_, '_> {
 
     /// A concat can be looked into where the coordinate is a number.
     fn concat(&self, node: &Node, at: &[Expr], depth: usize) -> Option<Element> {
-        let axis = crate::op::Infer::axis(op_as::<concat::Concat>(node)?.axis, at.len()).ok()?;
+        let axis = crate::op::Infer::axis(node.op_as::<concat::Concat>()?.axis, at.len()).ok()?;
         let mut position = at[axis].constant()?;
         for input in node.inputs.iter().flatten() {
             let size = self.cx.graph.fact(*input)?.shape[axis].constant()?;

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use super::pattern::op_as;
 use crate::{
     error::EngineError,
     graph::{Graph, Node, ValueId},
@@ -32,7 +31,7 @@ fn unchanged(graph: &Graph, node: &Node) -> Option<(ValueId, ValueId)> {
     let nothing = match node.op.name() {
         "Identity" => true,
         "Cast" => same_type,
-        _ => op_as::<concat::Concat>(node).is_some() && node.inputs.len() == 1,
+        _ => node.op_as::<concat::Concat>().is_some() && node.inputs.len() == 1,
     };
     nothing.then_some((output, input))
 }

@@ -1,6 +1,6 @@
 //! What patterns are made of: questions about a value's producer, and the rewriting of what matched.
 
-use std::{any::Any, collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use super::Report;
 use crate::{
@@ -118,12 +118,6 @@ impl<'a> Cx<'a> {
         }
         value
     }
-}
-
-/// The operator as `T`.
-pub(super) fn op_as<T: Op>(node: &Node) -> Option<&T> {
-    let any: &dyn Any = node.op.as_ref();
-    any.downcast_ref()
 }
 
 /// Applies a pattern wherever it fits, and reports where it did not.

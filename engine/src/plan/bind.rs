@@ -281,6 +281,7 @@ impl BoundPlan {
         for (symbol, value) in bindings.iter() {
             self.bindings.set(symbol, value);
         }
+        self.arena_bytes = plan.arena_bytes(&self.bindings)?;
         for at in 0..self.changing.len() {
             plan.bind_call(self.changing[at], bindings, self)?;
         }
