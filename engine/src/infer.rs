@@ -1,4 +1,5 @@
-//! Inference: types and symbolic shapes of every value, in one walk; what is constant is computed on the way.
+//! Inference: types and symbolic shapes of every value, in one walk; what is constant is computed on the way, and
+//! operators that stand for several others are replaced by these.
 
 use std::sync::Arc;
 
@@ -7,13 +8,9 @@ use symbolic::{Equalities, Expr, Substitution};
 use crate::{
     dtype::DType,
     error::EngineError,
-    graph::{Constant, Fact, Graph, ValueId},
-    host::HostTensor,
-    op::Infer,
+    graph::{Fact, Graph, ValueId},
+    op::Typing,
 };
-
-/// Constants of up to this many elements are computed while inferring; larger ones are weights.
-const FOLDED: usize = 1 << 16;
 
 /// Finds type, shape and known content of every value, replaces nodes whose results are constants by these, and
 /// returns nothing that could be forgotten: all facts are in the graph, sizes found equal are already one.
@@ -22,8 +19,10 @@ const FOLDED: usize = 1 << 16;
 /// When an operator refuses its inputs, with the node's name.
 pub fn infer(graph: &mut Graph) -> Result<(), EngineError> {
     let mut equalities = Equalities::new();
-    for index in 0..graph.nodes.len() {
-        infer_node(graph, index, &mut equalities)?;
+    for node in std::mem::take(&mut graph.nodes) {
+        let (name, op) = (node.name.clone(), node.op.name());
+        let added = Typing::new(graph, &mut equalities).add(node);
+        added.map_err(|source| EngineError::at("infer", &name, op, source))?;
     }
     if equalities.solved().iter().next().is_some() {
         for value in &mut graph.values {
@@ -32,8 +31,6 @@ pub fn infer(graph: &mut Graph) -> Result<(), EngineError> {
             }
         }
     }
-    let constant = |id: &ValueId| graph.values[id.index()].constant.is_some();
-    graph.nodes.retain(|node| !node.outputs.iter().all(constant));
     Ok(())
 }
 
@@ -58,70 +55,6 @@ fn rewrite(fact: &mut Fact, change: &dyn Fn(&Expr) -> Expr) {
     if let Some(content) = &fact.content {
         fact.content = Some(content.iter().map(change).collect());
     }
-}
-
-fn infer_node(graph: &mut Graph, index: usize, equalities: &mut Equalities) -> Result<(), EngineError> {
-    let node = &graph.nodes[index];
-    let (name, op) = (node.name.clone(), node.op.clone());
-    let mut facts = Vec::with_capacity(node.inputs.len());
-    for input in &node.inputs {
-        let Some(input) = input else {
-            facts.push(None);
-            continue;
-        };
-        let fact = graph.fact(*input).cloned().ok_or_else(|| {
-            let text =
-                format!("node {name:?} reads {:?}, of which nothing is known", graph.value(*input).name);
-            EngineError::model("infer", text)
-        })?;
-        facts.push(Some(fact));
-    }
-    let outputs = node.outputs.clone();
-    let hosts: Option<Vec<Option<HostTensor>>> =
-        node.inputs.iter().map(|i| i.map_or(Some(None), |i| graph.host(i).cloned().map(Some))).collect();
-    let fail = |source| EngineError::at("infer", &name, op.name(), source);
-    let inferred = op.infer(&mut Infer::new(&name, &facts, equalities)).map_err(fail)?;
-    for (output, fact) in outputs.iter().zip(&inferred) {
-        graph.value_mut(*output).fact = Some(fact.clone());
-    }
-    let small = inferred.iter().all(|f| constant_len(f).is_some_and(|n| n <= FOLDED));
-    if let (Some(hosts), true) = (hosts, small) {
-        let hosts: Vec<Option<&HostTensor>> = hosts.iter().map(Option::as_ref).collect();
-        let results = op.reference(&hosts).map_err(fail)?;
-        for (output, tensor) in outputs.iter().zip(results) {
-            settle(graph, *output, tensor);
-        }
-    } else {
-        for (output, fact) in outputs.iter().zip(&inferred) {
-            if let Some(tensor) = constant_content(fact)? {
-                settle(graph, *output, tensor);
-            }
-        }
-    }
-    Ok(())
-}
-
-fn settle(graph: &mut Graph, id: ValueId, tensor: HostTensor) {
-    let value = graph.value_mut(id);
-    let content = value.fact.as_ref().and_then(|f| f.content.clone());
-    let mut fact = crate::op::fact_of(&tensor);
-    fact.content = fact.content.or(content);
-    value.fact = Some(fact);
-    value.constant = Some(Constant::Host(tensor));
-}
-
-fn constant_len(fact: &Fact) -> Option<usize> {
-    fact.len().constant().and_then(|n| usize::try_from(n).ok())
-}
-
-/// The data of a value whose content names no symbol.
-fn constant_content(fact: &Fact) -> Result<Option<HostTensor>, EngineError> {
-    let Some(content) = &fact.content else { return Ok(None) };
-    let numbers: Option<Vec<i64>> = content.iter().map(Expr::constant).collect();
-    let shape: Option<Vec<usize>> =
-        fact.shape.iter().map(|d| d.constant().and_then(|n| usize::try_from(n).ok())).collect();
-    let (Some(numbers), Some(shape)) = (numbers, shape) else { return Ok(None) };
-    Ok(Some(HostTensor::from_i64(shape, &numbers)?.cast(fact.dtype)))
 }
 
 /// A value known before the run and computed by no node, such as the start of a slice.

@@ -1,5 +1,6 @@
 //! What an operator is: the trait its file implements, its row in the table, and its test cases.
 
+mod composite;
 mod destination;
 mod elementwise;
 pub mod fill;
@@ -10,10 +11,12 @@ mod onnx;
 pub mod rows;
 pub mod sample;
 mod step;
+mod typing;
 mod view;
 
 use std::{any::Any, fmt::Debug, ops::RangeInclusive, sync::Arc};
 
+pub use composite::{Composite, composite};
 pub use destination::Destination;
 pub(crate) use elementwise::padded;
 pub use elementwise::{converted, elementwise, stretched, truth};
@@ -24,6 +27,7 @@ pub use onnx::OnnxNode;
 pub use step::{
     Dispatch, Grid, Param, Root, RootId, RootKind, Slot, Step, WeightId, WeightPacking, WeightPart, WeightUse,
 };
+pub use typing::{Parts, Typing};
 pub use view::{Dim, Elem, View, collapse};
 
 use crate::{error::OpError, graph::Fact, host::HostTensor};
@@ -50,6 +54,11 @@ pub trait Op: Any + Debug + Send + Sync {
     /// # Errors
     /// When no kernel can do it on this device.
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError>;
+
+    /// The operator as one that stands for several others, which inference puts in its place.
+    fn composite(&self) -> Option<&dyn Composite> {
+        None
+    }
 
     /// Where input `index`, of the given fact, would have to be stored for the operator to have nothing to do
     /// for it, if its output lies in `output`. Reshape and Transpose undo themselves; Concat names a sub-tensor.
@@ -96,6 +105,12 @@ impl Case {
     /// A case with f32 tolerance and no constant inputs.
     pub fn new(name: impl Into<String>, op: impl Op, inputs: Vec<Option<HostTensor>>) -> Self {
         Self { name: name.into(), op: Arc::new(op), inputs, constants: Vec::new(), tolerance: Tolerance::F32 }
+    }
+
+    /// [`Case::new`] of an operator that is run in parts.
+    pub fn composite(name: impl Into<String>, op: impl Composite, inputs: Vec<Option<HostTensor>>) -> Self {
+        let (op, constants) = (composite(op), Vec::new());
+        Self { name: name.into(), op, inputs, constants, tolerance: Tolerance::F32 }
     }
 
     /// Marks inputs as constants of the model.

@@ -3,7 +3,7 @@
 use shaders::KernelSpec;
 use symbolic::Expr;
 
-use super::onnx_attention::Steps;
+use super::masked_attention::Steps;
 use crate::{
     error::{OpError, invalid},
     graph::Fact,

@@ -12,7 +12,11 @@ use super::{
 use crate::{
     dtype::DType,
     graph::{Node, ValueId},
-    ops::{attention, onnx_attention, softmax},
+    ops::{
+        attention,
+        masked_attention::{self, MaskedAttention},
+        softmax,
+    },
 };
 
 pub(super) struct Attention;
@@ -35,11 +39,11 @@ impl Pattern for Attention {
     }
 
     fn tells(&self, _: &Cx<'_>, node: &Node) -> bool {
-        node.op.name() == "Softmax" || node.op_as::<onnx_attention::OnnxAttention>().is_some()
+        node.op.name() == "Softmax" || node.op_as::<MaskedAttention>().is_some()
     }
 
     fn apply(&self, cx: &Cx<'_>, node: &Node) -> Result<Rewrite, String> {
-        let found = match node.op_as::<onnx_attention::OnnxAttention>() {
+        let found = match node.op_as::<MaskedAttention>() {
             Some(op) => from_operator(cx, node, op)?,
             None => from_softmax(cx, node)?,
         };
@@ -99,15 +103,19 @@ fn from_softmax(cx: &Cx<'_>, softmax: &Node) -> Result<Found, String> {
     })
 }
 
-fn from_operator(cx: &Cx<'_>, node: &Node, op: &onnx_attention::OnnxAttention) -> Result<Found, String> {
+fn from_operator(cx: &Cx<'_>, node: &Node, op: &MaskedAttention) -> Result<Found, String> {
     let input = |i: usize| node.input(i).ok_or("an input is missing");
     let (q, k, v) = (input(0)?, input(1)?, input(2)?);
-    if (3..7).any(|i| i != 3 && node.input(i).is_some()) {
-        return Err("past keys or values are given to the operator itself".into());
-    }
     let facts = (cx.graph.fact(q).ok_or("no type")?, cx.graph.fact(k).ok_or("no type")?);
-    if facts.0.rank() != 4 || facts.1.rank() != 4 {
-        return Err("the inputs are not [batch, heads, positions, head_dim]".into());
+    if let Some(used) = node.input(4) {
+        let known = cx.graph.fact(used).and_then(|f| f.content.as_deref());
+        if !known.is_some_and(|all| all.iter().all(|n| *n == facts.1.shape[2])) {
+            return Err("the number of keys in use is computed from data".into());
+        }
+    }
+    if node.outputs.get(1).is_some_and(|o| !cx.links.consumers(*o).is_empty() || cx.graph.outputs.contains(o))
+    {
+        return Err("the scores are read too".into());
     }
     let mut scores = facts.0.shape[..3].to_vec();
     scores.push(facts.1.shape[2].clone());
@@ -116,16 +124,21 @@ fn from_operator(cx: &Cx<'_>, node: &Node, op: &onnx_attention::OnnxAttention) -
         let additive = cx.graph.fact(mask).is_some_and(|f| f.dtype != DType::Bool);
         merge(&mut found_mask, mask::read(cx, mask, &scores, additive)?)?;
     }
-    if op.is_causal {
-        merge(&mut found_mask, Mask { causal: Some(Expr::from(0)), ..Mask::default() })?;
+    if op.causal {
+        let first = node.input(masked_attention::FIRST).map(|v| cx.graph.fact(v)?.content.clone());
+        let first = match first {
+            Some(known) => known.and_then(|c| c.first().cloned()).ok_or("the first position is not known")?,
+            None => Expr::from(0),
+        };
+        let window = op.window.map(Expr::from);
+        merge(&mut found_mask, Mask { causal: Some(first), window, ..Mask::default() })?;
     }
-    let width = facts.0.shape[3].constant().ok_or("the head's width is not a number")?;
     Ok(Found {
         replaces: node.outputs[0],
         q: query(cx, q, &scores)?,
         k: heads(cx, k, &scores, false, "keys")?,
         v: heads(cx, v, &scores, false, "values")?,
-        scale: op.scale.map_or(1.0 / (width as f64).sqrt(), f64::from),
+        scale: f64::from(op.scale(&facts.0.shape[3]).map_err(|e| e.to_string())?),
         softcap: op.softcap,
         mask: found_mask,
     })

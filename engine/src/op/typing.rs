@@ -1,0 +1,220 @@
+//! Typing a node: facts of its outputs, its results where they are constants, and the parts of a composite.
+
+use std::sync::Arc;
+
+use symbolic::{Equalities, Expr};
+
+use super::{Composite, Infer, Op, fact_of};
+use crate::{
+    dtype::DType,
+    error::{OpError, invalid},
+    graph::{Constant, Fact, Graph, Node, Value, ValueId},
+    host::HostTensor,
+};
+
+/// Constants of up to this many elements are computed while inferring; larger ones are weights.
+const FOLDED: usize = 1 << 16;
+
+/// A graph under inference: nodes are added one by one, each after those it reads from.
+#[derive(Debug)]
+pub struct Typing<'a> {
+    graph: &'a mut Graph,
+    equalities: &'a mut Equalities,
+}
+
+impl<'a> Typing<'a> {
+    /// For nodes of `graph`, whose inputs and constants have facts.
+    pub fn new(graph: &'a mut Graph, equalities: &'a mut Equalities) -> Self {
+        Self { graph, equalities }
+    }
+
+    /// Finds what is known of a node's outputs and adds the node, or, of a composite, its parts.
+    ///
+    /// # Errors
+    /// When the operator refuses its inputs.
+    pub fn add(&mut self, node: Node) -> Result<(), OpError> {
+        let op = node.op.clone();
+        if let Some(composite) = op.composite() {
+            return self.expand(composite, &node);
+        }
+        let facts = node.inputs.iter().map(|i| i.map(|i| self.fact(i).cloned()).transpose());
+        let facts = facts.collect::<Result<Vec<_>, _>>()?;
+        let inferred = op.infer(&mut Infer::new(&node.name, &facts, self.equalities))?;
+        for (output, fact) in node.outputs.iter().zip(&inferred) {
+            self.graph.value_mut(*output).fact = Some(fact.clone());
+        }
+        let hosts: Option<Vec<Option<HostTensor>>> = node
+            .inputs
+            .iter()
+            .map(|i| i.map_or(Some(None), |i| self.graph.host(i).cloned().map(Some)))
+            .collect();
+        let small = inferred.iter().all(|f| constant_len(f).is_some_and(|n| n <= FOLDED));
+        if let (Some(hosts), true) = (hosts, small) {
+            let hosts: Vec<Option<&HostTensor>> = hosts.iter().map(Option::as_ref).collect();
+            for (output, tensor) in node.outputs.iter().zip(op.reference(&hosts)?) {
+                self.settle(*output, tensor);
+            }
+        } else {
+            for (output, fact) in node.outputs.iter().zip(&inferred) {
+                if let Some(tensor) = constant_content(fact)? {
+                    self.settle(*output, tensor);
+                }
+            }
+        }
+        if !node.outputs.iter().all(|o| self.graph.is_constant(*o)) {
+            self.graph.nodes.push(node);
+        }
+        Ok(())
+    }
+
+    fn fact(&self, id: ValueId) -> Result<&Fact, OpError> {
+        let unknown = || invalid(format!("nothing is known of its input {:?}", self.graph.value(id).name));
+        self.graph.fact(id).ok_or_else(unknown)
+    }
+
+    fn settle(&mut self, id: ValueId, tensor: HostTensor) {
+        let value = self.graph.value_mut(id);
+        let content = value.fact.as_ref().and_then(|f| f.content.clone());
+        let mut fact = fact_of(&tensor);
+        fact.content = fact.content.or(content);
+        value.fact = Some(fact);
+        value.constant = Some(Constant::Host(tensor));
+    }
+
+    /// Puts a composite's parts in its place. The part that computes an output writes to the composite's own.
+    fn expand(&mut self, composite: &dyn Composite, node: &Node) -> Result<(), OpError> {
+        let start = self.graph.nodes.len();
+        let results = self.parts_of(composite, &node.name, &node.inputs)?;
+        for (output, result) in node.outputs.iter().zip(results) {
+            let Value { fact, constant, .. } = self.graph.value(result).clone();
+            let of_a_part = self.graph.nodes[start..].iter().any(|n| n.outputs.contains(&result));
+            if constant.is_none() && (!of_a_part || node.outputs.contains(&result)) {
+                return Err(invalid(format!("an output of {} is no part's own", composite.name())));
+            }
+            for part in &mut self.graph.nodes[start..] {
+                let ids = part.inputs.iter_mut().flatten().chain(&mut part.outputs);
+                ids.filter(|id| **id == result).for_each(|id| *id = *output);
+            }
+            let value = self.graph.value_mut(*output);
+            (value.fact, value.constant) = (fact, constant);
+        }
+        Ok(())
+    }
+
+    /// Adds a composite's parts and returns the values that are its outputs.
+    pub(super) fn parts_of(
+        &mut self,
+        composite: &dyn Composite,
+        name: &str,
+        inputs: &[Option<ValueId>],
+    ) -> Result<Vec<ValueId>, OpError> {
+        composite.expand(&mut Parts { typing: self, name, inputs, count: 0 })
+    }
+}
+
+/// What a composite adds its parts to.
+#[derive(Debug)]
+pub struct Parts<'a, 'b> {
+    typing: &'a mut Typing<'b>,
+    name: &'a str,
+    inputs: &'a [Option<ValueId>],
+    count: usize,
+}
+
+impl Parts<'_, '_> {
+    /// A required input.
+    ///
+    /// # Errors
+    /// When it is left out.
+    pub fn input(&self, index: usize) -> Result<ValueId, OpError> {
+        self.optional(index).ok_or(OpError::MissingInput { index })
+    }
+
+    /// An optional input.
+    #[must_use]
+    pub fn optional(&self, index: usize) -> Option<ValueId> {
+        self.inputs.get(index).copied().flatten()
+    }
+
+    /// Type, shape and known content of a value.
+    ///
+    /// # Errors
+    /// When nothing is known of it.
+    pub fn fact(&self, id: ValueId) -> Result<&Fact, OpError> {
+        self.typing.fact(id)
+    }
+
+    /// The data of a constant.
+    #[must_use]
+    pub fn host(&self, id: ValueId) -> Option<&HostTensor> {
+        self.typing.graph.host(id)
+    }
+
+    /// Adds a constant.
+    pub fn constant(&mut self, tensor: HostTensor) -> ValueId {
+        let name = self.part_name("constant");
+        self.typing.graph.add_constant(&name, tensor)
+    }
+
+    /// Adds a list of 64-bit integers: a shape, axes.
+    ///
+    /// # Errors
+    /// When there are more than memory holds.
+    pub fn integers(&mut self, values: &[i64]) -> Result<ValueId, OpError> {
+        Ok(self.constant(HostTensor::from_i64(vec![values.len()], values)?))
+    }
+
+    /// Adds one number of element type `dtype`, as a tensor without dimensions.
+    ///
+    /// # Errors
+    /// When the type holds no numbers.
+    pub fn number(&mut self, value: f64, dtype: DType) -> Result<ValueId, OpError> {
+        Ok(self.constant(HostTensor::from_f64s(dtype, vec![], &[value])?))
+    }
+
+    /// Adds a part with one output, of which everything is known at once.
+    ///
+    /// # Errors
+    /// When the operator refuses its inputs.
+    pub fn add(&mut self, op: impl Op, inputs: &[ValueId]) -> Result<ValueId, OpError> {
+        let inputs: Vec<_> = inputs.iter().copied().map(Some).collect();
+        Ok(self.add_all(op, &inputs, 1)?[0])
+    }
+
+    /// Adds a part with any number of outputs, and optional inputs.
+    ///
+    /// # Errors
+    /// When the operator refuses its inputs.
+    pub fn add_all(
+        &mut self,
+        op: impl Op,
+        inputs: &[Option<ValueId>],
+        outputs: usize,
+    ) -> Result<Vec<ValueId>, OpError> {
+        let name = self.part_name(op.name());
+        let value = |i| if outputs == 1 { name.clone() } else { format!("{name}:{i}") };
+        let outputs: Vec<_> = (0..outputs).map(|i| self.typing.graph.add_value(&value(i), None)).collect();
+        let node = Node { name, op: Arc::new(op), inputs: inputs.to_vec(), outputs: outputs.clone() };
+        self.typing.add(node)?;
+        Ok(outputs)
+    }
+
+    fn part_name(&mut self, part: &str) -> String {
+        self.count += 1;
+        format!("{}/{part}.{}", self.name, self.count)
+    }
+}
+
+fn constant_len(fact: &Fact) -> Option<usize> {
+    fact.len().constant().and_then(|n| usize::try_from(n).ok())
+}
+
+/// The data of a value whose content names no symbol.
+fn constant_content(fact: &Fact) -> Result<Option<HostTensor>, OpError> {
+    let Some(content) = &fact.content else { return Ok(None) };
+    let numbers: Option<Vec<i64>> = content.iter().map(Expr::constant).collect();
+    let shape: Option<Vec<usize>> =
+        fact.shape.iter().map(|d| d.constant().and_then(|n| usize::try_from(n).ok())).collect();
+    let (Some(numbers), Some(shape)) = (numbers, shape) else { return Ok(None) };
+    Ok(Some(HostTensor::from_i64(shape, &numbers)?.cast(fact.dtype)))
+}
