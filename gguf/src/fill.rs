@@ -58,11 +58,11 @@ impl Element {
 
 /// Writes every tensor of `wanted` to its place in `out`; `progress` hears (bytes written, bytes in all).
 ///
-/// Everything is checked before the first byte is written. Memory stays at a band of one tensor.
+/// All sources and places are checked before the first byte is written. Memory stays at a band of one tensor.
 ///
 /// # Errors
-/// A source that is missing, of another shape or not decodable; a length that the shape does not make;
-/// a full disk or another failure to write; a number that f16 cannot hold.
+/// A source that is missing, of another shape or not decodable; a length that the shape does not make; two
+/// tensors in one place; a full disk or another failure to write; a number that f16 cannot hold.
 pub fn fill<W: Write + Seek>(
     gguf: &Gguf<'_>,
     wanted: &[ExternalTensor],
@@ -71,7 +71,8 @@ pub fn fill<W: Write + Seek>(
 ) -> Result<(), GgufError> {
     let sources =
         wanted.iter().map(|target| check(gguf, target)).collect::<Result<Vec<Tensor<'_>>, GgufError>>()?;
-    let total = wanted.iter().map(|target| target.length).sum();
+    check_places(wanted)?;
+    let total = wanted.iter().fold(0, |sum: u64, target| sum.saturating_add(target.length));
     let mut written = 0;
     progress(written, total);
     for (target, source) in wanted.iter().zip(&sources) {
@@ -127,6 +128,23 @@ fn check<'a>(gguf: &Gguf<'a>, target: &ExternalTensor) -> Result<Tensor<'a>, Ggu
         ));
     }
     Ok(source)
+}
+
+/// Tensors must not overlap, but for those that are the same numbers in the same place, as tied weights are.
+fn check_places(wanted: &[ExternalTensor]) -> Result<(), GgufError> {
+    let mut places: Vec<&ExternalTensor> = wanted.iter().collect();
+    places.sort_by_key(|target| (target.offset, target.length));
+    for pair in places.windows(2) {
+        let [first, second] = [pair[0], pair[1]];
+        let form = |target: &ExternalTensor| (target.offset, target.length, target.element);
+        let same = form(first) == form(second) && first.source == second.source;
+        let end = first.offset.saturating_add(first.length);
+        if second.offset < end && !same {
+            let text = format!("its place from byte {} on is within that of {:?}", second.offset, first.name);
+            return Err(problem(second, text));
+        }
+    }
+    Ok(())
 }
 
 /// Hands the numbers to `write` in the order in which the external file holds them.

@@ -44,7 +44,7 @@ impl Value<'_> {
 /// Several metadata values of one type, as they lie in the file.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Array<'a> {
-    element: Scalar,
+    element: ValueType,
     count: u64,
     bytes: &'a [u8],
 }
@@ -78,7 +78,7 @@ impl<'a> Array<'a> {
 
 /// The type number of a value, as the GGUF specification counts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scalar {
+enum ValueType {
     U8,
     I8,
     U16,
@@ -94,9 +94,9 @@ enum Scalar {
     F64,
 }
 
-impl Scalar {
+impl ValueType {
     const ALL: [Self; 13] = {
-        use Scalar::{Array, Bool, F32, F64, I8, I16, I32, I64, String, U8, U16, U32, U64};
+        use ValueType::{Array, Bool, F32, F64, I8, I16, I32, I64, String, U8, U16, U32, U64};
         [U8, I8, U16, I16, U32, I32, F32, Bool, String, Array, U64, I64, F64]
     };
 
@@ -141,12 +141,12 @@ impl Scalar {
 /// Reads the type number and the value that follow a key.
 pub(crate) fn read_value<'a>(cursor: &mut Cursor<'a>, key: &str) -> Result<Value<'a>, GgufError> {
     let what = || format!("metadata key {key:?}");
-    read_scalar_type(cursor, &what)?.read(cursor, &what, 0)
+    read_type(cursor, &what)?.read(cursor, &what, 0)
 }
 
-fn read_scalar_type(cursor: &mut Cursor<'_>, what: &dyn Fn() -> String) -> Result<Scalar, GgufError> {
+fn read_type(cursor: &mut Cursor<'_>, what: &dyn Fn() -> String) -> Result<ValueType, GgufError> {
     let number = cursor.u32(what)?;
-    Scalar::ALL.get(number as usize).copied().ok_or_else(|| GgufError::Metadata {
+    ValueType::ALL.get(number as usize).copied().ok_or_else(|| GgufError::Metadata {
         what: what(),
         problem: format!("type number {number} is not one of GGUF's"),
     })
@@ -162,14 +162,14 @@ fn read_array<'a>(
         let problem = format!("arrays are nested deeper than {MAX_DEPTH}");
         return Err(GgufError::Metadata { what: what(), problem });
     }
-    let element = read_scalar_type(cursor, what)?;
+    let element = read_type(cursor, what)?;
     let count = cursor.u64(what)?;
     let start = cursor.position();
     match element.width() {
         Some(width) => {
             cursor.take(count.saturating_mul(width), what)?;
         }
-        None if element == Scalar::String => {
+        None if element == ValueType::String => {
             for _ in 0..count {
                 let length = cursor.u64(what)?;
                 cursor.take(length, what)?;

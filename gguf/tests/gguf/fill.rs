@@ -62,6 +62,12 @@ fn halves_are_rounded_and_never_overflow() {
 }
 
 #[test]
+fn tied_weights_share_a_place() {
+    let tied = || external(0, &[2, 3], false, None);
+    assert_eq!(numbers(&filled(&matrix(2, 3), &[tied(), tied()]).unwrap()), [0., 1., 2., 3., 4., 5.]);
+}
+
+#[test]
 fn what_does_not_fit_is_refused_before_writing() {
     let good = external(0, &[2, 3], false, None);
     let cases = [
@@ -72,6 +78,8 @@ fn what_does_not_fit_is_refused_before_writing() {
         (external(0, &[2, 3], false, Some(2)), "2 rows are not 2 heads of two halves"),
         (external(0, &[2, 3], false, Some(0)), "0 heads"),
         (external(0, &[2, 3], false, Some(u64::MAX)), "heads of two halves"),
+        (external(20, &[2, 3], false, None), "its place from byte 20 on is within that of \"w\""),
+        (external(0, &[3, 2], true, None), "its place from byte 0 on is within"),
     ];
     for (bad, wanted) in cases {
         let mut out = Cursor::new(Vec::new());
