@@ -81,15 +81,17 @@ impl<'a> Vocabulary<'a> {
         let control = self.of_type(CONTROL).map(added(true));
         control.chain(self.of_type(USER_DEFINED).map(added(false))).collect()
     }
+}
 
-    /// The token that a key points at, with its id.
-    fn named(&self, gguf: &Gguf<'_>, key: &str) -> Result<Option<(usize, &'a str)>, TextError> {
-        let Some(id) = optional(gguf.u64(key))? else { return Ok(None) };
-        let token = usize::try_from(id).ok().and_then(|id| Some((id, *self.tokens.get(id)?)));
-        token
-            .map(Some)
-            .ok_or_else(|| bad(format!("{key} is {id}, but there are {} tokens", self.tokens.len())))
-    }
+/// The token that a key points at, with its id; `None` without the key.
+pub(crate) fn token_at<'a>(
+    gguf: &Gguf<'_>,
+    tokens: &[&'a str],
+    key: &str,
+) -> Result<Option<(u32, &'a str)>, TextError> {
+    let Some(id) = optional(gguf.u64(key))? else { return Ok(None) };
+    let token = u32::try_from(id).ok().and_then(|id| Some((id, *tokens.get(id as usize)?)));
+    token.map(Some).ok_or_else(|| bad(format!("{key} is {id}, but there are {} tokens", tokens.len())))
 }
 
 /// GPT-2's scheme: bytes stand as letters, merges are listed. Also whether a beginning token is usual.
@@ -134,7 +136,7 @@ fn sentence_piece(gguf: &Gguf<'_>, vocabulary: &Vocabulary<'_>) -> Result<Value,
         let problem = format!("it has {} tokens but {} scores", vocabulary.tokens.len(), scores.len());
         return Err(bad(problem));
     }
-    let named = vocabulary.named(gguf, "tokenizer.ggml.unknown_token_id")?;
+    let named = token_at(gguf, &vocabulary.tokens, "tokenizer.ggml.unknown_token_id")?;
     let unknown =
         named.map(|(_, token)| token).or_else(|| vocabulary.ids.contains_key("<unk>").then_some("<unk>"));
     let space = optional(gguf.bool("tokenizer.ggml.add_space_prefix"))?.unwrap_or(true);
@@ -178,9 +180,9 @@ fn merges_from_scores(vocabulary: &Vocabulary<'_>, scores: &[f32]) -> Vec<Value>
 
 /// The `post_processor`: tokens around every text, if the model expects any.
 fn surroundings(gguf: &Gguf<'_>, vocabulary: &Vocabulary<'_>, add_bos: bool) -> Result<Value, TextError> {
-    let wanted = |name: &str, default| -> Result<Option<(usize, &str)>, TextError> {
+    let wanted = |name: &str, default| -> Result<Option<(u32, &str)>, TextError> {
         let add = optional(gguf.bool(&format!("tokenizer.ggml.add_{name}_token")))?.unwrap_or(default);
-        let token = vocabulary.named(gguf, &format!("tokenizer.ggml.{name}_token_id"))?;
+        let token = token_at(gguf, &vocabulary.tokens, &format!("tokenizer.ggml.{name}_token_id"))?;
         Ok(token.filter(|_| add))
     };
     let (bos, eos) = (wanted("bos", add_bos)?, wanted("eos", false)?);
@@ -188,7 +190,7 @@ fn surroundings(gguf: &Gguf<'_>, vocabulary: &Vocabulary<'_>, add_bos: bool) -> 
         return Ok(Value::Null);
     }
     let around = |sequence: &str, kind: u32| {
-        let special = move |token: Option<(usize, &str)>| {
+        let special = move |token: Option<(u32, &str)>| {
             token.map(|(_, content)| json!({"SpecialToken": {"id": content, "type_id": kind}}))
         };
         let middle = json!({"Sequence": {"id": sequence, "type_id": kind}});

@@ -6,15 +6,19 @@ use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 use std::io::{Result, Write};
 
-/// `value` as JSON: on one line with spaces after commas and colons, or indented.
+/// `value` as JSON: on one line with spaces after commas and colons, or indented by up to 16 spaces. Options of Python's
+/// that would change more than that are errors.
 pub(crate) fn tojson(
     value: &Value,
     indent: Option<usize>,
     options: Kwargs,
 ) -> std::result::Result<String, Error> {
     let indent = indent.or(options.get("indent")?);
-    let _: Option<bool> = options.get("ensure_ascii")?;
+    let escaped: Option<bool> = options.get("ensure_ascii")?;
     options.assert_all_used()?;
+    if escaped == Some(true) {
+        return Err(Error::new(ErrorKind::InvalidOperation, "tojson does not know ensure_ascii=true"));
+    }
     let mut bytes = Vec::new();
     let written = match indent {
         Some(width) => {

@@ -1,6 +1,7 @@
 //! Chat templates: the Jinja text that turns messages into the prompt that a model was trained on.
 
 use crate::TextError;
+use crate::convert::token_at;
 use crate::date::strftime;
 use crate::json::tojson;
 use crate::tokenizer::token_text;
@@ -62,9 +63,7 @@ impl ChatTemplate {
     /// # Errors
     /// The bytes are not JSON, have no template, or one that does not compile.
     pub fn from_tokenizer_config(bytes: &[u8]) -> Result<Self, TextError> {
-        let config: serde_json::Value =
-            serde_json::from_slice(bytes).map_err(|e| TextError::Config { problem: e.to_string() })?;
-        let token = |name| config.get(name).and_then(token_text);
+        let config = parse(bytes)?;
         let template = config.get("chat_template").and_then(|value| {
             let default =
                 |entry: &&serde_json::Value| entry.get("name").is_some_and(|name| name == "default");
@@ -72,21 +71,32 @@ impl ChatTemplate {
             value.as_str().or_else(listed)
         });
         let template = template.ok_or(TextError::NoTemplate { place: "tokenizer_config.json" })?;
-        Self::new(template, token("bos_token"), token("eos_token"))
+        Self::new(template, named(&config, "bos_token"), named(&config, "eos_token"))
+    }
+
+    /// The template of a `chat_template.jinja`, with the beginning and end tokens of the `tokenizer_config.json` beside it.
+    ///
+    /// # Errors
+    /// The configuration is not JSON, or the template is not UTF-8 or does not compile.
+    pub fn from_files(template: &[u8], tokenizer_config: Option<&[u8]>) -> Result<Self, TextError> {
+        let source = std::str::from_utf8(template)
+            .map_err(|e| TextError::Template { problem: format!("chat_template.jinja is not text: {e}") })?;
+        let config = tokenizer_config.map(parse).transpose()?.unwrap_or_default();
+        Self::new(source, named(&config, "bos_token"), named(&config, "eos_token"))
     }
 
     /// The template in a GGUF file's metadata.
     ///
     /// # Errors
-    /// There is none, or one that does not compile.
+    /// There is none, one that does not compile, or a beginning or end token that is not in the vocabulary.
     pub fn from_gguf(gguf: &Gguf<'_>) -> Result<Self, TextError> {
         let key = "tokenizer.chat_template";
         if gguf.get(key).is_none() {
             return Err(TextError::NoTemplate { place: "the GGUF file's metadata" });
         }
         let tokens = gguf.strings("tokenizer.ggml.tokens")?;
-        let token = |key| gguf.u64(key).ok().and_then(|id| tokens.get(usize::try_from(id).ok()?)).copied();
-        let (bos, eos) = (token("tokenizer.ggml.bos_token_id"), token("tokenizer.ggml.eos_token_id"));
+        let token = |key| Ok::<_, TextError>(token_at(gguf, &tokens, key)?.map(|(_, text)| text));
+        let (bos, eos) = (token("tokenizer.ggml.bos_token_id")?, token("tokenizer.ggml.eos_token_id")?);
         Self::new(gguf.string(key)?, bos, eos)
     }
 
@@ -120,6 +130,16 @@ impl ChatTemplate {
         let template = self.environment.get_template("chat").map_err(|e| template_error(&e))?;
         template.render(Value::from_pairs(context)).map_err(|e| template_error(&e))
     }
+}
+
+/// A configuration file.
+fn parse(bytes: &[u8]) -> Result<serde_json::Value, TextError> {
+    serde_json::from_slice(bytes).map_err(|e| TextError::Config { problem: e.to_string() })
+}
+
+/// The text of the token that a configuration gives for `key`.
+fn named<'c>(config: &'c serde_json::Value, key: &str) -> Option<&'c str> {
+    config.get(key).and_then(token_text)
 }
 
 /// Hugging Face marks what the assistant said with `{% generation %}` for training; here the marks are

@@ -49,17 +49,19 @@ impl Tokenizer {
     /// Converts the tokenizer inside a GGUF file.
     ///
     /// # Errors
-    /// The file has none, one of an unknown kind, or one that contradicts itself.
+    /// The file has none, one of an unknown kind, or one that contradicts itself, such as an end token beyond the vocabulary.
     pub fn from_gguf(gguf: &Gguf<'_>) -> Result<Self, TextError> {
         let json = convert::tokenizer_json(gguf)?;
         let mut tokenizer = Self::from_json(json.to_string().as_bytes())?;
-        let id = |name: &str| {
-            let id = gguf.u64(&format!("tokenizer.ggml.{name}_token_id")).ok()?;
-            u32::try_from(id).ok().filter(|&id| (id as usize) < tokenizer.vocabulary_size())
+        let tokens = gguf.strings("tokenizer.ggml.tokens")?;
+        let id = |name: &str| -> Result<Option<u32>, TextError> {
+            let token = convert::token_at(gguf, &tokens, &format!("tokenizer.ggml.{name}_token_id"))?;
+            Ok(token.map(|(id, _)| id))
         };
-        let ends: Vec<u32> = ["eos", "eot", "eom"].into_iter().filter_map(id).collect();
-        tokenizer.bos = id("bos");
-        tokenizer.eos.extend(ends);
+        tokenizer.bos = id("bos")?;
+        for end in ["eos", "eot", "eom"] {
+            tokenizer.eos.extend(id(end)?);
+        }
         Ok(tokenizer)
     }
 
@@ -67,7 +69,7 @@ impl Tokenizer {
     /// `config.json`: `bos_token`, `eos_token` by text, `bos_token_id`, `eos_token_id` by number.
     ///
     /// # Errors
-    /// The bytes are not JSON, or name a token that the vocabulary lacks.
+    /// The bytes are not JSON, name a token by a text that the vocabulary lacks, or give an id that is no number.
     pub fn read_config(&mut self, bytes: &[u8]) -> Result<(), TextError> {
         let config: Value =
             serde_json::from_slice(bytes).map_err(|e| TextError::Config { problem: e.to_string() })?;
@@ -165,8 +167,8 @@ impl Tokenizer {
         }
         let numbers = match config.get(format!("{which}_token_id")) {
             Some(Value::Array(several)) => several.as_slice(),
-            Some(one @ Value::Number(_)) => std::slice::from_ref(one),
-            _ => &[],
+            None | Some(Value::Null) => &[],
+            Some(one) => std::slice::from_ref(one),
         };
         for number in numbers {
             let id = number.as_u64().and_then(|id| u32::try_from(id).ok());

@@ -135,6 +135,14 @@ fn what_is_wrong_with_a_file_is_said() {
             "tokenizer.ggml.bos_token_id is 999, but there are 95 tokens",
         ),
         (
+            words("gpt-2", &[]).key("tokenizer.ggml.eot_token_id", 4, &95u32.to_le_bytes()),
+            "tokenizer.ggml.eot_token_id is 95, but there are 95 tokens",
+        ),
+        (
+            words("gpt-2", &[]).key("tokenizer.ggml.eom_token_id", STRING, &text("x")),
+            "\"tokenizer.ggml.eom_token_id\" holds a string",
+        ),
+        (
             words("gpt-2", &[]).key("tokenizer.ggml.token_type", ARRAY, &crate::tokenizers::i32s(&[1])),
             "it has 95 tokens but 1 token types",
         ),
@@ -161,7 +169,9 @@ fn configurations_add_ends() {
     tokenizer.read_config(br#"{"eos_token_id": [2, 7], "bos_token_id": 1}"#).unwrap();
     assert_eq!(tokenizer.eos().collect::<Vec<_>>(), [2, 7, tokenizer.id("abc").unwrap()]);
     assert!(tokenizer.is_eos(7) && !tokenizer.is_eos(8));
-    let cases: [(&[u8], &str); 3] = [
+    tokenizer.read_config(br#"{"eos_token": null, "eos_token_id": null}"#).unwrap();
+    let cases: [(&[u8], &str); 4] = [
+        (b"{\"eos_token_id\": \"2\"}", "eos_token_id is \"2\", which is not a token id"),
         (b"{\"eos_token\": \"nope\"}", "eos_token is \"nope\", which is not in the vocabulary"),
         (b"{\"eos_token_id\": -1}", "eos_token_id is -1, which is not a token id"),
         (b"{", "cannot be read"),

@@ -65,8 +65,12 @@ fn refusals_are_in_the_templates_words() {
 fn bad_templates_say_where() {
     let broken = ChatTemplate::new("line one\n{% for %}", None, None).unwrap_err().to_string();
     assert!(broken.contains("chat:2"), "{broken}");
-    let cases =
-        [("{{ nothing.at.all }}", "undefined"), ("{{ strftime_now('%Q') }}", "%Q"), ("{{ x() }}", "unknown")];
+    let cases = [
+        ("{{ nothing.at.all }}", "undefined"),
+        ("{{ strftime_now('%Q') }}", "%Q"),
+        ("{{ x() }}", "unknown"),
+        ("{{ 'é' | tojson(ensure_ascii=true) }}", "ensure_ascii"),
+    ];
     for (source, wanted) in cases {
         let error = template(source).render(&[], false).unwrap_err().to_string();
         assert!(error.contains(wanted), "{error}");
@@ -96,6 +100,21 @@ fn configurations_hold_templates() {
 }
 
 #[test]
+fn templates_in_files_of_their_own_take_tokens_from_the_configuration() {
+    let config = br#"{"bos_token": "<b>", "eos_token": {"content": "<e>"}, "chat_template": "not this one"}"#;
+    let template = ChatTemplate::from_files(b"{{ bos_token }}{{ eos_token }}", Some(config)).unwrap();
+    assert_eq!(template.render(&[], false).unwrap(), "<b><e>");
+    let template = ChatTemplate::from_files(b"[{{ bos_token }}]", None).unwrap();
+    assert_eq!(template.render(&[], false).unwrap(), "[]");
+    let cases: [(&[u8], &[u8], &str); 2] =
+        [(b"\xff", b"{}", "chat_template.jinja is not text"), (b"x", b"{", "configuration cannot be read")];
+    for (template, config, wanted) in cases {
+        let error = ChatTemplate::from_files(template, Some(config)).unwrap_err().to_string();
+        assert!(error.contains(wanted), "{error}");
+    }
+}
+
+#[test]
 fn gguf_files_hold_templates() {
     let tokens = File::default().key("tokenizer.ggml.tokens", ARRAY, &strings(&["<s>", "</s>"]));
     let bytes = tokens
@@ -106,6 +125,13 @@ fn gguf_files_hold_templates() {
         .bytes();
     let template = ChatTemplate::from_gguf(&Gguf::parse(&bytes).unwrap()).unwrap();
     assert_eq!(template.render(&[], false).unwrap(), "<s></s>");
+    let outside = tokens
+        .clone()
+        .key("tokenizer.chat_template", STRING, &text("x"))
+        .key("tokenizer.ggml.eos_token_id", 4, &2u32.to_le_bytes())
+        .bytes();
+    let error = ChatTemplate::from_gguf(&Gguf::parse(&outside).unwrap()).unwrap_err().to_string();
+    assert!(error.contains("eos_token_id is 2, but there are 2 tokens"), "{error}");
     let bytes = tokens.bytes();
     let none = ChatTemplate::from_gguf(&Gguf::parse(&bytes).unwrap()).unwrap_err().to_string();
     assert!(none.contains("no chat template in the GGUF"), "{none}");
