@@ -60,7 +60,8 @@ impl Generator {
         Ok(Self { session, sampler, history, logits, waiting, timings: Timings::default() })
     }
 
-    /// Runs prompt tokens in chunks. `progress` hears how many are done and may stop it; what was run stays.
+    /// Runs prompt tokens in chunks. `progress` hears how many are done, of all, and may stop it: then the result is `Break`,
+    /// and what was run stays.
     ///
     /// # Errors
     /// When the tokens do not fit the context (before anything is run), or the GPU fails.
@@ -135,11 +136,5 @@ impl Generator {
     #[must_use]
     pub fn session(&self) -> &Session {
         &self.session
-    }
-
-    /// Gives the session back, with everything that was run in its cache.
-    #[must_use]
-    pub fn into_session(self) -> Session {
-        self.session
     }
 }

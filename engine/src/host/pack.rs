@@ -36,10 +36,11 @@ pub fn pack(
     let jobs = Mutex::new(jobs(&mut weight, &mut scales, format, n, k).into_iter());
     let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
     let work = || {
-        let mut buffers = Buffers::new(format, k);
+        let mut buffers = None;
         while let Some(job) = next() {
             let (first, rows) = (job.first, job.rows);
-            job.run(source, format, fit, &mut buffers).map_err(|error| (first, error))?;
+            let buffers = buffers.get_or_insert_with(|| Buffers::new(format, n, k));
+            job.run(source, format, fit, buffers).map_err(|error| (first, error))?;
             progress(rows);
         }
         Ok(())
@@ -77,8 +78,9 @@ fn jobs<'a>(
 ) -> Vec<Job<'a>> {
     let mut weight = weight.as_chunks_mut::<4>().0;
     let mut scales = scales.as_chunks_mut::<4>().0;
-    let words = ROWS * k.div_ceil(format.weights_per_word());
-    let scale_words = ROWS * format.group().map_or(0, |group| group.count(k));
+    // They saturate only where there are no rows.
+    let words = k.div_ceil(format.weights_per_word()).saturating_mul(ROWS);
+    let scale_words = format.group().map_or(0, |group| group.count(k)).saturating_mul(ROWS);
     (0..n)
         .step_by(ROWS)
         .map(|first| Job {
@@ -90,7 +92,7 @@ fn jobs<'a>(
         .collect()
 }
 
-/// What a thread reuses from job to job.
+/// What a thread reuses from job to job; made with the first one, as a matrix without rows may claim any `k`.
 struct Buffers {
     rows: Vec<f32>,
     codes: Vec<u8>,
@@ -98,9 +100,9 @@ struct Buffers {
 }
 
 impl Buffers {
-    fn new(format: WeightFormat, k: usize) -> Self {
+    fn new(format: WeightFormat, n: usize, k: usize) -> Self {
         let groups = format.group().map_or(0, |group| group.count(k));
-        Self { rows: vec![0.0; ROWS * k], codes: vec![0; k], scales: vec![Affine::default(); groups] }
+        Self { rows: vec![0.0; ROWS.min(n) * k], codes: vec![0; k], scales: vec![Affine::default(); groups] }
     }
 }
 
@@ -283,7 +285,7 @@ mod tests {
 
     #[test]
     fn empty_matrices() {
-        for (n, k) in [(0, 8), (4, 0), (0, 0)] {
+        for (n, k) in [(0, 8), (4, 0), (0, 0), (0, 1 << 50)] {
             for format in WeightFormat::ALL {
                 let packed = pack(
                     &stored(n, k, &[], DType::F32, Orientation::RowsFirst),

@@ -45,15 +45,6 @@ impl HostTensor {
         Self::new(DType::I64, shape, flat(values.iter().copied(), i64::to_le_bytes))
     }
 
-    /// A `Bool` tensor.
-    ///
-    /// # Errors
-    /// If the number of values is not the shape's.
-    pub fn from_bool(shape: Vec<usize>, values: &[bool]) -> Result<Self, HostError> {
-        check_count(&shape, values.len())?;
-        Self::new(DType::Bool, shape, flat(values.iter().copied(), |v| [u8::from(v)]))
-    }
-
     /// A tensor of any type from doubles: floats are rounded to nearest even (too large becomes infinite), integers are
     /// truncated toward zero and held at the ends of their range (NaN becomes 0), `Bool` is whether the value is not 0.
     ///

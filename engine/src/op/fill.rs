@@ -6,7 +6,7 @@ use symbolic::Expr;
 use super::{Dispatch, Elem, Grid, Lowering, Param, Slot, View};
 use crate::error::{OpError, invalid};
 
-/// One element of the given value; integers take what is before the point.
+/// One element of the given value; integers take what is before the point, held at the ends of `i32`.
 pub fn scalar(cx: &mut Lowering<'_>, value: f32, elem: Elem) -> View {
     let out = cx.temporary("scalar", elem, &[]);
     let (start, delta) = match elem {

@@ -28,7 +28,8 @@ impl Positions {
         let mut dims: Vec<(usize, i64)> = Vec::with_capacity(shape.len());
         for size in shape.iter().rev() {
             dims.push((*size, stride));
-            stride *= *size as i64;
+            // Beyond what a tensor can hold only where another size is 0, and nothing is walked.
+            stride = stride.saturating_mul(i64::try_from(*size).unwrap_or(i64::MAX));
         }
         dims.reverse();
         Self { offset: 0, dims }
@@ -53,14 +54,17 @@ impl Positions {
         Ok(Self { offset: self.offset, dims })
     }
 
-    /// The flat index of every element, row-major.
+    /// The flat index of every element, row-major; `usize::MAX`, which [`pick`] refuses, for one before the tensor's start.
     #[must_use]
     pub fn list(&self) -> Vec<usize> {
+        if self.dims.iter().any(|(size, _)| *size == 0) {
+            return Vec::new();
+        }
         let mut list = vec![self.offset];
         for (size, stride) in &self.dims {
             list = list.iter().flat_map(|base| (0..*size as i64).map(move |i| base + i * stride)).collect();
         }
-        list.into_iter().map(|v| v.max(0) as usize).collect()
+        list.into_iter().map(|at| usize::try_from(at).unwrap_or(usize::MAX)).collect()
     }
 }
 
@@ -89,10 +93,11 @@ pub fn broadcast_sizes(shapes: &[&[usize]]) -> Result<Vec<usize>, OpError> {
     Ok(out)
 }
 
-/// Elements before, along and after an axis.
+/// Elements before, along and after an axis of a tensor's shape.
 #[must_use]
 pub fn around(shape: &[usize], axis: usize) -> [usize; 3] {
-    [shape[..axis].iter().product(), shape[axis], shape[axis + 1..].iter().product()]
+    let elements = |dims: &[usize]| dims.iter().fold(1usize, |n, dim| n.saturating_mul(*dim));
+    [elements(&shape[..axis]), shape[axis], elements(&shape[axis + 1..])]
 }
 
 /// A required input of a reference.
@@ -163,4 +168,34 @@ pub fn moved(
             positions(&sizes)?.into_iter().map(|p| content.get(p).cloned()).collect::<Option<Arc<_>>>();
     }
     Ok(fact)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DType, HostTensor, Positions, around, pick};
+
+    #[test]
+    fn positions_follow_offset_and_strides() {
+        assert_eq!(Positions::all(&[2, 3]).list(), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(Positions::all(&[3]).broadcast(&[2, 3]).unwrap().list(), [0, 1, 2, 0, 1, 2]);
+        assert_eq!(Positions { offset: 5, dims: vec![(3, -2)] }.list(), [5, 3, 1]);
+        assert_eq!(Positions::all(&[]).list(), [0]);
+    }
+
+    #[test]
+    fn what_lies_before_the_start_is_refused() {
+        let before = Positions { offset: 1, dims: vec![(3, -1)] }.list();
+        assert_eq!(before, [1, 0, usize::MAX]);
+        let tensor = HostTensor::from_i64(vec![2], &[7, 8]).unwrap();
+        assert!(pick(&tensor, vec![3], &before).is_err());
+    }
+
+    #[test]
+    fn huge_sizes_beside_an_empty_one_walk_nothing() {
+        let shape = [1 << 40, 0, 1 << 40, 1 << 40];
+        assert!(Positions::all(&shape).list().is_empty());
+        assert_eq!(around(&shape, 1), [1 << 40, 0, usize::MAX]);
+        let empty = HostTensor::from_f64s(DType::F32, vec![0, 1 << 40, 1 << 40], &[]).unwrap();
+        assert!(empty.is_empty());
+    }
 }

@@ -17,7 +17,7 @@ pub enum Elem {
     F16,
     /// Signed integers of any width; int64 narrows to it.
     I32,
-    /// Unsigned integers, and booleans as 0 or 1.
+    /// Unsigned integers of any width, and booleans as 0 or 1; uint64 narrows to it.
     U32,
 }
 

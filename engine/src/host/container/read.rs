@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use safetensors::tensor::{Dtype, Metadata};
 
-use super::{Index, IndexVersion, KEY, LAYOUT, VERSION, scales_key, tensor_key, weight_key};
+use super::{
+    Index, IndexVersion, KEY, LAYOUT, TensorEntry, VERSION, WeightEntry, scales_key, tensor_key, weight_key,
+};
 use crate::{
     dtype::DType,
     host::{HostError, HostTensor, PackedWeight, WeightFormat},
@@ -38,21 +40,17 @@ impl PackedModel {
             blobs: HashMap::new(),
         };
         for entry in index.weights {
-            let format: WeightFormat = entry.format.parse()?;
-            let weight = parts.bytes(&weight_key(&entry.name))?;
-            let scales = format.group().map(|_| parts.bytes(&scales_key(&entry.name))).transpose()?;
-            let packed = PackedWeight::new(format, entry.n, entry.k, weight, scales)?;
+            let packed = parts.weight(&entry)?;
             model.names.push(entry.name.clone());
-            model.weights.insert(entry.name, packed);
+            insert(&mut model.weights, entry.name, packed)?;
         }
         for entry in index.tensors {
-            let known = DType::ALL.into_iter().find(|dtype| dtype.to_string() == entry.dtype);
-            let dtype = known.ok_or_else(|| damaged(format!("{:?} is no element type", entry.dtype)))?;
-            let tensor = HostTensor::new(dtype, entry.shape, parts.bytes(&tensor_key(&entry.name))?)?;
-            model.tensors.insert(entry.name, tensor);
+            let tensor = parts.tensor(&entry)?;
+            insert(&mut model.tensors, entry.name, tensor)?;
         }
         for name in index.blobs {
-            model.blobs.insert(name.clone(), parts.bytes(&name)?);
+            let blob = parts.bytes(&name)?;
+            insert(&mut model.blobs, name, blob)?;
         }
         Ok(model)
     }
@@ -89,6 +87,13 @@ impl PackedModel {
 
 fn damaged(what: impl Into<String>) -> HostError {
     HostError::PackedFile { what: what.into() }
+}
+
+fn insert<T>(parts: &mut HashMap<String, T>, name: String, part: T) -> Result<(), HostError> {
+    match parts.insert(name.clone(), part) {
+        None => Ok(()),
+        Some(_) => Err(damaged(format!("its index has {name:?} twice"))),
+    }
 }
 
 /// The safetensors file, taken apart.
@@ -132,6 +137,22 @@ impl Parts {
             });
         }
         serde_json::from_str(text).map_err(malformed)
+    }
+
+    fn weight(&self, entry: &WeightEntry) -> Result<PackedWeight, HostError> {
+        let at = |error: HostError| damaged(format!("{:?}: {error}", entry.name));
+        let format: WeightFormat = entry.format.parse().map_err(at)?;
+        let weight = self.bytes(&weight_key(&entry.name))?;
+        let scales = format.group().map(|_| self.bytes(&scales_key(&entry.name))).transpose()?;
+        PackedWeight::new(format, entry.n, entry.k, weight, scales).map_err(at)
+    }
+
+    fn tensor(&self, entry: &TensorEntry) -> Result<HostTensor, HostError> {
+        let at = |what: String| damaged(format!("{:?}: {what}", entry.name));
+        let known = DType::ALL.into_iter().find(|dtype| dtype.to_string() == entry.dtype);
+        let dtype = known.ok_or_else(|| at(format!("{:?} is no element type", entry.dtype)))?;
+        let data = self.bytes(&tensor_key(&entry.name))?;
+        HostTensor::new(dtype, entry.shape.clone(), data).map_err(|error| at(error.to_string()))
     }
 
     fn bytes(&self, name: &str) -> Result<Bytes, HostError> {

@@ -186,21 +186,26 @@ fn hostile_headers_are_refused() {
         .collect();
     let weight = r#"{"name":"w","n":18446744073709551615,"k":8,"format":"m0e4-g32"}"#;
     let empty = r#""w#weight":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"w#scales":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}"#;
+    let of_rows = |n: &str| weight.replace("18446744073709551615", n);
     let cases = [
-        "{}".to_owned(),
-        "[".repeat(100_000),
-        format!("{{{},{}}}", index(""), many.join(",")),
-        format!("{{{},{empty}}}", index(weight)),
-        format!("{{{}}}", index(weight)),
-        format!("{{{},{empty}}}", index(&weight.replace("18446744073709551615", "4"))),
-        format!("{{{},{empty}}}", index(&weight.replace("m0e4-g32", "m0e4-g33"))),
-        format!("{{{},{}}}", index(weight), empty.replace("\"U8\"", "\"F64\"")),
+        ("{}".to_owned(), "without \"halfbyte\" metadata"),
+        ("[".repeat(100_000), "its header is malformed"),
+        (format!("{{{},{}}}", index(""), many.join(",")), "its header"),
+        (format!("{{{},{empty}}}", index(weight)), "\"w\": a matrix [18446744073709551615, 8]"),
+        (format!("{{{}}}", index(weight)), "\"w#weight\" is missing"),
+        (format!("{{{},{empty}}}", index(&of_rows("4"))), "takes 16 bytes of weight, but 0 were given"),
+        (format!("{{{},{empty}}}", index(&weight.replace("g32", "g33"))), "\"m0e4-g33\" is no weight format"),
+        (
+            format!("{{{},{}}}", index(weight), empty.replace("\"U8\"", "\"F64\"")),
+            "\"w#weight\" is not a run",
+        ),
+        (format!("{{{},{empty}}}", index(&[of_rows("0"), of_rows("0")].join(","))), "has \"w\" twice"),
     ];
-    for header in cases {
+    for (header, wanted) in cases {
         let error = PackedModel::open(file(&header, &[])).map(|_| ()).unwrap_err().to_string();
-        assert!(!error.is_empty(), "{header:.100}");
+        assert!(error.contains(wanted), "{error}\n  lacks {wanted}");
     }
-    let valid = format!("{{{},{empty}}}", index(&weight.replace("18446744073709551615", "0")));
+    let valid = format!("{{{},{empty}}}", index(&of_rows("0")));
     assert!(PackedModel::open(file(&valid, &[])).is_ok());
     assert!(PackedModel::open(Bytes::from_static(&[255; 16])).is_err());
 }
