@@ -1,11 +1,13 @@
 # make demo   answers a question with SmolLM2-135M-Instruct on this machine's GPU
 # make test   everything that continuous integration checks
+# make conformance   all of ONNX's own tests (FILTER=name for some); docs/operators-declined.md says which are declined
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo test format lint deny unit doc setup help
+.PHONY: demo conformance test format lint deny unit doc setup help
 
 MODEL  := models/smollm2
+ONNX   := target/onnx-1.22.0
 PROMPT ?= What is the capital of France?
 
 help:
@@ -18,6 +20,12 @@ demo:
 	cargo build --release --package cli
 	scripts/fetch_smollm2.sh $(MODEL)
 	target/release/halfbyte run $(MODEL)/smollm2-135m-instruct.halfbyte --prompt "$(PROMPT)"
+
+conformance: export XDG_RUNTIME_DIR ?= /tmp
+conformance:
+	scripts/setup.sh runtime
+	scripts/fetch_onnx_tests.sh $(ONNX)
+	cargo run --package tests --example conformance -- $(ONNX) $(FILTER)
 
 test: setup format lint deny doc unit
 	@echo "all checks passed"

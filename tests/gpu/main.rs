@@ -1,5 +1,7 @@
 //! Tests on any GPU; software Vulkan counts.
 
+mod caches;
+mod conformance;
 mod dialects;
 mod formats;
 mod limits;

@@ -1,5 +1,6 @@
 //! Tests that need no GPU.
 
+mod declined;
 mod goldens;
 mod layering;
 mod once;

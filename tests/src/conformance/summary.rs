@@ -1,0 +1,147 @@
+//! What came of all tests, by operator, judged by the table of what is declined.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use super::{Declined, Test, Verdict};
+
+/// A verdict in the light of the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// As it should be.
+    Passed,
+    /// Refused, as the table says, for the reason there.
+    Declined(String),
+    /// Neither right nor declined, or declined and not refused.
+    Failed(String),
+}
+
+impl Outcome {
+    /// A declined test has to be refused: one that passes should leave the table, and a wrong result is never right.
+    #[must_use]
+    pub fn judge(test: &Test, verdict: Verdict, declined: &Declined) -> Self {
+        match (verdict, declined.find(test)) {
+            (Verdict::Passed, None) => Self::Passed,
+            (Verdict::Passed, Some(row)) => Self::Failed(format!("passes, but {:?} is declined", row.what)),
+            (Verdict::Refused(_), Some(row)) => Self::Declined(row.why.clone()),
+            (Verdict::Refused(text) | Verdict::Wrong(text), _) => Self::Failed(text),
+        }
+    }
+}
+
+/// Tests with their outcomes.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    done: Vec<(Test, Outcome)>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    passed: usize,
+    declined: usize,
+    failed: usize,
+}
+
+impl Counts {
+    fn add(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Passed => self.passed += 1,
+            Outcome::Declined(_) => self.declined += 1,
+            Outcome::Failed(_) => self.failed += 1,
+        }
+    }
+
+    fn row(&self, name: &str) -> String {
+        let Self { passed, declined, failed } = self;
+        format!("| {name} | {} | {passed} | {declined} | {failed} |\n", passed + declined + failed)
+    }
+}
+
+impl Summary {
+    /// Takes the next test's outcome.
+    pub fn add(&mut self, test: Test, outcome: Outcome) {
+        self.done.push((test, outcome));
+    }
+
+    /// How many tests failed.
+    #[must_use]
+    pub fn failed(&self) -> usize {
+        self.done.iter().filter(|(_, o)| matches!(o, Outcome::Failed(_))).count()
+    }
+
+    /// The tests that passed.
+    pub fn passed(&self) -> impl Iterator<Item = &Test> {
+        self.done.iter().filter(|(_, o)| *o == Outcome::Passed).map(|(test, _)| test)
+    }
+
+    /// Patterns of the table that fit none of the tests.
+    #[must_use]
+    pub fn stale(&self, declined: &Declined) -> Vec<String> {
+        let rows = declined.rows.iter().filter(|row| row.names_tests());
+        rows.filter(|row| !self.done.iter().any(|(t, _)| row.covers(t))).map(|row| row.what.clone()).collect()
+    }
+
+    /// Markdown: counts by group and by operator, plain and expanded, and the reasons for what is declined.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let mut out = String::from("| tests | | passed | declined | failed |\n|---|---:|---:|---:|---:|\n");
+        let group = |t: &Test| t.name.split('/').next().unwrap_or_default().to_owned();
+        out.extend(self.count(group).iter().map(|(name, counts)| counts.row(name)));
+        out += "\n| operator | tests | passed | declined | failed |\n|---|---:|---:|---:|---:|\n";
+        let form = |t: &Test| format!("{}{}", t.operator, if t.expanded { " (expanded)" } else { "" });
+        out.extend(self.count(form).iter().map(|(name, counts)| counts.row(name)));
+        let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+        for (_, outcome) in &self.done {
+            if let Outcome::Declined(why) = outcome {
+                *reasons.entry(why).or_default() += 1;
+            }
+        }
+        out += "\n| declined, because | tests |\n|---|---:|\n";
+        for (why, count) in reasons {
+            let _ = writeln!(out, "| {why} | {count} |");
+        }
+        out
+    }
+
+    /// Markdown: the failing tests by operator, those with the same words together.
+    #[must_use]
+    pub fn failures(&self) -> String {
+        let mut operators: BTreeMap<&str, BTreeMap<String, Vec<&str>>> = BTreeMap::new();
+        for (test, outcome) in &self.done {
+            if let Outcome::Failed(text) = outcome {
+                let words = operators.entry(&test.operator).or_default();
+                words.entry(without_names(text)).or_default().push(&test.name);
+            }
+        }
+        let mut out = String::new();
+        for (operator, words) in operators {
+            let _ = writeln!(out, "### {operator}: {}\n", words.values().map(Vec::len).sum::<usize>());
+            for (text, tests) in words {
+                let _ = writeln!(out, "- {text}\n  {}: {}", tests.len(), tests.join(", "));
+            }
+            out.push('\n');
+        }
+        out
+    }
+
+    fn count(&self, key: impl Fn(&Test) -> String) -> BTreeMap<String, Counts> {
+        let mut counts: BTreeMap<String, Counts> = BTreeMap::new();
+        for (test, outcome) in &self.done {
+            counts.entry(key(test)).or_default().add(outcome);
+        }
+        counts
+    }
+}
+
+/// The text with the names of nodes left out, so that the same refusal reads the same in all tests.
+fn without_names(text: &str) -> String {
+    let pieces = text.split("such as \"").flat_map(|p| p.split("node \""));
+    let mut out = String::new();
+    for (index, piece) in pieces.enumerate() {
+        if index == 0 {
+            out += piece;
+        } else {
+            out += piece.split_once('"').map_or(piece, |(_, rest)| rest);
+        }
+    }
+    out
+}
