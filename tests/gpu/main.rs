@@ -1,6 +1,5 @@
 //! Tests on any GPU; software Vulkan counts.
 
-mod caches;
 mod conformance;
 mod dialects;
 mod formats;
