@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use symbolic::{Equalities, Expr, Substitution};
+use symbolic::{Equalities, Equality, Expr, Substitution};
 
 use crate::{
     dtype::DType,
@@ -13,12 +13,17 @@ use crate::{
 };
 
 /// Finds type, shape and known content of every value, replaces nodes whose results are constants by these, and
-/// returns nothing that could be forgotten: all facts are in the graph, sizes found equal are already one.
+/// returns nothing that could be forgotten: all facts are in the graph, sizes found equal are already one or, where no
+/// symbol could be solved for, in [`Graph::pending`].
 ///
 /// # Errors
 /// When an operator refuses its inputs, with the node's name.
 pub fn infer(graph: &mut Graph) -> Result<(), EngineError> {
     let mut equalities = Equalities::new();
+    for known in std::mem::take(&mut graph.pending) {
+        let fit = equalities.unify(&known.a, &known.a_place, &known.b, &known.b_place);
+        fit.map_err(|e| EngineError::model("infer", e.to_string()))?;
+    }
     for node in std::mem::take(&mut graph.nodes) {
         let (name, op) = (node.name.clone(), node.op.name());
         let added = Typing::new(graph, &mut equalities).add(node);
@@ -31,11 +36,15 @@ pub fn infer(graph: &mut Graph) -> Result<(), EngineError> {
             }
         }
     }
+    graph.pending = equalities.pending().collect();
     Ok(())
 }
 
 /// Puts expressions in for symbols in the facts of inputs, and forgets what was inferred from them.
 pub fn specialise(graph: &mut Graph, substitution: &Substitution) {
+    for Equality { a, b, .. } in &mut graph.pending {
+        (*a, *b) = (a.substitute(substitution), b.substitute(substitution));
+    }
     let inputs = graph.inputs.clone();
     for (index, value) in graph.values.iter_mut().enumerate() {
         if inputs.contains(&ValueId(index as u32)) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use symbolic::{Expr, Substitution, Symbol};
+use symbolic::{Expr, SolveError, Substitution, Symbol};
 
 use crate::{
     error::{EngineError, OpError},
@@ -105,6 +105,7 @@ pub fn run_graph(
 fn check_inputs(graph: &Graph, inputs: &BTreeMap<String, HostTensor>) -> Result<Substitution, EngineError> {
     let mut problems = Vec::new();
     let mut sizes: Vec<(Expr, i64)> = Vec::new();
+    let mut places: Vec<(&str, usize)> = Vec::new();
     for id in &graph.inputs {
         let name = &graph.value(*id).name;
         let Some(fact) = graph.fact(*id) else { continue };
@@ -123,14 +124,25 @@ fn check_inputs(graph: &Graph, inputs: &BTreeMap<String, HostTensor>) -> Result<
                 .all(|(g, d)| d.constant().is_none_or(|c| c == *g as i64));
         if fits {
             sizes.extend(fact.shape.iter().cloned().zip(given.shape().iter().map(|g| *g as i64)));
+            places.extend((0..fact.rank()).map(|axis| (name.as_str(), axis)));
         } else {
             problems.push(format!("input {name:?} has shape {:?}, the model takes {fact}", given.shape()));
         }
     }
     let takes = |name: &String| graph.inputs.iter().any(|id| graph.value(*id).name == *name);
     problems.extend(inputs.keys().filter(|n| !takes(n)).map(|n| format!("the model has no input {n:?}")));
-    let solved =
-        symbolic::solve(&sizes).map_err(|e| problems.push(format!("the shapes do not fit together: {e}")));
+    let solved = symbolic::solve(&sizes).map_err(|e| {
+        let text = match &e {
+            SolveError::Mismatch { index, declared, actual, expected } => {
+                let (name, axis) = places[*index];
+                format!(
+                    "axis {axis} of input {name:?} is {actual}; it is declared `{declared}`, which {expected}"
+                )
+            }
+            SolveError::Undetermined { .. } => e.to_string(),
+        };
+        problems.push(format!("the shapes do not fit together: {text}"));
+    });
     match solved {
         Ok(bindings) if problems.is_empty() => {
             let mut put = Substitution::new();

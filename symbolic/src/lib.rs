@@ -65,4 +65,4 @@ pub use range::Range;
 pub use solve::{SolveError, solve};
 pub use substitution::Substitution;
 pub use symbol::Symbol;
-pub use unify::{Equalities, UnifyError};
+pub use unify::{Equalities, Equality, UnifyError};

@@ -1,10 +1,12 @@
 //! Equalities between sizes that meet: which symbols they settle, and which sizes cannot be equal.
 
+use std::fmt::{Display, Formatter};
+
 use thiserror::Error;
 
 use crate::expr::Atom;
 use crate::range::Interval;
-use crate::{Bindings, EvalError, Expr, Substitution, Symbol};
+use crate::{Bindings, Expr, Substitution, Symbol};
 
 /// Sizes that cannot be equal.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -25,7 +27,7 @@ pub struct UnifyError {
 /// What is known to be equal.
 ///
 /// A linear equality is solved for a symbol of coefficient 1 or -1, which [`Equalities::resolve`] then replaces. The rest is
-/// kept, tried again as more becomes known, and left in [`Equalities::pending`] for [`Equalities::check`].
+/// kept, tried again as more becomes known, and left in [`Equalities::pending`] for [`Equality::check`].
 #[derive(Clone, Debug, Default)]
 pub struct Equalities {
     solved: Substitution,
@@ -33,12 +35,38 @@ pub struct Equalities {
 }
 
 /// `a == b`, and where each comes from.
-#[derive(Clone, Debug)]
-struct Equality {
-    a: Expr,
-    a_place: String,
-    b: Expr,
-    b_place: String,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Equality {
+    /// One size.
+    pub a: Expr,
+    /// Where it comes from.
+    pub a_place: String,
+    /// The other size.
+    pub b: Expr,
+    /// Where that comes from.
+    pub b_place: String,
+}
+
+impl Equality {
+    /// Verifies it for given values. Allocates only when it does not hold.
+    ///
+    /// # Errors
+    /// [`UnifyError`] when it does not hold, or a side has no value.
+    pub fn check(&self, bindings: &Bindings) -> Result<(), UnifyError> {
+        let reason = match (self.a.eval(bindings), self.b.eval(bindings)) {
+            (Ok(left), Ok(right)) if left == right => return Ok(()),
+            (Ok(left), Ok(right)) => format!("they are {left} and {right}"),
+            (Err(error), _) | (_, Err(error)) => format!("one has no value: {error}"),
+        };
+        let Self { a, a_place, b, b_place } = self.clone();
+        Err(UnifyError { a, a_place, b, b_place, reason })
+    }
+}
+
+impl Display for Equality {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        write!(f, "`{}` of {} == `{}` of {}", self.a, self.a_place, self.b, self.b_place)
+    }
 }
 
 enum Outcome {
@@ -95,26 +123,12 @@ impl Equalities {
     }
 
     /// The equalities that could neither be solved nor refuted, resolved.
-    pub fn pending(&self) -> impl Iterator<Item = (Expr, Expr)> {
-        self.pending.iter().map(|Equality { a, b, .. }| (self.resolve(a), self.resolve(b)))
-    }
-
-    /// Verifies the pending equalities for given values.
-    ///
-    /// # Errors
-    /// [`UnifyError`] for the first that does not hold, or has no value.
-    pub fn check(&self, bindings: &Bindings) -> Result<(), UnifyError> {
-        for Equality { a, a_place, b, b_place } in &self.pending {
-            let sides = (self.resolve(a).eval(bindings), self.resolve(b).eval(bindings));
-            let reason = match sides {
-                (Ok(left), Ok(right)) if left == right => continue,
-                (Ok(left), Ok(right)) => format!("they are {left} and {right}"),
-                (Err(error), _) | (_, Err(error)) => no_value(&error),
-            };
-            let (a, b, a_place, b_place) = (a.clone(), b.clone(), a_place.clone(), b_place.clone());
-            return Err(UnifyError { a, a_place, b, b_place, reason });
-        }
-        Ok(())
+    pub fn pending(&self) -> impl Iterator<Item = Equality> {
+        self.pending.iter().map(|one| Equality {
+            a: self.resolve(&one.a),
+            b: self.resolve(&one.b),
+            ..one.clone()
+        })
     }
 
     fn replace(&mut self, replacements: Vec<(Symbol, Expr)>) {
@@ -127,10 +141,6 @@ impl Equalities {
             }
         }
     }
-}
-
-fn no_value(error: &EvalError) -> String {
-    format!("one has no value: {error}")
 }
 
 fn meet(a: &Expr, b: &Expr) -> Outcome {

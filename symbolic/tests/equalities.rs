@@ -83,10 +83,14 @@ fn what_is_not_solved_is_checked_later() {
     let equal = unified(&[("a*b + a", "12")]).unwrap();
     assert_eq!(equal.resolve(&read("a")), read("a"), "a is not 12 - a*b");
     let equal = unified(&[("a*b", "12")]).unwrap();
-    assert_eq!(equal.pending().collect::<Vec<_>>(), [(read("a*b"), Expr::from(12))]);
+    let pending: Vec<_> = equal.pending().collect();
+    assert_eq!(
+        pending.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["`a*b` of left == `12` of right"]
+    );
     let values = |a, b| Bindings::new().with(&symbol("a"), a).with(&symbol("b"), b);
-    assert_eq!(equal.check(&values(3, 4)), Ok(()));
-    let error = equal.check(&values(3, 5)).unwrap_err().to_string();
+    assert_eq!(pending[0].check(&values(3, 4)), Ok(()));
+    let error = pending[0].check(&values(3, 5)).unwrap_err().to_string();
     assert_eq!(error, "`a*b` of left must equal `12` of right, but they are 15 and 12");
 }
 
@@ -141,7 +145,9 @@ proptest! {
             }
             prop_assert!(equal.unify(&a, "a", &b, "b").is_ok(), "{} = {}", a, b);
         }
-        prop_assert_eq!(equal.check(&bindings), Ok(()));
+        for pending in equal.pending() {
+            prop_assert_eq!(pending.check(&bindings), Ok(()));
+        }
         if let (Ok(before), Ok(after)) = (probe.expr().eval(&bindings), equal.resolve(&probe.expr()).eval(&bindings)) {
             prop_assert_eq!(before, after, "{:?}", equal.solved());
         }

@@ -6,37 +6,64 @@ use std::sync::Arc;
 use engine::{
     dtype::DType,
     gpu::Gpu,
-    graph::{Fact, Graph, Node},
+    graph::{Fact, Graph, ValueId},
     host::{Fit, HostTensor, WeightFormat},
     infer_once::{OnceOptions, run_graph},
-    op::Elem,
-    ops::concat::Concat,
+    op::{Elem, LowerOptions},
+    ops::{binary::Binary, concat::Concat, flatten::Flatten},
     passes::{PassOptions, WeightFormats},
+    plan::{Plan, PlanOptions},
     weights::WeightSource,
 };
-use symbolic::{Expr, Symbol};
+use symbolic::{Bindings, Expr, Symbol};
+
+fn input(graph: &mut Graph, name: &str, shape: Vec<Expr>) -> Option<ValueId> {
+    let id = graph.add_value(name, Some(Fact::new(DType::F32, shape)));
+    graph.inputs.push(id);
+    Some(id)
+}
+
+fn size(name: &str) -> Expr {
+    Expr::from(&Symbol::new(name).with_range(1, 100))
+}
 
 /// `Concat` of `a [n, 2]` and `b [n, 3]`.
 fn graph() -> Graph {
     let mut graph = Graph::default();
-    let n = Expr::from(&Symbol::new("n").with_range(1, 100));
-    let mut input = |name: &str, width: i64| {
-        let fact = Fact::new(DType::F32, vec![n.clone(), Expr::from(width)]);
-        let id = graph.add_value(name, Some(fact));
-        graph.inputs.push(id);
-        Some(id)
-    };
-    let inputs = vec![input("a", 2), input("b", 3)];
-    let output = graph.add_value("out", None);
+    let mut given = |name: &str, width: i64| input(&mut graph, name, vec![size("n"), Expr::from(width)]);
+    let inputs = vec![given("a", 2), given("b", 3)];
+    let output = graph.add_node("out", Arc::new(Concat { axis: 1 }), inputs, None);
     graph.outputs.push(output);
-    graph.nodes.push(Node {
-        name: "join".to_owned(),
-        op: Arc::new(Concat { axis: 1 }),
-        inputs,
-        outputs: vec![output],
-    });
     engine::infer::infer(&mut graph).unwrap();
     graph
+}
+
+/// The sum of what `join` makes of sizes `a` and `b`, and of `c` and `d`.
+fn sum_of(join: impl Fn(&mut Graph, &str, [Expr; 2]) -> ValueId) -> Graph {
+    let mut graph = Graph::default();
+    let x = join(&mut graph, "x", [size("a"), size("b")]);
+    let y = join(&mut graph, "y", [size("c"), size("d")]);
+    let output = graph.add_node("sum", Arc::new(Binary::Add), vec![Some(x), Some(y)], None);
+    graph.outputs.push(output);
+    engine::infer::infer(&mut graph).unwrap();
+    graph
+}
+
+/// Elements of two matrices `[a, b]` and `[c, d]` must be as many: `a*b == c*d` has no symbol to solve for.
+fn products() -> Graph {
+    sum_of(|graph, name, shape| {
+        let matrix = input(graph, name, shape.to_vec());
+        graph.add_node(&format!("flat {name}"), Arc::new(Flatten { axis: 0 }), vec![matrix], None)
+    })
+}
+
+/// Two vectors of two parts each must be as long: `a + b == c + d` is solved for one of them.
+fn sums() -> Graph {
+    sum_of(|graph, name, sizes| {
+        let parts = ["first", "last"].into_iter().zip(sizes);
+        let parts = parts.map(|(part, size)| input(graph, &format!("{part} {name}"), vec![size])).collect();
+        graph.add_node(name, Arc::new(Concat { axis: 0 }), parts, None)
+    })
 }
 
 fn floats(shape: &[usize]) -> HostTensor {
@@ -44,6 +71,10 @@ fn floats(shape: &[usize]) -> HostTensor {
 }
 
 fn run(inputs: &[(&str, HostTensor)]) -> Result<Vec<(String, HostTensor)>, String> {
+    run_of(graph(), inputs)
+}
+
+fn run_of(graph: Graph, inputs: &[(&str, HostTensor)]) -> Result<Vec<(String, HostTensor)>, String> {
     let gpu = Gpu::noop(devices::profiles().next().unwrap()).unwrap();
     let options = OnceOptions {
         passes: PassOptions { formats: WeightFormats::uniform(WeightFormat::F32), fuse: true },
@@ -51,7 +82,7 @@ fn run(inputs: &[(&str, HostTensor)]) -> Result<Vec<(String, HostTensor)>, Strin
     };
     let inputs: BTreeMap<String, HostTensor> =
         inputs.iter().map(|(n, t)| ((*n).to_owned(), t.clone())).collect();
-    run_graph(&gpu, graph(), &WeightSource::Model(Fit::MinMax), &inputs, &options).map_err(|e| e.to_string())
+    run_graph(&gpu, graph, &WeightSource::Model(Fit::MinMax), &inputs, &options).map_err(|e| e.to_string())
 }
 
 #[test]
@@ -76,7 +107,10 @@ fn each_input_that_does_not_fit_is_named_with_what_the_model_takes() {
             &[("a", floats(&[4, 2])), ("b", floats(&[12]))],
             "input \"b\" has shape [12], the model takes f32[n, 3]",
         ),
-        (&[("a", floats(&[4, 2])), ("b", floats(&[5, 3]))], "the shapes do not fit together: "),
+        (
+            &[("a", floats(&[4, 2])), ("b", floats(&[5, 3]))],
+            "axis 0 of input \"b\" is 5; it is declared `n`, which is 4 given n = 4",
+        ),
         (
             &[("a", floats(&[4, 2])), ("b", floats(&[4, 3])), ("c", floats(&[1]))],
             "the model has no input \"c\"",
@@ -101,4 +135,45 @@ fn everything_wrong_is_listed_at_once() {
     ] {
         assert!(error.contains(want), "{error}\ndoes not say {want}");
     }
+}
+
+#[test]
+fn sizes_that_no_symbol_can_be_solved_for_are_checked_when_they_are_known() {
+    let graph = products();
+    assert!(graph.to_string().contains("where `a*b` of sum operand 0 == `c*d` of sum operand 1"), "{graph}");
+    let lower = LowerOptions {
+        target: Gpu::noop(devices::profiles().next().unwrap()).unwrap().target(),
+        activations: Elem::F32,
+    };
+    let capacity = Symbol::new("capacity");
+    let stepping = vec![Symbol::new("d").with_range(1, 100)];
+    let plan = Plan::new(&graph, &PlanOptions { lower, caches: Vec::new(), capacity, stepping }).unwrap();
+    let bindings = |sizes: [i64; 4]| {
+        let symbols = ["a", "b", "c", "d"].map(|name| Symbol::new(name).with_range(1, 100));
+        symbols.iter().zip(sizes).collect::<Bindings>()
+    };
+    let broken = "`a*b` of sum operand 0 must equal `c*d` of sum operand 1, but they are 6 and 10";
+    let mut bound = plan.bind(&bindings([2, 6, 3, 4]), 256).unwrap();
+    let error = plan.bind(&bindings([2, 3, 5, 2]), 256).unwrap_err().to_string();
+    assert!(error.contains(broken), "{error}");
+    bound.advance(&plan, &bindings([2, 6, 4, 3])).unwrap();
+    let error = bound.advance(&plan, &bindings([2, 3, 5, 2])).unwrap_err().to_string();
+    assert!(error.contains(broken), "{error}");
+}
+
+#[test]
+fn inputs_whose_sizes_break_what_the_model_needs_are_refused() {
+    let products = |x: [usize; 2], y: [usize; 2]| run_of(products(), &[("x", floats(&x)), ("y", floats(&y))]);
+    products([2, 6], [3, 4]).unwrap();
+    let error = products([2, 3], [5, 2]).unwrap_err();
+    let want = "`6` of sum operand 0 must equal `10` of sum operand 1, but they are `6` and `10`";
+    assert!(error.contains(want), "{error}");
+    let sums = |sizes: [usize; 4]| {
+        let names = ["first x", "last x", "first y", "last y"];
+        let inputs: Vec<_> = names.into_iter().zip(sizes.map(|n| floats(&[n]))).collect();
+        run_of(sums(), &inputs)
+    };
+    sums([2, 3, 4, 1]).unwrap();
+    let error = sums([2, 3, 4, 2]).unwrap_err();
+    assert!(error.contains("; it is declared `"), "{error}");
 }

@@ -7,7 +7,7 @@ pub use edit::Links;
 
 use std::{any::Any, sync::Arc};
 
-use symbolic::Expr;
+use symbolic::{Equality, Expr};
 
 use crate::{dtype::DType, host::HostTensor, op::Op};
 
@@ -125,6 +125,9 @@ pub struct Graph {
     pub inputs: Vec<ValueId>,
     /// Values that a run returns.
     pub outputs: Vec<ValueId>,
+    /// Sizes that must be equal and are not known to be: inference could not solve them for a symbol, so that each
+    /// binding is checked.
+    pub pending: Vec<Equality>,
 }
 
 impl Graph {

@@ -50,6 +50,7 @@ impl fmt::Display for Graph {
                 writeln!(f)?;
             }
         }
+        self.pending.iter().try_for_each(|equality| writeln!(f, "where {equality}"))?;
         self.nodes.iter().try_for_each(|node| self.write_node(f, node))
     }
 }

@@ -90,17 +90,18 @@ impl<'a> Infer<'a> {
     /// When two dimensions cannot be equal and neither is 1.
     pub fn broadcast(&mut self, shapes: &[&[Expr]]) -> Result<Vec<Expr>, OpError> {
         let rank = shapes.iter().map(|s| s.len()).max().unwrap_or(0);
-        let mut out = vec![Expr::from(1); rank];
-        for shape in shapes {
+        let mut out = vec![(Expr::from(1), 0); rank];
+        let place = |operand: usize| format!("operand {operand}");
+        for (operand, shape) in shapes.iter().enumerate() {
             for (dim, slot) in shape.iter().rev().zip(out.iter_mut().rev()) {
-                if slot.constant() == Some(1) {
-                    *slot = dim.clone();
+                if slot.0.constant() == Some(1) {
+                    *slot = (dim.clone(), operand);
                 } else if dim.constant() != Some(1) {
-                    self.unify(slot, "operand", dim, "operand")?;
+                    self.unify(&slot.0, &place(slot.1), dim, &place(operand))?;
                 }
             }
         }
-        Ok(out)
+        Ok(out.into_iter().map(|(size, _)| size).collect())
     }
 
     /// The axis counted from the front.

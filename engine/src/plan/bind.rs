@@ -79,8 +79,10 @@ impl Plan {
     /// Puts numbers in for the symbols. `align` is the device's alignment of binding offsets, in bytes.
     ///
     /// # Errors
-    /// When a symbol is not bound or a size overflows; in debug builds also when the memory plan is unsound.
+    /// When a symbol is not bound, a size overflows, or sizes that the model takes to be equal are not; in debug
+    /// builds also when the memory plan is unsound.
     pub fn bind(&self, bindings: &Bindings, align: u64) -> Result<BoundPlan, EngineError> {
+        self.check_pending(bindings)?;
         let mut params_at = 0;
         let mut calls = Vec::with_capacity(self.calls.len());
         for call in &self.calls {
@@ -107,6 +109,13 @@ impl Plan {
         #[cfg(debug_assertions)]
         self.check(bindings, &bound)?;
         Ok(bound)
+    }
+
+    fn check_pending(&self, bindings: &Bindings) -> Result<(), EngineError> {
+        let mut pending = self.pending.iter();
+        pending
+            .try_for_each(|equality| equality.check(bindings))
+            .map_err(|e| EngineError::model("bind", e.to_string()))
     }
 
     fn fills(&self) -> impl Iterator<Item = (&View, &[Expr])> {
@@ -281,6 +290,7 @@ impl BoundPlan {
         for (symbol, value) in bindings.iter() {
             self.bindings.set(symbol, value);
         }
+        plan.check_pending(&self.bindings)?;
         self.arena_bytes = plan.arena_bytes(&self.bindings)?;
         for at in 0..self.changing.len() {
             plan.bind_call(self.changing[at], bindings, self)?;

@@ -12,7 +12,7 @@ mod text;
 
 use std::collections::BTreeSet;
 
-use symbolic::{Bindings, Expr, Symbol};
+use symbolic::{Bindings, Equality, Expr, Symbol};
 
 pub use bind::{BoundCall, BoundFill, BoundPlan, BoundSlot, Memory};
 pub use call::{Call, Scalar};
@@ -81,6 +81,8 @@ pub struct Plan {
     pub outputs: Vec<Port>,
     /// Where the arena's roots lie.
     pub arena: Arena,
+    /// Sizes that a binding must make equal.
+    pub pending: Vec<Equality>,
     stepping: Vec<Symbol>,
 }
 
@@ -108,7 +110,8 @@ impl Plan {
         let arena = Arena::new(&roots, &steps, &inputs, &outputs);
         let calls = call::compile(&steps)?;
         let stepping = options.stepping.clone();
-        Ok(Self { steps, calls, roots, weights, inputs, outputs, arena, stepping })
+        let pending = graph.pending.clone();
+        Ok(Self { steps, calls, roots, weights, inputs, outputs, arena, pending, stepping })
     }
 
     /// Every symbol that a binding must give.
@@ -127,6 +130,7 @@ impl Plan {
                 content.iter().for_each(&mut add);
             }
         }
+        self.pending.iter().flat_map(|e| [&e.a, &e.b]).for_each(&mut add);
         all
     }
 
