@@ -145,3 +145,53 @@ fn without_names(text: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Declined, Outcome, Summary, Test, Verdict, without_names};
+
+    fn test(name: &str, operator: &str, uses: &[&str]) -> Test {
+        let uses = uses.iter().map(|u| (*u).to_owned()).collect();
+        Test { name: name.into(), folder: "".into(), operator: operator.into(), expanded: false, uses }
+    }
+
+    #[test]
+    fn what_is_declined_has_to_be_refused_and_nothing_else() {
+        let declined = Declined::parse("| `Unique`, `test_if_seq`, `test_gone*` | why |");
+        let (refused, wrong) = (Verdict::Refused("no".into()), Verdict::Wrong("bad".into()));
+        let why = Outcome::Declined("why".into());
+        let (no, bad) = (Outcome::Failed("no".into()), Outcome::Failed("bad".into()));
+        let mut summary = Summary::default();
+        for covered in
+            [test("node/test_u", "Unique", &["Unique"]), test("node/test_m", "(node)", &["Add", "Unique"])]
+        {
+            assert_eq!(Outcome::judge(&covered, refused.clone(), &declined), why);
+            assert_eq!(Outcome::judge(&covered, wrong.clone(), &declined), bad);
+            let passed = Outcome::judge(&covered, Verdict::Passed, &declined);
+            assert!(matches!(&passed, Outcome::Failed(text) if text.contains("Unique")));
+            summary.add(covered, passed);
+        }
+        let other = test("node/test_if", "If", &["If", "Add"]);
+        assert_eq!(Outcome::judge(&other, refused.clone(), &declined), no);
+        assert_eq!(Outcome::judge(&other, Verdict::Passed, &declined), Outcome::Passed);
+        summary.add(other, Outcome::Passed);
+        let named = test("node/test_if_seq", "If", &["If"]);
+        assert_eq!(Outcome::judge(&named, refused, &declined), why);
+        summary.add(named, why);
+        assert_eq!(summary.failed(), 2);
+        assert_eq!(summary.stale(&declined), ["test_gone*"]);
+        assert!(summary.table().contains("| If | 2 | 1 | 1 | 0 |"), "{}", summary.table());
+    }
+
+    #[test]
+    fn refusals_of_nodes_with_other_names_read_alike() {
+        assert_eq!(
+            without_names("plan > node \"a\" (Add) > no"),
+            without_names("plan > node \"b\" (Add) > no")
+        );
+        assert_ne!(
+            without_names("plan > node \"a\" (Add) > no"),
+            without_names("plan > node \"a\" (Sub) > no")
+        );
+    }
+}
