@@ -16,7 +16,7 @@ fi
 
 mkdir -p "$dir/wheel"
 if ! compgen -G "$dir/wheel/*.whl" >/dev/null; then
-    say "downloading package $package (18 MB)"
+    say "downloading package $package (19 MB)"
     python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
         --dest "$dir/wheel" "$package"
 fi
