@@ -156,6 +156,12 @@ pub const fn standard(op_type: &'static str, versions: RangeInclusive<i64>) -> O
     OnnxName { domain: "", op_type, versions }
 }
 
+/// Names in ONNX Runtime's own domain, for `Operator::onnx`.
+#[must_use]
+pub const fn microsoft(op_type: &'static str) -> OnnxName {
+    OnnxName { domain: "com.microsoft", op_type, versions: 1..=1 }
+}
+
 /// The decoder of operators that no ONNX node names: passes make them.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use crate::{
     host::HostTensor,
     op::{
         Case, Destination, Dim, Dispatch, Elem, Grid, Infer, Lowering, OnnxName, OnnxNode, Op, Operator,
-        Param, Slot, View, elementwise, fill,
+        Param, Slot, View, elementwise, fill, microsoft,
         nd::{Positions, floats, given},
         rows::Rows,
         sample, standard,
@@ -150,7 +150,7 @@ const SIMPLIFIED: &str = "SimplifiedLayerNormalization";
 const NAMES: &[OnnxName] = &[
     standard("RMSNormalization", 23..=27),
     standard(SIMPLIFIED, 1..=27),
-    OnnxName { domain: "com.microsoft", op_type: SIMPLIFIED, versions: 1..=1 },
+    microsoft(SIMPLIFIED),
 ];
 
 fn cases() -> Vec<Case> {

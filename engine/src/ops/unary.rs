@@ -10,7 +10,7 @@ use crate::{
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Infer, Lowering, OnnxName, OnnxNode, Op, Operator, Tolerance, View, elementwise, fill,
+        Case, Infer, Lowering, OnnxName, OnnxNode, Op, Operator, Tolerance, View, elementwise, fill, microsoft,
         nd::{floats, given, integers},
         sample, standard,
     },
@@ -238,6 +238,7 @@ fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
             positive: node.int_or("detect_positive", 1)? != 0,
         },
         "Swish" => Swish { alpha: node.float_or("alpha", 1.0)? },
+        "QuickGelu" => Swish { alpha: node.float_or("alpha", 1.702)? },
         other => {
             let row = TABLE.iter().find(|(_, name, _)| *name == other);
             row.ok_or_else(|| OpError::Unsupported(other.to_owned()))?.0
@@ -273,6 +274,8 @@ const NAMES: &[OnnxName] = &[
     standard("Sqrt", ALL),
     standard("Swish", ALL),
     standard("Tanh", ALL),
+    microsoft("Gelu"),
+    microsoft("QuickGelu"),
 ];
 
 fn cases() -> Vec<Case> {

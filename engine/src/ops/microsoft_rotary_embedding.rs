@@ -1,0 +1,101 @@
+//! RotaryEmbedding of ONNX Runtime: that of ONNX 23 with its inputs in another order, and positions that may be one offset.
+
+use std::sync::Arc;
+
+use symbolic::Expr;
+
+use super::{
+    binary::Binary, range::Range, rotary_embedding::RotaryEmbedding, shape::Shape, squeeze::Squeeze,
+};
+use crate::{
+    error::{OpError, invalid},
+    graph::ValueId,
+    host::HostTensor,
+    op::{Case, Composite, OnnxNode, Op, Operator, Parts, composite, microsoft, sample},
+};
+
+/// Inputs: x `[batch, heads, seq, head_dim]` or `[batch, seq, hidden]`; positions `[batch, seq]`, or `[1]`: that of the
+/// first element; cosines and sines `[positions, rotary_dim / 2]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MicrosoftRotaryEmbedding {
+    /// Whether neighbours are a pair.
+    pub interleaved: bool,
+    /// Heads of a 3-dimensional input; 0 where the tables turn whole heads and so tell their width.
+    pub heads: usize,
+    /// How many elements of a head are turned; 0 for all.
+    pub rotary_dim: usize,
+}
+
+impl Composite for MicrosoftRotaryEmbedding {
+    fn name(&self) -> &'static str {
+        "RotaryEmbedding"
+    }
+
+    fn expand(&self, parts: &mut Parts<'_, '_>) -> Result<Vec<ValueId>, OpError> {
+        let (x, mut ids, cos, sin) = (parts.input(0)?, parts.input(1)?, parts.input(2)?, parts.input(3)?);
+        let fact = parts.fact(x)?;
+        let (flat, mut heads) = (fact.rank() == 3, self.heads);
+        if flat && heads == 0 {
+            let twice = parts.fact(cos)?.shape.last().map(|w| w * &Expr::from(2));
+            let all = twice.and_then(|width| fact.shape[2].exact_div(&width)?.constant());
+            let unknown = || invalid(format!("how many heads {fact} has is not known"));
+            heads = all.and_then(|n| usize::try_from(n).ok()).ok_or_else(unknown)?;
+        }
+        if parts.fact(ids)?.rank() < 2 {
+            let seq = if flat { 1 } else { 2 };
+            ids = counted_from(parts, ids, x, seq)?;
+        }
+        let op = RotaryEmbedding { interleaved: self.interleaved, heads, rotary_dim: self.rotary_dim };
+        Ok(vec![parts.add(op, &[x, cos, sin, ids])?])
+    }
+}
+
+/// `[1, n]`: `first`, `first + 1`, … for each position along axis `seq` of x.
+fn counted_from(parts: &mut Parts<'_, '_>, first: ValueId, x: ValueId, seq: i64) -> Result<ValueId, OpError> {
+    let (zero, one) = (parts.integers(&[0])?, parts.integers(&[1])?);
+    let size = parts.add(Shape { start: seq, end: Some(seq + 1), total: false }, &[x])?;
+    let count = parts.add(Range, &[zero, size, one])?;
+    let ids = parts.add(Binary::Add, &[count, first])?;
+    parts.add(Squeeze { insert: true, axes: Some(vec![0]) }, &[ids])
+}
+
+fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
+    if node.int_or("is_packed_batching", 0)? != 0 {
+        return Err(OpError::Unsupported("RotaryEmbedding of sequences packed into one batch".into()));
+    }
+    if node.float_or("scale", 1.0)? != 1.0 {
+        let text = "attribute \"scale\" of RotaryEmbedding, which ONNX Runtime's kernels do not agree about";
+        return Err(OpError::Unsupported(text.into()));
+    }
+    let size = |name: &str| {
+        let value = usize::try_from(node.int_or(name, 0)?);
+        value.map_err(|_| invalid(format!("attribute {name:?} is negative")))
+    };
+    Ok(composite(MicrosoftRotaryEmbedding {
+        interleaved: node.int_or("interleaved", 0)? != 0,
+        heads: size("num_heads")?,
+        rotary_dim: size("rotary_embedding_dim")?,
+    }))
+}
+
+fn cases() -> Vec<Case> {
+    let case = |op: MicrosoftRotaryEmbedding, shape: &[usize], ids: HostTensor, width| {
+        let name = format!("{op:?} of {shape:?}, ids {:?}", ids.shape());
+        let tables = [3, 4].map(|seed| sample::floats_in(&[50, width], seed, -1.0, 1.0));
+        let [cos, sin] = tables;
+        Case::composite(name, op, [sample::floats(shape, 1), ids, cos, sin].map(Some).to_vec())
+    };
+    let plain = MicrosoftRotaryEmbedding { interleaved: false, heads: 0, rotary_dim: 0 };
+    let partial = MicrosoftRotaryEmbedding { heads: 4, rotary_dim: 4, ..plain.clone() };
+    let ids = || sample::integers_in(&[2, 3], 2, 0, 50);
+    vec![
+        case(plain.clone(), &[2, 4, 3, 8], ids(), 4),
+        case(plain.clone(), &[2, 4, 3, 8], sample::list(&[7]), 4),
+        case(plain.clone(), &[2, 3, 32], sample::list(&[7]), 4),
+        case(MicrosoftRotaryEmbedding { interleaved: true, ..plain }, &[2, 3, 32], ids(), 4),
+        case(partial, &[2, 3, 32], ids(), 2),
+    ]
+}
+
+/// The row of the operator table.
+pub static OPERATOR: Operator = Operator { onnx: &[microsoft("RotaryEmbedding")], decode, cases };
