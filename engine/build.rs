@@ -4,6 +4,7 @@ use std::{env, fs, io, path::Path};
 
 fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed=src/ops");
+    println!("cargo::rerun-if-env-changed=CARGO_MANIFEST_DIR");
     let folder = Path::new(&env::var("CARGO_MANIFEST_DIR").unwrap_or_default()).join("src/ops");
     let mut names = Vec::new();
     for entry in fs::read_dir(&folder)? {

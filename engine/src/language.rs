@@ -7,11 +7,11 @@ use symbolic::{Expr, Substitution, Symbol};
 
 use crate::{
     error::EngineError,
-    graph::{Fact, Graph, Node, ValueId},
+    graph::{Fact, Graph, Links, Node, ValueId},
     host::HostTensor,
     infer,
     op::LowerOptions,
-    ops::{concat, expand, gather, linear, slice},
+    ops::{binary, concat, expand, gather, linear, masked_attention, onnx_attention, slice, tensor_scatter},
     passes::{self, PassOptions, Report},
     plan::{Cache, Plan, PlanOptions},
 };
@@ -22,6 +22,23 @@ struct CachePort {
     past: ValueId,
     present: usize,
     axis: usize,
+    /// Whether the input already has room for all positions; otherwise the output is longer than the input.
+    roomy: bool,
+}
+
+/// An integer input that says how far generation has come.
+#[derive(Clone, Copy, Debug)]
+struct Cursor {
+    input: ValueId,
+    /// Whether new positions count too.
+    total: bool,
+}
+
+impl Cursor {
+    /// Stands for its value until a phase is planned.
+    fn symbol(self) -> Symbol {
+        Symbol::new(if self.total { "#total" } else { "#past" })
+    }
 }
 
 /// A graph whose inputs and outputs have the roles of a decoder-only language model.
@@ -33,6 +50,7 @@ pub struct LanguageModel {
     positions: Option<ValueId>,
     logits: usize,
     caches: Vec<CachePort>,
+    cursors: Vec<Cursor>,
 }
 
 /// Which of the two plans.
@@ -102,7 +120,12 @@ impl LanguageModel {
     /// # Errors
     /// When it is no decoder-only language model with a cache, with what is missing or in the way.
     pub fn recognise(mut graph: Graph) -> Result<Self, EngineError> {
-        if graph.outputs.iter().any(|o| graph.fact(*o).is_none()) {
+        let cursors = find_cursors(&graph);
+        for cursor in &cursors {
+            set_known(&mut graph, cursor.input, &Expr::from(&cursor.symbol()));
+        }
+        if graph.nodes.iter().flat_map(|n| &n.outputs).any(|o| graph.fact(*o).is_none()) {
+            one_batch(&mut graph);
             infer::infer(&mut graph)?;
         }
         passes::simplify(&mut graph)?;
@@ -110,18 +133,26 @@ impl LanguageModel {
         let tokens = find_tokens(&graph).ok_or_else(|| {
             fail("no input is looked up in a constant table: there is no token input".to_owned())
         })?;
-        let caches: Vec<CachePort> = graph.inputs.iter().filter_map(|i| find_cache(&graph, *i)).collect();
+        forget_counts(&mut graph, &cursors)?;
+        let links = graph.links();
+        let caches: Vec<CachePort> =
+            graph.inputs.iter().filter_map(|i| find_cache(&graph, &links, *i)).collect();
         if caches.is_empty() {
-            let text = "no input is extended along one dimension into an output: there is no KV cache; \
+            let text = "no input comes out again with new positions behind or in it: there is no KV cache; \
                         export the model with past_key_values";
             return Err(fail(text.to_owned()));
         }
         let named = |part: &str| {
-            graph.inputs.iter().copied().find(|i| *i != tokens && graph.value(*i).name.contains(part))
+            let free = |i: &ValueId| *i != tokens && !cursors.iter().any(|c| c.input == *i);
+            graph.inputs.iter().copied().find(|i| free(i) && graph.value(*i).name.contains(part))
         };
         let (mask, positions) = (named("mask"), named("position"));
         let known = |i: &ValueId| {
-            *i == tokens || Some(*i) == mask || Some(*i) == positions || caches.iter().any(|c| c.past == *i)
+            *i == tokens
+                || Some(*i) == mask
+                || Some(*i) == positions
+                || caches.iter().any(|c| c.past == *i)
+                || cursors.iter().any(|c| c.input == *i)
         };
         let strange: Vec<&str> =
             graph.inputs.iter().filter(|i| !known(i)).map(|i| graph.value(*i).name.as_str()).collect();
@@ -130,7 +161,7 @@ impl LanguageModel {
         }
         let logits = (0..graph.outputs.len()).find(|o| caches.iter().all(|c| c.present != *o));
         let logits = logits.ok_or_else(|| fail("every output is a cache: there are no logits".to_owned()))?;
-        Ok(Self { tokens, mask, positions, logits, caches, graph })
+        Ok(Self { tokens, mask, positions, logits, caches, cursors, graph })
     }
 
     /// Number of tensors in the cache, two for each layer.
@@ -156,6 +187,14 @@ impl LanguageModel {
         usize::try_from(fact.shape.get(1)?.constant()?).ok()
     }
 
+    /// Positions that the model itself makes room for: its caches are of a fixed length.
+    #[must_use]
+    pub fn room(&self) -> Option<usize> {
+        let room = |c: &CachePort| self.graph.fact(c.past)?.shape[c.axis].constant();
+        let least = self.caches.iter().filter(|c| c.roomy).filter_map(room).min()?;
+        usize::try_from(least).ok()
+    }
+
     /// Size of the vocabulary.
     #[must_use]
     pub fn vocabulary(&self) -> Option<usize> {
@@ -179,8 +218,12 @@ impl LanguageModel {
         let symbols = Symbols::new(chunk, options.context);
         let seq = if phase == Phase::Decode { Expr::from(1) } else { Expr::from(&symbols.seq) };
         let mut graph = self.graph.clone();
-        infer::specialise(&mut graph, &self.substitution(&seq, &Expr::from(&symbols.past)));
-        if let Some(mask) = self.mask.filter(|_| !options.padding) {
+        let (past, capacity) = (Expr::from(&symbols.past), Expr::from(&symbols.capacity));
+        let total = &past + &seq;
+        infer::specialise(&mut graph, &self.substitution(&seq, &past, &capacity));
+        graph.inputs.retain(|i| self.cursors.iter().all(|c| c.input != *i));
+        let of_positions = |m: &ValueId| graph.fact(*m).is_some_and(|f| f.shape.get(1) == Some(&total));
+        if let Some(mask) = self.mask.filter(|m| !options.padding && of_positions(m)) {
             assume_ones(&mut graph, mask)?;
         }
         infer::infer(&mut graph)?;
@@ -204,21 +247,24 @@ impl LanguageModel {
     }
 
     /// Batch 1, and one name for each length however the exporter called it.
-    fn substitution(&self, seq: &Expr, past: &Expr) -> Substitution {
+    fn substitution(&self, seq: &Expr, past: &Expr, capacity: &Expr) -> Substitution {
         let mut put = Substitution::new();
         let one = Expr::from(1);
         let total = past + seq;
+        if let Some(mask) = self.mask {
+            self.put(&mut put, mask, 0, &one);
+            self.put(&mut put, mask, 1, &total);
+        }
         for cache in &self.caches {
             self.put(&mut put, cache.past, 0, &one);
-            self.put(&mut put, cache.past, cache.axis, past);
+            self.put(&mut put, cache.past, cache.axis, if cache.roomy { capacity } else { past });
+        }
+        for cursor in &self.cursors {
+            put.set(&cursor.symbol(), if cursor.total { total.clone() } else { past.clone() });
         }
         for id in [Some(self.tokens), self.positions].into_iter().flatten() {
             self.put(&mut put, id, 0, &one);
             self.put(&mut put, id, 1, seq);
-        }
-        if let Some(mask) = self.mask {
-            self.put(&mut put, mask, 0, &one);
-            self.put(&mut put, mask, 1, &total);
         }
         put
     }
@@ -231,6 +277,17 @@ impl LanguageModel {
     }
 }
 
+/// Some operators can only be typed once it is known that there is one batch.
+fn one_batch(graph: &mut Graph) {
+    let mut put = Substitution::new();
+    for fact in graph.inputs.iter().filter_map(|i| graph.fact(*i)) {
+        if let Some(batch) = fact.shape.first().filter(|_| fact.rank() > 1).and_then(Expr::as_symbol) {
+            put.set(batch, Expr::ONE);
+        }
+    }
+    infer::specialise(graph, &put);
+}
+
 fn find_tokens(graph: &Graph) -> Option<ValueId> {
     let looks_up = |node: &Node| {
         let table = node.op_as::<gather::Gather>().and_then(|_| node.input(0))?;
@@ -240,16 +297,89 @@ fn find_tokens(graph: &Graph) -> Option<ValueId> {
     graph.nodes.iter().find_map(looks_up)
 }
 
-/// An input that `Concat` extends into an output is a cache.
-fn find_cache(graph: &Graph, past: ValueId) -> Option<CachePort> {
+/// An input is a cache when an output is that input with new positions: behind it by `Concat`, or written into it.
+fn find_cache(graph: &Graph, links: &Links, past: ValueId) -> Option<CachePort> {
     let fact = graph.fact(past).filter(|f| f.dtype.is_float() && f.rank() == 4)?;
-    graph.nodes.iter().find_map(|node| {
+    let grown = |present: ValueId| {
+        let node = links.producer(present).map(|at| &graph.nodes[at])?;
         let op = node.op_as::<concat::Concat>()?;
-        let extends = node.inputs.len() == 2 && node.input(0) == Some(past);
-        let present = graph.outputs.iter().position(|o| *o == node.outputs[0])?;
         let axis = crate::op::Infer::axis(op.axis, fact.rank()).ok()?;
-        (extends && axis > 0).then_some(CachePort { past, present, axis })
+        (node.inputs.len() == 2 && node.input(0) == Some(past) && axis > 0).then_some(axis)
+    };
+    graph.outputs.iter().enumerate().find_map(|(present, output)| {
+        let (axis, roomy) = match grown(*output) {
+            Some(axis) => (axis, false),
+            None => (passes::written_axis(graph, links, past, *output)?, true),
+        };
+        Some(CachePort { past, present, axis, roomy })
     })
+}
+
+/// Integer inputs with one element, or one a batch, that an output counts on, that say where a cache is written, or
+/// how many keys attention may use.
+fn find_cursors(graph: &Graph) -> Vec<Cursor> {
+    let links = graph.links();
+    let small = |i: &&ValueId| graph.fact(**i).is_some_and(|f| f.dtype.is_int() && f.rank() <= 1);
+    let cursor = |input: &ValueId| {
+        let readers = moved_to(graph, &links, *input);
+        let reads = |at: usize, node: &Node| node.input(at).is_some_and(|v| readers.contains(&v));
+        let total = graph.nodes.iter().any(|node| {
+            let typed = node.op_as::<masked_attention::MaskedAttention>().is_some();
+            (typed && reads(masked_attention::IN_USE, node))
+                || (node.op.name() == "OnnxAttention" && reads(onnx_attention::IN_USE, node))
+        });
+        let past = graph.nodes.iter().any(|node| {
+            let written = node.op_as::<tensor_scatter::TensorScatter>().is_some() && reads(2, node);
+            written || counts_on(graph, node, *input)
+        });
+        (total || past).then_some(Cursor { input: *input, total })
+    };
+    graph.inputs.iter().filter(small).filter_map(cursor).collect()
+}
+
+/// Whether a node computes an output of the graph by adding to the input.
+fn counts_on(graph: &Graph, node: &Node, input: ValueId) -> bool {
+    let adds = node.op_as::<binary::Binary>() == Some(&binary::Binary::Add);
+    adds && node.inputs.contains(&Some(input)) && graph.outputs.contains(&node.outputs[0])
+}
+
+/// A value and what only converts or reshapes it.
+fn moved_to(graph: &Graph, links: &Links, value: ValueId) -> Vec<ValueId> {
+    let mut all = vec![value];
+    let mut next = 0;
+    while let Some(value) = all.get(next).copied() {
+        next += 1;
+        for node in links.consumers(value).iter().map(|at| &graph.nodes[*at]) {
+            let moves = matches!(
+                node.op.name(),
+                "Identity" | "Cast" | "Reshape" | "Unsqueeze" | "Squeeze" | "Expand"
+            );
+            if moves && node.input(0) == Some(value) && !all.contains(&node.outputs[0]) {
+                all.push(node.outputs[0]);
+            }
+        }
+    }
+    all
+}
+
+/// Counts that come out again are kept by the session: nobody reads them.
+fn forget_counts(graph: &mut Graph, cursors: &[Cursor]) -> Result<(), EngineError> {
+    let counted: Vec<ValueId> = graph
+        .nodes
+        .iter()
+        .filter(|node| cursors.iter().any(|c| counts_on(graph, node, c.input)))
+        .map(|node| node.outputs[0])
+        .collect();
+    graph.outputs.retain(|o| !counted.contains(o));
+    graph.tidy()
+}
+
+/// Says what every element of an input is. One whose number is not known yet stands for one batch.
+fn set_known(graph: &mut Graph, input: ValueId, known: &Expr) {
+    if let Some(fact) = &mut graph.value_mut(input).fact {
+        fact.shape.fill(Expr::ONE);
+        fact.content = Some(Arc::new([known.clone()]));
+    }
 }
 
 /// Replaces a mask input by ones, so that it folds away.

@@ -28,6 +28,8 @@ pub struct LoadedModel {
     chunk: usize,
     vocabulary: usize,
     cache_heads: usize,
+    /// Positions of caches that the model itself gives a length.
+    room: Option<usize>,
     inputs: InputNames,
 }
 
@@ -53,10 +55,11 @@ impl LoadedModel {
         gpu: Arc<Gpu>,
         model: &LanguageModel,
         source: &WeightSource,
-        options: LanguageOptions,
+        mut options: LanguageOptions,
         chunk: usize,
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Arc<Self>, EngineError> {
+        options.context = options.context.min(model.room().unwrap_or(usize::MAX));
         let chunk = chunk.clamp(1, options.context.max(1));
         let prefill = phased(model.prepare(Phase::Prefill { chunk }, &options)?);
         let decode = phased(model.prepare(Phase::Decode, &options)?);
@@ -66,7 +69,7 @@ impl LoadedModel {
         let (tokens, mask, positions) = model.input_names();
         let inputs = InputNames {
             tokens: tokens.to_owned(),
-            mask: mask.filter(|_| options.padding).map(str::to_owned),
+            mask: mask.map(str::to_owned),
             positions: positions.map(str::to_owned),
         };
         let vocabulary = model
@@ -84,6 +87,7 @@ impl LoadedModel {
             chunk,
             vocabulary,
             cache_heads,
+            room: model.room(),
             inputs,
         }))
     }
@@ -92,6 +96,12 @@ impl LoadedModel {
     #[must_use]
     pub fn gpu(&self) -> &Arc<Gpu> {
         &self.gpu
+    }
+
+    /// Positions that the longest session may hold.
+    #[must_use]
+    pub fn context(&self) -> usize {
+        self.options.context
     }
 
     /// Bytes of weights on the device.
@@ -179,6 +189,12 @@ impl Session {
         self.model.chunk.min(self.capacity)
     }
 
+    /// Its memory on the device.
+    #[must_use]
+    pub fn memory(&self) -> &Arena {
+        self.decode.arena()
+    }
+
     /// The model.
     #[must_use]
     pub fn model(&self) -> &Arc<LoadedModel> {
@@ -250,7 +266,8 @@ impl Session {
         }
         if let Some(mask) = &names.mask {
             self.scratch.clear();
-            self.scratch.extend((0..past + tokens.len()).flat_map(|p| int(usize::from(p >= padding))));
+            let (seen, width) = (padding..past + tokens.len(), run.input_len(mask)?);
+            self.scratch.extend((0..width).flat_map(|p| int(usize::from(seen.contains(&p)))));
             run.write(gpu, mask, &self.scratch)?;
         }
         let bytes = run.execute(gpu, 0)?;
@@ -267,7 +284,7 @@ impl Session {
         let all = floats(&bytes, elem);
         let heads = self.model.cache_heads.max(1);
         let row = all.len() / heads;
-        let filled = row / self.capacity * self.past;
+        let filled = row / self.model.room.unwrap_or(self.capacity) * self.past;
         Ok(all.chunks(row.max(1)).flat_map(|head| head[..filled].to_vec()).collect())
     }
 }

@@ -1,6 +1,8 @@
 //! Tests on any GPU; software Vulkan counts.
 
+mod caches;
 mod conformance;
+mod contrib;
 mod dialects;
 mod formats;
 mod limits;

@@ -34,7 +34,8 @@ pub(crate) fn differences(
     let expected = Expected::read(&folder.join(name));
     let choices = Choices { padding: expected.padding > 0, ..choices };
     let file = ModelFile::open(&folder.join("model.onnx"))?;
-    let mut session = Session::new(load_on(&gpu(), &file, choices)?, 64)?;
+    let model = load_on(&gpu(), &file, choices)?;
+    let mut session = Session::new(model.clone(), model.context().min(64))?;
     if expected.padding > 0 {
         session.pad_left(expected.padding)?;
     }

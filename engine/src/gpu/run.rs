@@ -1,11 +1,11 @@
 //! Running a bound plan: its bind groups are made once and kept while no slot moves; a step writes the parameter
 //! block, records the dispatches and submits them.
 
-use std::sync::Arc;
+use std::{num::NonZero, sync::Arc};
 
 use symbolic::Bindings;
 
-use super::{Arena, Buffer, Gpu, GpuError, Pipeline, WeightBuffers, Weights};
+use super::{Arena, Buffer, Gpu, Pipeline, WeightBuffers, Weights};
 use crate::{
     error::EngineError,
     graph::Graph,
@@ -30,7 +30,7 @@ impl Run {
     /// Prepares a plan for a session's memory.
     ///
     /// # Errors
-    /// When a size cannot be bound, a pipeline cannot be made, or the device has no memory.
+    /// When a size cannot be bound, a pipeline cannot be made, a slot lies outside its buffer, or the device has no memory.
     pub fn new(
         gpu: &Gpu,
         plan: &Arc<Plan>,
@@ -92,11 +92,22 @@ impl Run {
         let mut entries = Vec::with_capacity(bound.slots.len() + 1);
         for (slot, at) in call.kernel.reflection.slots.iter().zip(&bound.slots) {
             let buffer = self.buffer(at.memory, &call.node)?;
-            entries.push(entry(slot.binding, buffer, at.offset, at.size)?);
+            if at.offset.checked_add(at.size).is_none_or(|end| end > buffer.size()) {
+                let text = format!(
+                    "node {:?}: slot {:?} is {} bytes from byte {} on, its buffer has {}",
+                    call.node,
+                    slot.name,
+                    at.size,
+                    at.offset,
+                    buffer.size()
+                );
+                return Err(EngineError::model("gpu", text));
+            }
+            entries.push(entry(slot.binding, buffer, at.offset, at.size));
         }
         if let Some(layout) = &call.kernel.reflection.params {
             let size = u64::from(call.params_size);
-            entries.push(entry(layout.binding, &self.params, bound.params_at as u64, size)?);
+            entries.push(entry(layout.binding, &self.params, bound.params_at as u64, size));
         }
         Ok(gpu.bind_group(&self.pipelines[index], &entries)?)
     }
@@ -120,7 +131,14 @@ impl Run {
         self.weights.get(index as usize).and_then(Option::as_ref)
     }
 
-    /// Writes an input's elements, in device form; an input that fusion found no use for is left alone.
+    /// The memory that it runs in.
+    #[must_use]
+    pub fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
+    /// Writes an input's elements, in device form. A name that the plan does not read is left alone: fusion may have found
+    /// no use for an input, and whether the model has one of that name is for the caller to know.
     ///
     /// # Errors
     /// When the bytes are not as many as the input takes.
@@ -133,6 +151,15 @@ impl Run {
         }
         gpu.write(&self.arena.buffer, offset, bytes);
         Ok(())
+    }
+
+    /// Elements of an input in this step; 0 when the plan does not read it.
+    ///
+    /// # Errors
+    /// When a size cannot be computed.
+    pub fn input_len(&self, name: &str) -> Result<usize, EngineError> {
+        let Some(port) = self.plan.inputs.iter().find(|p| p.name == name) else { return Ok(0) };
+        Ok(usize::try_from(port.view.len().eval(&self.bound.bindings)?).unwrap_or(0))
     }
 
     /// First byte of a port in the arena, and its bytes.
@@ -208,19 +235,9 @@ impl Run {
     }
 }
 
-fn entry(
-    binding: u32,
-    buffer: &Buffer,
-    offset: u64,
-    size: u64,
-) -> Result<wgpu::BindGroupEntry<'_>, GpuError> {
-    let size = size.min(buffer.size().saturating_sub(offset));
-    Ok(wgpu::BindGroupEntry {
-        binding,
-        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-            buffer: buffer.raw(),
-            offset,
-            size: std::num::NonZero::new(size),
-        }),
-    })
+/// A buffer's range; of none, the rest of the buffer, since wgpu has no empty bindings.
+fn entry(binding: u32, buffer: &Buffer, offset: u64, size: u64) -> wgpu::BindGroupEntry<'_> {
+    let size = NonZero::new(size);
+    let range = wgpu::BufferBinding { buffer: buffer.raw(), offset, size };
+    wgpu::BindGroupEntry { binding, resource: wgpu::BindingResource::Buffer(range) }
 }

@@ -28,6 +28,8 @@ pub struct Attention {
     pub causal: Option<Expr>,
     /// Key `j` is visible to query `i` only if `j > i + causal - window`.
     pub window: Option<Expr>,
+    /// How many keys are in use, where there is room for more: the others are not read.
+    pub keys: Option<Expr>,
 }
 
 /// Which keys a query sees, in numbers.
@@ -81,7 +83,8 @@ impl Op for Attention {
             cx.unify(&a.shape[what], "attention", &b.shape[what], "attention")?;
         }
         if let Some(padding) = cx.optional(3) {
-            for (a, b) in [&k.shape[0], &k.shape[2]].into_iter().zip(&padding.shape) {
+            let keys = self.keys.as_ref().unwrap_or(&k.shape[2]);
+            for (a, b) in [&k.shape[0], keys].into_iter().zip(&padding.shape) {
                 cx.unify(a, "keys", b, "padding")?;
             }
         }
@@ -105,13 +108,15 @@ impl Op for Attention {
         }
         let padding = optional(inputs, 3).map(HostTensor::to_i64s);
         let (x, y, z) = (q.to_f64s(), k.to_f64s(), v.to_f64s());
+        let in_use = self.keys.as_ref().and_then(Expr::constant).unwrap_or(i64::MAX);
         let mut all = Vec::with_capacity(batch * heads * queries * dv);
         for row in 0..batch * heads * queries {
             let (b, h, i) = (row / (heads * queries), row / queries % heads, row % queries);
             let first = (b * groups + h / (heads / groups)) * keys;
             let query = &x[row * d..(row + 1) * d];
             let score = |j: usize| {
-                let seen = rule.sees(i, j) && padding.as_ref().is_none_or(|p| p[b * keys + j] != 0);
+                let shown = || padding.as_ref().is_none_or(|p| p[b * (p.len() / batch) + j] != 0);
+                let seen = (j as i64) < in_use && rule.sees(i, j) && shown();
                 let key = &y[(first + j) * d..(first + j + 1) * d];
                 seen.then(|| self.score(query.iter().zip(key).map(|(a, b)| a * b).sum()))
             };
@@ -122,7 +127,10 @@ impl Op for Attention {
     }
 
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
-        let [q, k, v] = [cx.shaped(0)?, cx.shaped(1)?, cx.shaped(2)?];
+        let [q, mut k, mut v] = [cx.shaped(0)?, cx.shaped(1)?, cx.shaped(2)?];
+        if let Some(keys) = &self.keys {
+            [k, v] = [k, v].map(|view| view.slice(2, &Expr::ZERO, keys, 1));
+        }
         let width = q.dims[3].size.constant();
         let fits = width == v.dims[3].size.constant() && width.is_some_and(|w| WIDTHS.contains(&w));
         if !fits {
@@ -337,12 +345,13 @@ fn cases() -> Vec<Case> {
             Some(sample::floats(&[batch, heads, queries, d], 1)),
             Some(sample::floats(&[batch, groups, keys, d], 2)),
             Some(sample::floats(&[batch, groups, keys, d], 3)),
-            padding.map(|p| sample::of(crate::dtype::DType::I64, &[batch, keys], p)),
+            padding.map(|p| sample::of(crate::dtype::DType::I64, &[batch, p.len() / batch], p)),
         ];
         Case::new(name, op, inputs)
     };
-    let plain = Attention { scale: 0.125, softcap: 0.0, causal: None, window: None };
+    let plain = Attention { scale: 0.125, softcap: 0.0, causal: None, window: None, keys: None };
     let causal = |past: i64| Attention { causal: Some(Expr::from(past)), ..plain.clone() };
+    let roomy = Attention { keys: Some(Expr::from(7)), ..causal(4) };
     let left = [0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0];
     vec![
         case("all visible", [1, 2, 2, 3, 5, 64], plain.clone(), None),
@@ -354,6 +363,8 @@ fn cases() -> Vec<Case> {
         case("left padding", [2, 2, 1, 5, 5, 64], causal(0), Some(&left)),
         case("window", [1, 2, 1, 9, 12, 64], Attention { window: Some(Expr::from(4)), ..causal(3) }, None),
         case("softcap", [1, 2, 1, 3, 5, 64], Attention { softcap: 0.5, ..causal(2) }, None),
+        case("room for more keys", [1, 4, 2, 3, 12, 64], roomy.clone(), Some(&left[..7])),
+        case("one query, room for more keys", [1, 4, 2, 1, 12, 64], roomy, None),
         case("narrow heads", [1, 2, 1, 3, 5, 16], causal(2), None),
         case("a width without kernel", [1, 4, 2, 3, 5, 6], causal(2), None),
         case("a width without kernel, padding", [2, 2, 1, 5, 5, 6], causal(0), Some(&left)),
@@ -383,7 +394,8 @@ mod tests {
     fn the_first_query_of_a_prompt_copies_the_first_value() {
         let of = |values: &[f32]| HostTensor::from_f32(vec![1, 1, 2, 2], values).unwrap();
         let (q, k, v) = (of(&[1.0, 0.0, 0.0, 1.0]), of(&[0.5, 1.0, -1.0, 1.0]), of(&[5.0, 6.0, 7.0, 8.0]));
-        let op = Attention { scale: 1.0, softcap: 0.0, causal: Some(Expr::from(0)), window: None };
+        let op =
+            Attention { scale: 1.0, softcap: 0.0, causal: Some(Expr::from(0)), window: None, keys: None };
         let out = op.reference(&[Some(&q), Some(&k), Some(&v)]).unwrap()[0].to_f32s();
         assert_eq!(out, [5.0, 6.0, 6.0, 7.0]);
     }

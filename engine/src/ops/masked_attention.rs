@@ -54,7 +54,8 @@ const Q: usize = 0;
 const K: usize = 1;
 const V: usize = 2;
 const MASK: usize = 3;
-const IN_USE: usize = 4;
+/// Number of keys in use.
+pub const IN_USE: usize = 4;
 /// Position of the first query.
 pub const FIRST: usize = 5;
 

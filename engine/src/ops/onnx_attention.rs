@@ -36,6 +36,9 @@ pub struct OnnxAttention {
     pub scores: Scores,
 }
 
+/// Number of keys in use.
+pub const IN_USE: usize = 6;
+
 /// `[batch, positions, heads * width]` as `[batch, heads, positions, width]`.
 ///
 /// # Errors
@@ -71,7 +74,7 @@ impl Composite for OnnxAttention {
         let mut headed = |x, heads| if flat { split_heads(parts, x, heads) } else { Ok(x) };
         let (q, mut k, mut v) =
             (headed(q, self.heads)?, headed(k, self.kv_heads)?, headed(v, self.kv_heads)?);
-        let (mask, in_use) = (parts.optional(3), parts.optional(6));
+        let (mask, in_use) = (parts.optional(3), parts.optional(IN_USE));
         let mut first = None;
         if let Some((past_key, past_value)) = parts.optional(4).zip(parts.optional(5)) {
             first = Some(parts.add(Shape { start: 2, end: Some(3), total: false }, &[past_key])?);

@@ -54,15 +54,39 @@ impl Pattern for Attention {
         if heads(found.k.0) != heads(found.v.0) {
             return Err("keys and values have different numbers of heads".into());
         }
+        let shape = |value: ValueId| cx.graph.fact(value).map(|f| f.shape.as_slice()).unwrap_or_default();
+        let (queries, room) = (&shape(found.q.0)[2], &shape(found.k.0)[2]);
+        let keys = in_use(&found.mask, queries, room)?;
+        if let Some(padding) = found.mask.padding {
+            let (name, size) = (&cx.graph.value(padding).name, &shape(padding)[1]);
+            if !(*size == keys || size == room || size.min(room) == keys) {
+                return Err(format!("the mask {name:?} is for {size} keys, {keys} are in use"));
+            }
+        }
         let op = attention::Attention {
             scale: (found.scale * found.q.1 * found.k.1) as f32,
             softcap: found.softcap,
             causal: found.mask.causal,
             window: found.mask.window,
+            keys: (keys != *room).then_some(keys),
         };
         let mut inputs = vec![Some(found.q.0), Some(found.k.0), Some(found.v.0)];
         inputs.extend(found.mask.padding.map(Some));
         Ok(Rewrite { replaces: found.replaces, op: Arc::new(op), inputs })
+    }
+}
+
+/// How many of the keys that there is room for are in use, by the mask: causal attention never looks behind the last
+/// query.
+fn in_use(mask: &Mask, queries: &Expr, room: &Expr) -> Result<Expr, String> {
+    let seen = mask.causal.as_ref().map(|past| past + queries);
+    match (&mask.keys, seen) {
+        (Some(keys), Some(seen)) if *keys != seen => {
+            Err(format!("{keys} keys are in use, but the last query sees {seen}"))
+        }
+        (Some(keys), _) => Ok(keys.clone()),
+        (None, Some(seen)) => Ok(seen.min(room)),
+        (None, None) => Ok(room.clone()),
     }
 }
 
@@ -107,12 +131,6 @@ fn from_operator(cx: &Cx<'_>, node: &Node, op: &MaskedAttention) -> Result<Found
     let input = |i: usize| node.input(i).ok_or("an input is missing");
     let (q, k, v) = (input(0)?, input(1)?, input(2)?);
     let facts = (cx.graph.fact(q).ok_or("no type")?, cx.graph.fact(k).ok_or("no type")?);
-    if let Some(used) = node.input(4) {
-        let known = cx.graph.fact(used).and_then(|f| f.content.as_deref());
-        if !known.is_some_and(|all| all.iter().all(|n| *n == facts.1.shape[2])) {
-            return Err("the number of keys in use is computed from data".into());
-        }
-    }
     if node.outputs.get(1).is_some_and(|o| !cx.links.consumers(*o).is_empty() || cx.graph.outputs.contains(o))
     {
         return Err("the scores are read too".into());
@@ -133,6 +151,12 @@ fn from_operator(cx: &Cx<'_>, node: &Node, op: &MaskedAttention) -> Result<Found
         let window = op.window.map(Expr::from);
         merge(&mut found_mask, Mask { causal: Some(first), window, ..Mask::default() })?;
     }
+    if let Some(used) = node.input(masked_attention::IN_USE) {
+        let known = cx.graph.fact(used).and_then(|f| f.content.as_deref());
+        let one = known.and_then(|all| all.first().filter(|one| all.iter().all(|n| n == *one)));
+        let keys = one.ok_or("the number of keys in use is computed from data")?.clone();
+        merge(&mut found_mask, Mask { keys: Some(keys), ..Mask::default() })?;
+    }
     Ok(Found {
         replaces: node.outputs[0],
         q: query(cx, q, &scores)?,
@@ -145,8 +169,9 @@ fn from_operator(cx: &Cx<'_>, node: &Node, op: &MaskedAttention) -> Result<Found
 }
 
 fn merge(into: &mut Mask, other: Mask) -> Result<(), String> {
-    let Mask { causal, window, padding } = other;
-    let clash = (into.causal.is_some() && causal.is_some() && into.causal != causal)
+    let Mask { causal, window, padding, keys } = other;
+    let clash = (into.keys.is_some() && keys.is_some() && into.keys != keys)
+        || (into.causal.is_some() && causal.is_some() && into.causal != causal)
         || (into.window.is_some() && window.is_some() && into.window != window)
         || (into.padding.is_some() && padding.is_some() && into.padding != padding);
     if clash {
@@ -155,6 +180,7 @@ fn merge(into: &mut Mask, other: Mask) -> Result<(), String> {
     into.causal = into.causal.take().or(causal);
     into.window = into.window.take().or(window);
     into.padding = into.padding.or(padding);
+    into.keys = into.keys.take().or(keys);
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use super::pattern::Cx;
 use crate::{
     dtype::DType,
     graph::{Node, ValueId},
-    ops::{concat, gather, gather_nd, transpose},
+    ops::{concat, gather, gather_nd, pad, transpose},
 };
 
 /// A formula for one element.
@@ -82,7 +82,11 @@ impl Walk<'_, '_> {
         let fact = self.cx.graph.fact(value)?;
         if let Some(content) = &fact.content {
             let position = flat(&fact.shape, at);
-            let index = if content.len() == 1 { 0 } else { usize::try_from(position?.constant()?).ok()? };
+            let index = match position.as_ref().and_then(Expr::constant) {
+                _ if content.len() == 1 => 0,
+                Some(at) => usize::try_from(at).ok()?,
+                None => return progression(&fact.shape, content, at).map(Int),
+            };
             let e = content.get(index)?.clone();
             return Some(if fact.dtype == DType::Bool { Bool(e.constant()? != 0) } else { Int(e) });
         }
@@ -125,6 +129,8 @@ impl Walk<'_, '_> {
             "Gather" => self.gather(node, at, depth),
             "GatherND" => self.gather_nd(node, at, depth),
             "Concat" => self.concat(node, at, depth),
+            "Pad" => self.pad(node, at, depth),
+            "Slice" => self.slice(node, at, depth),
             "Where" => choose(operand(0)?, operand(1)?, operand(2)?),
             "Not" => Some(not(truth(operand(0)?)?)),
             "Neg" => match operand(0)? {
@@ -172,6 +178,53 @@ impl Walk<'_, '_> {
         Some(self.element(data, &coordinates, depth))
     }
 
+    /// Between the counts before and behind each axis, the input; outside, one value.
+    fn pad(&self, node: &Node, at: &[Expr], depth: usize) -> Option<Element> {
+        let source = node.input(0)?;
+        let fact = self.cx.graph.fact(source)?;
+        let filled = node.input(2).map_or(Some(0.0), |v| self.cx.scalar(v))?;
+        let pads = self.cx.graph.fact(node.input(1)?)?.content.clone()?;
+        let plain = node.op_as::<pad::Pad>()?.mode == pad::Mode::Constant && node.input(3).is_none();
+        if !plain || pads.len() != 2 * at.len() {
+            return None;
+        }
+        let (mut inside, mut coordinates) = (Bool(true), Vec::with_capacity(at.len()));
+        let (before, behind) = pads.split_at(at.len());
+        for (((c, size), before), behind) in at.iter().zip(&fact.shape).zip(before).zip(behind) {
+            let own = c - before;
+            if [before, behind] == [&Expr::ZERO; 2] {
+                coordinates.push(own);
+                continue;
+            }
+            let (first, last) = (non_negative(&own), non_negative(&(&(size - &own) - &Expr::from(1))));
+            inside = and(inside, and(first, last));
+            coordinates.push(own);
+        }
+        let outside = if fact.dtype == DType::Bool { Bool(filled != 0.0) } else { Float(filled) };
+        choose(inside, self.element(source, &coordinates, depth), outside)
+    }
+
+    /// A slice forwards from known starts.
+    fn slice(&self, node: &Node, at: &[Expr], depth: usize) -> Option<Element> {
+        let source = node.input(0)?;
+        let shape = &self.cx.graph.fact(source)?.shape;
+        let content = |i: usize| self.cx.graph.fact(node.input(i)?)?.content.as_deref();
+        let given = |i: usize| node.input(i).is_none() || content(i).is_some();
+        let starts = content(1).filter(|_| given(3) && given(4))?;
+        let mut coordinates = at.to_vec();
+        for (i, start) in starts.iter().enumerate() {
+            let axis = content(3).map_or(Some(i as i64), |axes| axes.get(i)?.constant())?;
+            let axis = crate::op::Infer::axis(axis, shape.len()).ok()?;
+            let step = content(4).map_or(Some(1), |steps| steps.get(i)?.constant())?;
+            let start = from_front(start.clone(), &shape[axis])?;
+            if step < 1 || !Expr::ZERO.provably_le(&start) {
+                return None;
+            }
+            coordinates[axis] = &start + &(&at[axis] * &Expr::from(step));
+        }
+        Some(self.element(source, &coordinates, depth))
+    }
+
     /// A concat can be looked into where the coordinate is a number.
     fn concat(&self, node: &Node, at: &[Expr], depth: usize) -> Option<Element> {
         let axis = crate::op::Infer::axis(node.op_as::<concat::Concat>()?.axis, at.len()).ok()?;
@@ -187,6 +240,21 @@ impl Walk<'_, '_> {
         }
         None
     }
+}
+
+/// The element of a constant at coordinates of which one is not a number, if elements grow evenly along that axis.
+fn progression(shape: &[Expr], content: &[Expr], at: &[Expr]) -> Option<Expr> {
+    let mut open = at.iter().enumerate().filter(|(_, c)| c.constant().is_none());
+    let ((axis, position), None) = (open.next()?, open.next()) else { return None };
+    let number = |n: i64| {
+        let mut here = at.to_vec();
+        here[axis] = Expr::from(n);
+        content.get(usize::try_from(flat(shape, &here)?.constant()?).ok()?)?.constant()
+    };
+    let all: Vec<i64> = (0..shape.get(axis)?.constant()?).map(number).collect::<Option<_>>()?;
+    let (first, step) = (*all.first()?, all.get(1)?.checked_sub(all[0])?);
+    let even = all.windows(2).all(|w| w[1].checked_sub(w[0]) == Some(step));
+    even.then(|| &Expr::from(first) + &(position * &Expr::from(step)))
 }
 
 /// An index that may count from the back, counted from the front; `None` where its sign is not known.
@@ -271,7 +339,11 @@ fn truth(e: Element) -> Option<Element> {
         Int(v) => Some(Bool(v.constant()? != 0)),
         Float(v) => Some(Bool(v != 0.0)),
         Bool(_) | NonNegative(_) | Load(..) | Not(_) | And(..) | Or(..) => Some(e),
-        Choose(..) | Sum(..) | Product(..) => None,
+        Choose(condition, then, otherwise) => {
+            let (then, otherwise) = (truth(*then)?, truth(*otherwise)?);
+            Some(or(and((*condition).clone(), then), and(not(*condition), otherwise)))
+        }
+        Sum(..) | Product(..) => None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Nodes that change nothing: Identity, a Concat of one, a Cast to the same type.
+//! Nodes that change nothing: Identity, a Concat of one, a Cast to the same type, an Expand to the same shape.
 
 use std::collections::HashMap;
 
@@ -28,9 +28,11 @@ pub(super) fn run(graph: &mut Graph) -> Result<(), EngineError> {
 fn unchanged(graph: &Graph, node: &Node) -> Option<(ValueId, ValueId)> {
     let (input, output) = (node.input(0)?, *node.outputs.first()?);
     let same_type = graph.fact(input)?.dtype == graph.fact(output)?.dtype;
+    let same_shape = graph.fact(input)?.shape == graph.fact(output)?.shape;
     let nothing = match node.op.name() {
         "Identity" => true,
         "Cast" => same_type,
+        "Expand" => same_shape,
         _ => node.op_as::<concat::Concat>().is_some() && node.inputs.len() == 1,
     };
     nothing.then_some((output, input))

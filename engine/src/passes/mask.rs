@@ -17,6 +17,8 @@ pub struct Mask {
     pub window: Option<Expr>,
     /// `[batch, keys]`, 0 for keys that nobody sees.
     pub padding: Option<ValueId>,
+    /// How many keys are in use, where a cache has room for more: those behind are seen by nobody.
+    pub keys: Option<Expr>,
 }
 
 /// Scores from here down are as good as minus infinity.
@@ -59,9 +61,13 @@ pub(super) fn read(cx: &Cx<'_>, value: ValueId, scores: &[Expr], additive: bool)
     let mut mask = Mask::default();
     collect(cx, &seen, scores, &mut mask).map_err(|text| format!("the mask {name:?} {text}"))?;
     if let Some(behind) = mask.window.take() {
-        let past =
-            mask.causal.clone().ok_or_else(|| format!("the mask {name:?} has a window but is not causal"))?;
-        mask.window = Some(&(&behind + &past) + &Expr::from(1));
+        // The one query of a decode step may stand at the last key: then causality hides nothing, and was not found.
+        let keys = mask.keys.as_ref().unwrap_or(&scores[scores.len() - 1]);
+        let alone = (scores[scores.len() - 2] == Expr::ONE).then(|| keys - &Expr::ONE);
+        let past = mask.causal.take().or(alone);
+        let past = past.ok_or_else(|| format!("the mask {name:?} has a window but is not causal"))?;
+        mask.window = Some(&(&behind + &past) + &Expr::ONE);
+        mask.causal = Some(past);
     }
     Ok(mask)
 }
@@ -147,6 +153,8 @@ fn bound(v: &Expr, scores: &[Expr], mask: &mut Mask) -> Result<(), String> {
     match (key_factor, query_factor) {
         (-1, 1) if query.as_symbol().is_none() && last.provably_le(&rest) => Ok(()),
         (-1, 1) => meet(&mut mask.causal, rest, "two causal limits"),
+        (-1, 0) if last.provably_le(&rest) => Ok(()),
+        (-1, 0) => meet(&mut mask.keys, &rest + &Expr::from(1), "two numbers of keys in use"),
         (1, -1) => {
             // Counted from the query for now; `read` counts it from the last key that causality leaves.
             meet(&mut mask.window, rest, "two windows")
@@ -185,10 +193,7 @@ fn padding(cx: &Cx<'_>, value: ValueId, at: &[Expr], scores: &[Expr], mask: &mut
     let (batch, key) = (&wanted[0], &wanted[scores.len() - 1]);
     let name = &cx.graph.value(value).name;
     let fits = matches!(at, [b, k] if b == batch && k == key)
-        && cx
-            .graph
-            .fact(value)
-            .is_some_and(|f| f.shape[1] == scores[scores.len() - 1] && !f.dtype.is_float());
+        && cx.graph.fact(value).is_some_and(|f| !f.dtype.is_float());
     if !fits {
         return Err(format!("reads {name:?} at {at:?}, which is not [batch, key] of integers"));
     }

@@ -4,6 +4,7 @@
 //! or says which part of the graph did not fit.
 
 mod attention;
+mod cache;
 mod cse;
 mod element;
 mod identity;
@@ -16,6 +17,7 @@ mod silu;
 
 use std::collections::BTreeMap;
 
+pub(crate) use cache::written_axis;
 pub use linear::WeightFormats;
 pub use mask::Mask;
 pub use pattern::Refusal;
@@ -58,6 +60,7 @@ pub fn simplify(graph: &mut Graph) -> Result<(), EngineError> {
 pub fn run(graph: &mut Graph, options: &PassOptions) -> Result<Report, EngineError> {
     let mut report = Report::default();
     simplify(graph)?;
+    cache::run(graph, &mut report)?;
     if options.fuse {
         let patterns: [&dyn Pattern; 4] =
             [&norm::RmsNorm, &silu::SiluMul, &rope::Rope, &attention::Attention];

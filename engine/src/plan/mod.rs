@@ -31,11 +31,12 @@ use crate::{
 /// One tensor of the KV cache: `past` is read and `present` written in one allocation.
 #[derive(Clone, Debug)]
 pub struct Cache {
-    /// The graph input that holds what earlier steps computed, `[batch, heads, past, head_dim]`.
+    /// The graph input that holds what earlier steps computed, `[batch, heads, past, head_dim]`, or has room for all
+    /// positions.
     pub past: ValueId,
     /// The graph output that holds it with the new positions behind.
     pub present: ValueId,
-    /// The dimension that grows.
+    /// The dimension of positions.
     pub axis: usize,
 }
 
@@ -57,7 +58,7 @@ pub struct PlanOptions {
     pub lower: LowerOptions,
     /// KV caches kept on the device; all other inputs and outputs go through the arena.
     pub caches: Vec<Cache>,
-    /// The symbol for the number of positions each cache has room for.
+    /// The symbol for the number of positions each cache has room for, unless its size is a number.
     pub capacity: Symbol,
     /// Symbols that change from step to step, with everything else as it was.
     pub stepping: Vec<Symbol>,
@@ -173,7 +174,9 @@ fn bring_inputs(
         let fact = typed(graph, cache.past)?;
         let elem = Elem::of(fact.dtype, options.lower.activations);
         let mut shape = fact.shape.clone();
-        shape[cache.axis] = Expr::from(&options.capacity);
+        if shape[cache.axis].constant().is_none() {
+            shape[cache.axis] = Expr::from(&options.capacity);
+        }
         let len = shape.iter().fold(Expr::from(1), |n, d| &n * d);
         let name = graph.value(cache.present).name.clone();
         let root = lowered.root(Root { kind: RootKind::Cache(index), elem, len, name });
