@@ -2,9 +2,11 @@
 //!
 //! ```no_run
 //! # use std::sync::Arc;
-//! # fn show(model: &Arc<engine::session::LoadedModel>) -> Result<(), engine::EngineError> {
-//! let plan = bench::Plan { prefill: vec![64], decode: vec![32], depths: vec![0], repeat: 5 };
-//! let report = bench::measure(model, &plan, &mut |_, _| true)?;
+//! # use engine::session::{LoadedModel, Session};
+//! # fn show(model: Arc<LoadedModel>) -> Result<(), engine::EngineError> {
+//! let work = bench::Workload { prefill: vec![64], decode: vec![32], depths: vec![0], repeat: 5 };
+//! let mut session = Session::new(model, work.longest())?;
+//! let report = bench::measure(&mut session, &work, &mut |_, _| true)?;
 //! assert_eq!(report.measurements.len(), 2);
 //! let table = report.to_string(); // in Markdown
 //! # Ok(())
@@ -19,6 +21,6 @@ mod measure;
 mod report;
 mod statistics;
 
-pub use measure::{Plan, measure};
+pub use measure::{Workload, measure};
 pub use report::{Device, Kind, Measurement, Report};
 pub use statistics::Statistics;

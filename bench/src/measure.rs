@@ -1,17 +1,14 @@
-//! The measuring: one session, cut back to its depth before each repetition.
+//! The measuring: a session, cut back to its depth before each repetition.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
-use engine::{
-    EngineError,
-    session::{LoadedModel, Session},
-};
+use engine::{EngineError, session::Session};
 
 use crate::{Device, Kind, Measurement, Report, Statistics};
 
 /// What to measure.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct Workload {
     /// Prompt lengths.
     pub prefill: Vec<usize>,
     /// Numbers of generated tokens.
@@ -22,7 +19,7 @@ pub struct Plan {
     pub repeat: usize,
 }
 
-impl Plan {
+impl Workload {
     fn cases(&self) -> Vec<(Kind, usize, usize)> {
         let kinds = [(Kind::Prefill, &self.prefill), (Kind::Decode, &self.decode)];
         let lengths = kinds.into_iter().flat_map(|(kind, all)| all.iter().map(move |n| (kind, *n)));
@@ -43,42 +40,42 @@ impl Plan {
     }
 }
 
-/// Measures every length at every depth. `progress` hears how many repetitions are done, of all; when it returns
-/// false, what is done so far is returned.
+/// Measures every length at every depth in a session, whose content is lost. `progress` hears how many repetitions are done,
+/// of all; when it returns false, the cases that are complete are returned.
 ///
 /// # Errors
-/// When the model's context is shorter than [`Plan::longest`], or the GPU fails.
+/// When the session has less room than [`Workload::longest`], or the GPU fails.
 pub fn measure(
-    model: &Arc<LoadedModel>,
-    plan: &Plan,
+    session: &mut Session,
+    work: &Workload,
     progress: &mut dyn FnMut(usize, usize) -> bool,
 ) -> Result<Report, EngineError> {
-    let mut session = Session::new(model.clone(), plan.longest())?;
-    let cases = plan.cases();
-    let total = cases.len() * (plan.repeat + 1);
+    let model = session.model().clone();
+    let cases = work.cases();
+    let total = cases.len() * (work.repeat + 1);
     let device = Device::of(model.gpu());
     let chunk = session.chunk();
-    let mut report = Report { device, repetitions: plan.repeat, chunk, measurements: Vec::new() };
+    let mut report = Report { device, repetitions: work.repeat, chunk, measurements: Vec::new() };
     for (index, (kind, tokens, depth)) in cases.into_iter().enumerate() {
         session.truncate(0);
         let text = tokens_of(depth + tokens);
-        run(&mut session, &text[..depth], chunk)?;
+        run(session, &text[..depth], chunk)?;
         let step = if kind == Kind::Prefill { chunk } else { 1 };
-        let mut rates = Vec::with_capacity(plan.repeat);
+        let mut rates = Vec::with_capacity(work.repeat);
         let before = model.gpu().counters().counts();
-        for repetition in 0..=plan.repeat {
+        for repetition in 0..=work.repeat {
             session.truncate(depth);
             let start = Instant::now();
-            run(&mut session, &text[depth..], step)?;
+            run(session, &text[depth..], step)?;
             if repetition > 0 {
                 rates.push(tokens as f64 / start.elapsed().as_secs_f64().max(1e-9));
             }
-            if !progress(index * (plan.repeat + 1) + repetition + 1, total) {
+            if !progress(index * (work.repeat + 1) + repetition + 1, total) {
                 return Ok(report);
             }
         }
         let did = model.gpu().counters().counts() - before;
-        let each = |n: u64| n as f64 / (tokens * (plan.repeat + 1)) as f64;
+        let each = |n: u64| n as f64 / (tokens * (work.repeat + 1)) as f64;
         let Some(rate) = Statistics::of(&rates) else { continue };
         report.measurements.push(Measurement {
             kind,
@@ -86,7 +83,7 @@ pub fn measure(
             depth,
             rate,
             dispatches_per_token: each(did.dispatches),
-            copied_bytes_per_token: each(did.copied_bytes),
+            copied_bytes_per_token: each(did.moved_bytes()),
         });
     }
     Ok(report)
@@ -103,18 +100,18 @@ fn tokens_of(count: usize) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::Plan;
+    use super::Workload;
     use crate::Kind;
 
     #[test]
     fn every_length_at_every_depth() {
-        let plan = Plan { prefill: vec![64, 0], decode: vec![8], depths: vec![0, 100], repeat: 1 };
+        let work = Workload { prefill: vec![64, 0], decode: vec![8], depths: vec![0, 100], repeat: 1 };
         let all =
             [(Kind::Prefill, 64, 0), (Kind::Prefill, 64, 100), (Kind::Decode, 8, 0), (Kind::Decode, 8, 100)];
-        assert_eq!(plan.cases(), all);
-        assert_eq!(plan.longest(), 164);
-        assert!(!plan.is_empty());
-        assert!(Plan { repeat: 0, ..plan.clone() }.is_empty());
-        assert!(Plan { depths: Vec::new(), ..plan }.is_empty());
+        assert_eq!(work.cases(), all);
+        assert_eq!(work.longest(), 164);
+        assert!(!work.is_empty());
+        assert!(Workload { repeat: 0, ..work.clone() }.is_empty());
+        assert!(Workload { depths: Vec::new(), ..work }.is_empty());
     }
 }

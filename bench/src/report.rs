@@ -39,7 +39,7 @@ pub struct Measurement {
     pub rate: Statistics,
     /// Kernel calls for each token.
     pub dispatches_per_token: f64,
-    /// Bytes copied on the GPU for each token.
+    /// Bytes copied on the GPU for each token, besides those that are read back.
     pub copied_bytes_per_token: f64,
 }
 

@@ -1,10 +1,12 @@
 //! `halfbyte bench`: the throughput of prefill and decode, as crate `bench` measures it.
 
-use bench::{Plan, measure};
+use bench::{Workload, measure};
+use engine::session::Session;
 use serde_json::json;
 
 use crate::{
-    bars::Bars, cancel::Cancel, error::CliError, figures::GpuMemory, model::ModelArgs, output, words::Words,
+    bars::Bars, cancel::Cancel, error::CliError, figures::GpuMemory, model::ModelArgs, output,
+    words::context_limit,
 };
 
 /// Measure prefill and decode throughput.
@@ -31,13 +33,13 @@ pub struct Args {
 
 /// See the module.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let plan = Plan {
+    let work = Workload {
         prefill: args.prefill.clone(),
         decode: args.decode.clone(),
         depths: args.depth.clone(),
         repeat: args.repeat,
     };
-    if plan.is_empty() {
+    if work.is_empty() {
         return Err(CliError::Usage(
             "there is nothing to measure: lengths and --repeat must not be 0".to_owned(),
         ));
@@ -45,26 +47,24 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let cancel = Cancel::watch()?;
     let bars = Bars::default();
     let file = args.model.open()?;
-    let limit = match Words::open(&file) {
-        Ok(words) => args.model.context(&words)?,
-        Err(_) => plan.longest(),
-    };
-    if plan.longest() > limit {
-        return Err(CliError::Usage(format!(
-            "{} tokens are to be run, the context is {limit}",
-            plan.longest()
-        )));
+    let (longest, context) = (work.longest(), args.model.context(context_limit(&file)?)?);
+    if longest > context {
+        let text = format!(
+            "{longest} tokens are to be run, the context is {context}: measure fewer, or raise --context"
+        );
+        return Err(CliError::Usage(text));
     }
-    let model = args.model.load(&file, plan.longest(), &bars)?;
+    let model = args.model.load(&file, longest, &bars)?;
+    let mut session = Session::new(model, longest)?;
     cancel.begin();
-    let report = measure(&model, &plan, &mut |done, total| {
+    let report = measure(&mut session, &work, &mut |done, total| {
         bars.show("bench", done as u64, total as u64);
         !cancel.requested()
     });
     bars.clear();
     cancel.end();
     let report = report?;
-    let memory = GpuMemory::of(&model, plan.longest(), args.model.chunk.min(plan.longest()))?;
+    let memory = GpuMemory::of(&session);
     if args.json {
         let mut json = serde_json::to_value(&report).map_err(|e| CliError::other(e.to_string()))?;
         json["model"] = json!(args.model.model);

@@ -49,7 +49,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let bars = Bars::default();
     let file = args.model.open()?;
     let words = Words::open(&file)?;
-    let context = args.model.long_context(&words)?;
+    let context = args.model.long_context(words.limit)?;
     let model = args.model.load(&file, context, &bars)?;
     let generator = Generator::new(Session::new(model, context)?, args.sampling.sampling())?;
     let messages = args.opening();

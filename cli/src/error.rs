@@ -89,7 +89,7 @@ impl CliError {
     }
 
     /// The text with every cause that it does not name already.
-    pub fn path(&self) -> String {
+    pub fn with_causes(&self) -> String {
         let mut text = self.to_string();
         let mut cause = self.source();
         while let Some(inner) = cause {

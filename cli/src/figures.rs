@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use engine::{EngineError, op::RootKind, session::LoadedModel};
+use engine::session::Session;
 use serde_json::{Value, json};
 
 /// Bytes in the unit that leaves three digits or so.
@@ -37,16 +37,11 @@ pub struct GpuMemory {
 }
 
 impl GpuMemory {
-    /// Of a session with room for `capacity` positions.
-    pub fn of(model: &LoadedModel, capacity: usize, chunk: usize) -> Result<Self, EngineError> {
-        let bindings = model.bindings(chunk, 0, capacity);
-        let (prefill, decode) = (model.plan(false), model.plan(true));
-        let arena = prefill.arena_bytes(&bindings)?.max(decode.arena_bytes(&bindings)?);
-        let mut cache = 0;
-        for root in decode.roots.iter().filter(|r| matches!(r.kind, RootKind::Cache(_))) {
-            cache += u64::try_from(root.len.eval(&bindings)?).unwrap_or(0) * root.elem.size();
-        }
-        Ok(Self { weights: model.weight_bytes(), cache, arena })
+    /// Of a session.
+    pub fn of(session: &Session) -> Self {
+        let memory = session.memory();
+        let weights = session.model().weight_bytes();
+        Self { weights, cache: memory.cache_bytes(), arena: memory.bytes() }
     }
 
     /// In words.

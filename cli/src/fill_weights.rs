@@ -17,6 +17,9 @@ use text::Tokenizer;
 
 use crate::{bars::Bars, error::CliError, figures::size, output};
 
+/// Where a GGUF file has its chat template.
+const TEMPLATE: &str = "tokenizer.chat_template";
+
 /// Fill the external data of an exported graph from a GGUF file.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -61,7 +64,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     bars.clear();
     if let Err(e) = filled {
         drop(out);
-        fs::remove_file(&data).map_err(CliError::file(&data))?;
+        // What filling said matters more than that what is left of it cannot be removed.
+        let _ = fs::remove_file(&data);
         return Err(fail(e));
     }
     write(&folder.join("model.onnx"), &graph)?;
@@ -81,8 +85,13 @@ fn external(
 ) -> Result<(String, Vec<ExternalTensor>), CliError> {
     let fail = |text: String| CliError::other(format!("{}: {text}", args.graph.display()));
     let model = onnx_import::import(graph, &mut LeaveAbsent).map_err(|e| fail(e.to_string()))?;
-    let mut origins: HashMap<String, Origin> =
-        origins.into_iter().map(|o| (o.initializer.clone(), o)).collect();
+    let mut by_name: HashMap<String, Origin> = HashMap::new();
+    for origin in origins {
+        if let Some(first) = by_name.insert(origin.initializer.clone(), origin) {
+            let text = format!("{} names {} twice", args.map.display(), first.initializer);
+            return Err(CliError::other(text));
+        }
+    }
     let mut location: Option<String> = None;
     let mut wanted = Vec::new();
     let mut unknown = Vec::new();
@@ -93,13 +102,17 @@ fn external(
         if *location.get_or_insert_with(|| file.to_owned()) != file {
             return Err(fail(format!("its data lies in several files, such as {file}; only one is filled")));
         }
-        match origins.remove(&value.name) {
+        match by_name.remove(&value.name) {
             Some(origin) => wanted.push(target(origin, tensor, range).map_err(fail)?),
             None => unknown.push(value.name.clone()),
         }
     }
     if !unknown.is_empty() {
         let text = format!("{} does not say where {} come from", args.map.display(), unknown.join(", "));
+        return Err(CliError::other(text));
+    }
+    if let Some(name) = by_name.keys().min() {
+        let text = format!("{} names {name}, which has no external data in the graph", args.map.display());
         return Err(CliError::other(text));
     }
     let location = location.ok_or_else(|| fail("it has no external data to fill".to_owned()))?;
@@ -136,16 +149,19 @@ fn target(
 /// tokenizer.json, and what of the configuration files the program reads.
 fn write_text_side(gguf: &Gguf<'_>, folder: &Path) -> Result<(), CliError> {
     let tokenizer = Tokenizer::from_gguf(gguf)?;
+    let wrong = |e| CliError::Text(text::TextError::Gguf(e));
     write(&folder.join("tokenizer.json"), tokenizer.to_json()?.as_bytes())?;
     let name = |key: &str| {
-        let id = u32::try_from(gguf.u64(&format!("tokenizer.ggml.{key}_token_id")).ok()?).ok()?;
-        tokenizer.token(id)
+        let key = format!("tokenizer.ggml.{key}_token_id");
+        let id = gguf.get(&key).map(|_| gguf.u64(&key)).transpose().map_err(wrong)?;
+        Ok::<_, CliError>(id.and_then(|id| tokenizer.token(u32::try_from(id).ok()?)))
     };
+    let template = gguf.get(TEMPLATE).map(|_| gguf.string(TEMPLATE)).transpose().map_err(wrong)?;
     let mut config = json!({});
     for (key, value) in [
-        ("bos_token", name("bos")),
-        ("eos_token", name("eos")),
-        ("chat_template", gguf.string("tokenizer.chat_template").ok().map(str::to_owned)),
+        ("bos_token", name("bos")?),
+        ("eos_token", name("eos")?),
+        ("chat_template", template.map(str::to_owned)),
     ] {
         if let Some(value) = value {
             config[key] = Value::from(value);

@@ -15,7 +15,11 @@ use engine::{
 };
 use serde_json::json;
 
-use crate::{error::CliError, model::GpuArgs, output, tensor_file};
+use crate::{
+    error::CliError,
+    model::{GpuArgs, keep_pipelines},
+    output, tensor_file,
+};
 
 /// Elements of an output that are shown.
 const SHOWN: usize = 6;
@@ -34,9 +38,9 @@ pub struct Args {
     /// Write TensorProto .pb files instead of .npy
     #[arg(long, requires = "output_dir")]
     pb: bool,
-    /// How constant matrices are held on the GPU
-    #[arg(long, value_name = "FORMAT", default_value = "f32")]
-    format: WeightFormat,
+    /// How constant matrices are held on the GPU; a packed file says itself [default: f32]
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<WeightFormat>,
     /// Run the graph node by node, with nothing fused
     #[arg(long)]
     no_fuse: bool,
@@ -64,13 +68,21 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     }
     let fail = CliError::model(&args.model);
     let file = ModelFile::open(&args.model).map_err(&fail)?;
+    let formats = match (file.formats, args.format) {
+        (Some(_), Some(_)) => {
+            let text = format!("{} is packed: leave --format away", args.model.display());
+            return Err(CliError::Usage(text));
+        }
+        (Some(packed), None) => packed,
+        (None, format) => WeightFormats::uniform(format.unwrap_or(WeightFormat::F32)),
+    };
     let gpu = args.gpu.open()?;
     let activations = args.gpu.activations(gpu.offers())?;
-    let formats = file.formats.unwrap_or(WeightFormats::uniform(args.format));
     let options = OnceOptions { passes: PassOptions { formats, fuse: !args.no_fuse }, activations };
     let start = Instant::now();
     let outputs = infer_once::run(&gpu, &file, &inputs, &options).map_err(&fail)?;
     let seconds = start.elapsed().as_secs_f64();
+    keep_pipelines(&gpu);
     let files = match &args.output_dir {
         Some(folder) => write(folder, &outputs, args.pb)?,
         None => Vec::new(),
@@ -102,7 +114,7 @@ fn write(folder: &Path, outputs: &[(String, HostTensor)], pb: bool) -> Result<Ve
     for (index, (name, tensor)) in outputs.iter().enumerate() {
         let plain = |c: char| if c.is_alphanumeric() || "._-".contains(c) { c } else { '_' };
         let mut stem: String = name.chars().map(plain).collect();
-        if stem.starts_with('.') || stem.is_empty() || !taken.insert(stem.clone()) {
+        while stem.starts_with('.') || stem.is_empty() || !taken.insert(stem.clone()) {
             stem = format!("output{index}_{stem}");
         }
         let path = folder.join(format!("{stem}.{}", if pb { "pb" } else { "npy" }));

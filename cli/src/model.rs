@@ -13,7 +13,7 @@ use engine::{
     session::LoadedModel,
 };
 
-use crate::{bars::Bars, error::CliError, words::Words};
+use crate::{bars::Bars, error::CliError, output};
 
 /// Positions that a session gets where neither the model nor the user says how many.
 const CONTEXT: usize = 4096;
@@ -21,7 +21,7 @@ const CONTEXT: usize = 4096;
 /// Which GPU.
 #[derive(Debug, clap::Args)]
 pub struct GpuArgs {
-    /// Index of the GPU, or a part of its name (see `halfbyte devices`)
+    /// Index of the GPU, a part of its name, or its profile (see `halfbyte devices`)
     #[arg(long, value_name = "NAME")]
     adapter: Option<String>,
     /// How intermediate values are held: f32 or f16; the device's preference otherwise
@@ -43,15 +43,27 @@ impl GpuArgs {
         if wanted == Some("f16") && target.f16 == ::devices::F16::None {
             return Err(CliError::Usage("--activations f16: this GPU cannot compute in f16".to_owned()));
         }
-        let preferred = match target.activations() {
-            ::devices::Activations::F32 => Elem::F32,
-            ::devices::Activations::F16 => Elem::F16,
-        };
         Ok(match wanted {
             Some("f16") => Elem::F16,
             Some(_) => Elem::F32,
-            None => preferred,
+            None => preferred_activations(target),
         })
+    }
+}
+
+/// How a device would rather hold activations.
+pub fn preferred_activations(target: &::devices::Target) -> Elem {
+    match target.activations() {
+        ::devices::Activations::F32 => Elem::F32,
+        ::devices::Activations::F16 => Elem::F16,
+    }
+}
+
+/// Keeps the pipelines that a GPU has compiled for the next start. Without them that only takes longer, so a failure is
+/// told and is no error.
+pub fn keep_pipelines(gpu: &Gpu) {
+    if let Err(e) = gpu.save_pipelines() {
+        output::note(&format!("note: {e}; the next start will compile them again"));
     }
 }
 
@@ -129,9 +141,9 @@ impl ModelArgs {
         ModelFile::open(&self.model).map_err(CliError::model(&self.model))
     }
 
-    /// Most positions of a session.
-    pub fn context(&self, words: &Words) -> Result<usize, CliError> {
-        match (self.context, words.limit) {
+    /// Most positions of a session, of a model that was made for `limit` where that is known.
+    pub fn context(&self, limit: Option<usize>) -> Result<usize, CliError> {
+        match (self.context, limit) {
             (Some(0), _) => {
                 Err(CliError::Usage("--context is 0: it has to hold the prompt at least".to_owned()))
             }
@@ -144,8 +156,8 @@ impl ModelArgs {
     }
 
     /// The context of a long conversation, whose cache is made at once.
-    pub fn long_context(&self, words: &Words) -> Result<usize, CliError> {
-        let context = self.context(words)?;
+    pub fn long_context(&self, limit: Option<usize>) -> Result<usize, CliError> {
+        let context = self.context(limit)?;
         Ok(if self.context.is_some() { context } else { context.min(CONTEXT) })
     }
 
@@ -164,7 +176,9 @@ impl ModelArgs {
         };
         let loaded = LoadedModel::load(gpu, &model, &file.source, options, self.chunk, &|p| bars.loading(p));
         bars.clear();
-        loaded.map_err(CliError::model(&self.model))
+        let loaded = loaded.map_err(CliError::model(&self.model))?;
+        keep_pipelines(loaded.gpu());
+        Ok(loaded)
     }
 }
 

@@ -30,5 +30,5 @@ pub fn note(line: &str) {
 
 /// Says why a command failed.
 pub fn error(error: &CliError) {
-    eprintln!("error: {}", error.path());
+    eprintln!("error: {}", error.with_causes());
 }

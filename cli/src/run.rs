@@ -77,7 +77,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     if prompt.is_empty() {
         return Err(CliError::Usage("the prompt is empty: there is nothing to continue".to_owned()));
     }
-    let context = args.model.context(&words)?;
+    let context = args.model.context(words.limit)?;
     if prompt.len() >= context {
         return Err(CliError::other(format!(
             "the prompt has {} tokens, the context holds {context}, an answer included: {}",
@@ -92,7 +92,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let model = args.model.load(&file, context, &bars)?;
     let capacity = context.min(prompt.len() + args.limits.max_tokens);
     let session = Session::new(model.clone(), capacity)?;
-    let memory = GpuMemory::of(&model, capacity, session.chunk())?;
+    let memory = GpuMemory::of(&session);
     let mut generator = Generator::new(session, args.sampling.sampling())?;
     let load = start.elapsed().as_secs_f64();
     let mut emit = |piece: &str| if args.json { Ok(()) } else { output::text(piece) };

@@ -38,8 +38,7 @@ impl Words {
                 tokenizer.read_config(&bytes)?;
             }
         }
-        let limit = file.companion("config.json")?.and_then(|bytes| context_limit(&bytes));
-        Ok(Self { tokenizer, limit, template: template(file)? })
+        Ok(Self { tokenizer, limit: context_limit(file)?, template: template(file)? })
     }
 
     /// The tokens of a conversation up to where the model is to speak.
@@ -62,13 +61,7 @@ impl Words {
 fn template(file: &ModelFile) -> Result<Option<ChatTemplate>, CliError> {
     let config = file.companion("tokenizer_config.json")?;
     if let Some(source) = file.companion("chat_template.jinja")? {
-        let config: Value = config.and_then(|c| serde_json::from_slice(&c).ok()).unwrap_or_default();
-        let token = |name: &str| {
-            let token = &config[name];
-            token.as_str().or_else(|| token["content"].as_str())
-        };
-        let source = String::from_utf8_lossy(&source);
-        return Ok(Some(ChatTemplate::new(&source, token("bos_token"), token("eos_token"))?));
+        return Ok(Some(ChatTemplate::from_files(&source, config.as_deref())?));
     }
     match config.map(|bytes| ChatTemplate::from_tokenizer_config(&bytes)) {
         None | Some(Err(TextError::NoTemplate { .. })) => Ok(None),
@@ -76,10 +69,14 @@ fn template(file: &ModelFile) -> Result<Option<ChatTemplate>, CliError> {
     }
 }
 
-fn context_limit(config: &[u8]) -> Option<usize> {
-    let config: Value = serde_json::from_slice(config).ok()?;
+/// Most positions that the model was made for, if its configuration says so.
+pub fn context_limit(file: &ModelFile) -> Result<Option<usize>, CliError> {
+    let Some(bytes) = file.companion("config.json")? else { return Ok(None) };
+    let config: Value = serde_json::from_slice(&bytes).map_err(|e| {
+        CliError::other(format!("{}: the config.json of the model: {e}", file.path.display()))
+    })?;
     let found = [&config, &config["text_config"]]
         .into_iter()
         .find_map(|part| LIMITS.iter().find_map(|key| part.get(key)?.as_u64()));
-    found.and_then(|n| usize::try_from(n).ok())
+    Ok(found.and_then(|n| usize::try_from(n).ok()))
 }

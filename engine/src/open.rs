@@ -17,7 +17,7 @@ use crate::{
     import, infer,
     op::{WeightPacking, WeightUse},
     passes::WeightFormats,
-    weights::{DeviceBytes, WeightSource, device_bytes},
+    weights::{DeviceBytes, WeightSource, absent, device_bytes},
 };
 
 /// Files that are taken from the model's folder into a packed file.
@@ -45,6 +45,36 @@ pub struct ModelFile {
     pub formats: Option<WeightFormats>,
     onnx: Bytes,
     initializers: HashSet<String>,
+}
+
+/// Whether the bytes are a packed file's, cut short or not: a length as u64, then a JSON header of that length. The first
+/// eight bytes of an ONNX file, protobuf fields, make a far larger number.
+fn is_packed(bytes: &[u8]) -> bool {
+    let header = bytes.first_chunk().map_or(u64::MAX, |b: &[u8; 8]| u64::from_le_bytes(*b));
+    bytes.get(8) == Some(&b'{') && header <= u64::from(u32::MAX)
+}
+
+/// The graph of a packed file, as ONNX without weights.
+fn packed_graph(packed: &PackedModel, path: &Path) -> Result<Bytes, EngineError> {
+    packed.blob(GRAPH).cloned().ok_or_else(|| lacks(path, "graph"))
+}
+
+fn lacks(path: &Path, what: &str) -> EngineError {
+    EngineError::model("open", format!("{}: the packed file has no {what}: pack again", path.display()))
+}
+
+/// The ONNX model in a file, exported or packed, as it was imported: without its weights, whatever its operators.
+///
+/// # Errors
+/// When the file cannot be read, or is neither.
+pub fn onnx_model(path: &Path) -> Result<onnx_import::Model, EngineError> {
+    let bytes = map(path).map_err(|e| unreadable(path, &e))?;
+    let onnx = if is_packed(&bytes) { packed_graph(&PackedModel::open(bytes)?, path)? } else { bytes };
+    Ok(onnx_import::import(onnx, &mut onnx_import::LeaveAbsent)?)
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> EngineError {
+    EngineError::model("open", format!("{}: {error}", path.display()))
 }
 
 /// Maps a file into memory.
@@ -81,11 +111,8 @@ impl ModelFile {
     }
 
     fn open_with(path: &Path, data: bool) -> Result<Self, EngineError> {
-        let fail = |e: io::Error| EngineError::model("open", format!("{}: {e}", path.display()));
-        let bytes = map(path).map_err(fail)?;
-        // An ONNX file begins with a protobuf field; a packed one with the length of a JSON header, then `{`.
-        let header = bytes.first_chunk().map_or(u64::MAX, |b: &[u8; 8]| u64::from_le_bytes(*b));
-        if bytes.get(8) == Some(&b'{') && header < bytes.len() as u64 {
+        let bytes = map(path).map_err(|e| unreadable(path, &e))?;
+        if is_packed(&bytes) {
             return Self::open_packed(path, bytes);
         }
         let folder = path.parent().unwrap_or(Path::new("."));
@@ -103,15 +130,9 @@ impl ModelFile {
 
     fn open_packed(path: &Path, bytes: Bytes) -> Result<Self, EngineError> {
         let packed = PackedModel::open(bytes)?;
-        let damaged = |what: &str| {
-            EngineError::model(
-                "open",
-                format!("{}: the packed file has no {what}: pack again", path.display()),
-            )
-        };
-        let onnx = packed.blob(GRAPH).ok_or_else(|| damaged("graph"))?.clone();
-        let formats =
-            packed.blob(FORMATS).and_then(|b| parse_formats(b)).ok_or_else(|| damaged("formats"))?;
+        let onnx = packed_graph(&packed, path)?;
+        let formats = packed.blob(FORMATS).and_then(|b| parse_formats(b));
+        let formats = formats.ok_or_else(|| lacks(path, "formats"))?;
         let model = onnx_import::import(onnx.clone(), &mut onnx_import::LeaveAbsent)?;
         let mut graph = import::import(&model)?;
         let initializers = constants(&graph);
@@ -138,15 +159,15 @@ impl ModelFile {
         match map(&path) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(EngineError::model("open", format!("{}: {e}", path.display()))),
+            Err(e) => Err(unreadable(&path, &e)),
         }
     }
 
-    /// Writes a packed model: the matrices that `weights` names in their formats, other constants and companions as
-    /// they are, and the graph. `progress` hears of bytes written, of all.
+    /// Writes a packed model: the matrices that `weights` names in their formats, the file's other constants and companions
+    /// as they are, and the graph. `progress` hears of bytes written, of all. Returns the bytes of the file.
     ///
     /// # Errors
-    /// When data is missing or the disk is full; then nothing is left behind.
+    /// When data is missing, one matrix is wanted in two formats, or the disk is full; then nothing is left behind.
     pub fn pack(
         &self,
         graph: &Graph,
@@ -165,31 +186,42 @@ impl ModelFile {
                 WeightPacking::Plain(_) => None,
             })
             .collect();
-        let contents = self.contents(matrices.iter().map(|(_, spec)| spec.clone()).collect(), formats)?;
+        let plain = weights.iter().filter(|w| matches!(w.packing, WeightPacking::Plain(_)));
+        let plain: HashSet<&str> = plain.map(|w| graph.value(w.value).name.as_str()).collect();
+        let specs = matrices.iter().map(|(_, spec)| spec.clone()).collect();
+        let contents = self.contents(specs, &plain, formats)?;
         let mut writer = ModelWriter::create(out, contents)?;
         let total = writer.size_bytes();
         let mut done = 0;
         for (wanted, spec) in &matrices {
             let bytes = device_bytes(graph, wanted, &self.source, &|_| {})?;
-            done += bytes.len() as u64;
-            if let DeviceBytes::Matrix(weight) = bytes {
-                writer.write_weight(&spec.name, &weight)?;
-            }
+            let DeviceBytes::Matrix(weight) = bytes else {
+                return Err(EngineError::model("pack", format!("{:?} is no matrix", spec.name)));
+            };
+            writer.write_weight(&spec.name, &weight)?;
+            done += weight.size_bytes() as u64;
             progress(done, total);
         }
         writer.finish()?;
         Ok(total)
     }
 
-    fn contents(&self, weights: Vec<WeightSpec>, formats: &WeightFormats) -> Result<Contents, EngineError> {
+    /// `plain` names constants that are read element by element too, and so are kept beside their packed matrix.
+    fn contents(
+        &self,
+        weights: Vec<WeightSpec>,
+        plain: &HashSet<&str>,
+        formats: &WeightFormats,
+    ) -> Result<Contents, EngineError> {
         let packed: HashSet<&str> = weights.iter().map(|w| w.name.as_str()).collect();
+        let left_out = |name: &str| packed.contains(name) && !plain.contains(name);
         let mut tensors: Vec<(String, HostTensor)> = Vec::new();
         for value in self.graph.values.iter().filter(|v| self.initializers.contains(&v.name)) {
             match &value.constant {
-                Some(Constant::Host(tensor)) if !packed.contains(value.name.as_str()) => {
-                    tensors.push((value.name.clone(), tensor.clone()));
-                }
-                _ => {}
+                None => {}
+                Some(_) if left_out(&value.name) => {}
+                Some(Constant::Host(tensor)) => tensors.push((value.name.clone(), tensor.clone())),
+                Some(Constant::Absent) => return Err(absent(&value.name, &self.source)),
             }
         }
         let stripped = self.initializers.iter().map(String::as_str).collect();

@@ -4,9 +4,12 @@ use bytes::Bytes;
 use half::f16;
 
 use crate::{
+    dtype::DType,
     error::EngineError,
     graph::Graph,
-    host::{Fit, HostTensor, Orientation, PackedModel, PackedWeight, StoredMatrix, pack},
+    host::{
+        Fit, HostError, HostTensor, Orientation, PackedModel, PackedWeight, StoredMatrix, WeightFormat, pack,
+    },
     op::{Elem, WeightPacking, WeightUse},
 };
 
@@ -48,60 +51,76 @@ pub enum WeightSource {
 /// Brings one constant into the form that a plan asks for. `progress` hears of packed rows.
 ///
 /// # Errors
-/// When the data is not at hand, or a packed file holds it in another form.
+/// When the data is not at hand, cannot be held in the wanted format, or a packed file holds it in another form.
 pub fn device_bytes(
     graph: &Graph,
     wanted: &WeightUse,
     source: &WeightSource,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<DeviceBytes, EngineError> {
-    let name = &graph.value(wanted.value).name;
-    let absent = || {
-        let text =
-            format!("the data of {name:?} is not at hand: is the model's external data file beside it?");
-        EngineError::model("weights", text)
-    };
     match wanted.packing {
         WeightPacking::Plain(elem) => {
+            let name = &graph.value(wanted.value).name;
             let packed = match source {
                 WeightSource::Packed(model) => model.tensor(name),
                 WeightSource::Model(_) => None,
             };
-            let tensor = graph.host(wanted.value).or(packed).ok_or_else(absent)?;
+            let tensor = graph.host(wanted.value).or(packed).ok_or_else(|| absent(name, source))?;
             Ok(DeviceBytes::Plain(elements(tensor, elem)))
         }
-        WeightPacking::Matrix { format, transposed } => match source {
-            WeightSource::Packed(model) => {
-                let weight = model.weight(name).ok_or_else(absent)?;
-                let same = weight.format() == format && weight.n() == wanted.n && weight.k() == wanted.k;
-                if !same {
-                    let text = format!(
-                        "the packed file holds {name:?} as {} [{}, {}], the plan wants {format} [{}, {}]: pack again",
-                        weight.format(),
-                        weight.n(),
-                        weight.k(),
-                        wanted.n,
-                        wanted.k
-                    );
-                    return Err(EngineError::model("weights", text));
-                }
-                Ok(DeviceBytes::Matrix(weight.clone()))
-            }
-            WeightSource::Model(fit) => {
-                let tensor = graph.host(wanted.value).ok_or_else(absent)?;
-                let orientation = if transposed { Orientation::ColumnsFirst } else { Orientation::RowsFirst };
-                let rows = StoredMatrix::new(tensor, orientation)?;
-                Ok(DeviceBytes::Matrix(pack(&rows, format, *fit, progress)?))
-            }
-        },
+        WeightPacking::Matrix { format, transposed } => {
+            let orientation = if transposed { Orientation::ColumnsFirst } else { Orientation::RowsFirst };
+            matrix(graph, wanted, format, orientation, source, progress).map(DeviceBytes::Matrix)
+        }
     }
+}
+
+/// A matrix from the packed file, or from the model's own data, which lies there as `orientation` says.
+fn matrix(
+    graph: &Graph,
+    wanted: &WeightUse,
+    format: WeightFormat,
+    orientation: Orientation,
+    source: &WeightSource,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<PackedWeight, EngineError> {
+    let name = &graph.value(wanted.value).name;
+    let (n, k) = (wanted.n, wanted.k);
+    match source {
+        WeightSource::Packed(model) => {
+            let weight = model.weight(name).ok_or_else(|| absent(name, source))?;
+            let has = (weight.format(), weight.n(), weight.k());
+            if has != (format, n, k) {
+                let (has_format, has_n, has_k) = has;
+                let text = format!(
+                    "the packed file holds {name:?} as {has_format} [{has_n}, {has_k}], the plan wants {format} [{n}, {k}]: pack again"
+                );
+                return Err(EngineError::model("weights", text));
+            }
+            Ok(weight.clone())
+        }
+        WeightSource::Model(fit) => {
+            let tensor = graph.host(wanted.value).ok_or_else(|| absent(name, source))?;
+            let at = |e: HostError| EngineError::model("weights", format!("{name:?}: {e}"));
+            let rows = StoredMatrix::new(tensor, orientation).map_err(at)?;
+            pack(&rows, format, *fit, progress).map_err(at)
+        }
+    }
+}
+
+/// Says that a constant's data is nowhere.
+pub(crate) fn absent(name: &str, source: &WeightSource) -> EngineError {
+    let what_to_do = match source {
+        WeightSource::Model(_) => "is the model's external data file beside it?",
+        WeightSource::Packed(_) => "the packed file lacks it: pack again",
+    };
+    EngineError::model("weights", format!("the data of {name:?} is not at hand: {what_to_do}"))
 }
 
 /// A tensor's elements in device form. int64 narrows to 32 bits: values outside are held at the ends, as exporters
 /// write the largest integer for "to the end".
 #[must_use]
 pub fn elements(tensor: &HostTensor, elem: Elem) -> Bytes {
-    use crate::dtype::DType;
     match (elem, tensor.dtype()) {
         (Elem::F32, DType::F32)
         | (Elem::F16, DType::F16)
@@ -125,20 +144,14 @@ pub fn elements(tensor: &HostTensor, elem: Elem) -> Bytes {
 ///
 /// # Errors
 /// When the bytes do not fit the shape.
-pub fn tensor(
-    bytes: &[u8],
-    elem: Elem,
-    dtype: crate::dtype::DType,
-    shape: Vec<usize>,
-) -> Result<HostTensor, EngineError> {
-    use crate::dtype::DType;
+pub fn tensor(bytes: &[u8], elem: Elem, dtype: DType, shape: Vec<usize>) -> Result<HostTensor, EngineError> {
     let (from, whole) = match elem {
         Elem::F32 => (DType::F32, 4),
         Elem::F16 => (DType::F16, 2),
         Elem::I32 => (DType::I32, 4),
         Elem::U32 => (DType::U32, 4),
     };
-    let len: usize = shape.iter().product::<usize>() * whole;
+    let len = shape.iter().fold(whole, |n: usize, dim| n.saturating_mul(*dim));
     let data = Bytes::copy_from_slice(bytes.get(..len).unwrap_or(bytes));
     Ok(HostTensor::new(from, shape, data)?.cast(dtype))
 }

@@ -12,7 +12,7 @@ use engine::{
     session::Session,
     weights::{DeviceBytes, WeightSource, device_bytes},
 };
-use tests::{Choices, Expected, gpu, largest_difference, load, load_on, models, rule};
+use tests::{Choices, Expected, gpu, language_options, largest_difference, load, load_on, models};
 
 const M0E4: WeightFormat = WeightFormat::M0e4 { group: GroupSize::G32 };
 
@@ -29,7 +29,7 @@ fn logits(file: &ModelFile, folder: &Path, choices: Choices) -> Vec<f32> {
 fn dequantise(file: &mut ModelFile, format: WeightFormat) -> usize {
     let choices = Choices { format, ..Choices::default() };
     let model = LanguageModel::recognise(file.graph.clone()).unwrap();
-    let prepared = model.prepare(Phase::Decode, &rule(&gpu(), choices)).unwrap();
+    let prepared = model.prepare(Phase::Decode, &language_options(&gpu(), choices)).unwrap();
     let source = WeightSource::Model(Fit::Search);
     let mut replaced = 0;
     for wanted in &prepared.plan.weights {
@@ -85,7 +85,7 @@ fn kernels_compute_with_the_values_that_a_format_keeps() {
 /// Packs a model and opens what was written.
 fn packed(file: &ModelFile, formats: WeightFormats, folder: &Path) -> ModelFile {
     let model = LanguageModel::recognise(file.graph.clone()).unwrap();
-    let mut options = rule(&gpu(), Choices::default());
+    let mut options = language_options(&gpu(), Choices::default());
     options.passes.formats = formats;
     let prepared = model.prepare(Phase::Decode, &options).unwrap();
     let out = folder.join("packed.halfbyte");

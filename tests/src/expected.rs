@@ -17,7 +17,7 @@ pub struct Expected {
     pub decode_logits: Vec<f32>,
 }
 
-/// A one-dimensional view of a `.npy` file, whatever its numbers are, as f64.
+/// The numbers of a `.npy` file of i64 or f32, row-major, as f64.
 #[must_use]
 pub fn npy(path: &Path) -> Vec<f64> {
     let file = File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));

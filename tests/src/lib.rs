@@ -8,7 +8,7 @@ mod model;
 use std::path::{Path, PathBuf};
 
 pub use expected::{Expected, npy};
-pub use model::{Choices, gpu, load, load_on, rule};
+pub use model::{Choices, gpu, language_options, load, load_on};
 
 /// The repository's root.
 #[must_use]
@@ -22,13 +22,14 @@ pub fn fixture(path: &str) -> PathBuf {
     root().join("tests/fixtures").join(path)
 }
 
-/// The model folders of a fixture group, sorted.
+/// The model folders of a fixture group, sorted; there is at least one.
 #[must_use]
 pub fn models(group: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(fixture(group)).into_iter().flatten().flatten();
     let mut folders: Vec<PathBuf> =
         entries.map(|e| e.path()).filter(|p| p.join("model.onnx").is_file()).collect();
     folders.sort();
+    assert!(!folders.is_empty(), "tests/fixtures/{group} holds no models");
     folders
 }
 
@@ -42,9 +43,9 @@ pub fn largest_difference(got: &[f32], want: &[f32]) -> f32 {
         .fold(0.0, |m, d| if d.is_nan() { f32::INFINITY } else { m.max(d) })
 }
 
-/// Where the largest number is.
+/// Where the largest number is; of equals, the first, as in NumPy and in the sampler.
 #[must_use]
 pub fn argmax(logits: &[f32]) -> u32 {
-    let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+    let best = logits.iter().enumerate().rev().max_by(|a, b| a.1.total_cmp(b.1));
     best.map_or(0, |(i, _)| i as u32)
 }

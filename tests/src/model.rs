@@ -63,9 +63,9 @@ pub fn gpu() -> Arc<Gpu> {
     .clone()
 }
 
-/// Options for a GPU.
+/// What a choice means on a GPU.
 #[must_use]
-pub fn rule(gpu: &Gpu, choices: Choices) -> LanguageOptions {
+pub fn language_options(gpu: &Gpu, choices: Choices) -> LanguageOptions {
     let mut target = gpu.target();
     target.max_binding = choices.max_binding.unwrap_or(target.max_binding);
     LanguageOptions {
@@ -83,7 +83,14 @@ pub fn rule(gpu: &Gpu, choices: Choices) -> LanguageOptions {
 /// What the engine says.
 pub fn load_on(gpu: &Arc<Gpu>, file: &ModelFile, choices: Choices) -> Result<Arc<LoadedModel>, EngineError> {
     let model = LanguageModel::recognise(file.graph.clone())?;
-    LoadedModel::load(gpu.clone(), &model, &file.source, rule(gpu, choices), choices.chunk, &|_| {})
+    LoadedModel::load(
+        gpu.clone(),
+        &model,
+        &file.source,
+        language_options(gpu, choices),
+        choices.chunk,
+        &|_| {},
+    )
 }
 
 /// A model file on the tests' GPU.

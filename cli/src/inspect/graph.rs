@@ -1,18 +1,8 @@
 //! The model as its file has it: inputs, outputs, operators.
 
-use std::path::Path;
-
-use bytes::Bytes;
-use engine::{
-    EngineError,
-    graph::{Graph, ValueId},
-    host::PackedModel,
-    open::map,
-};
-use onnx_import::{LeaveAbsent, Model};
+use engine::graph::{Graph, ValueId};
+use onnx_import::Model;
 use serde::Serialize;
-
-use crate::error::CliError;
 
 /// An input or output.
 #[derive(Debug, Serialize)]
@@ -93,18 +83,4 @@ fn ports(model: &Model, ids: &[onnx_import::ValueId]) -> Vec<Port> {
         Port { name: value.name.clone(), form }
     };
     ids.iter().map(port).collect()
-}
-
-/// The ONNX model in a file, packed or not; its weights are not read.
-pub(super) fn onnx(path: &Path) -> Result<Model, CliError> {
-    let fail = CliError::model(path);
-    let bytes = map(path).map_err(CliError::file(path))?;
-    let bytes: Bytes = if bytes.get(8) == Some(&b'{') {
-        let packed = PackedModel::open(bytes).map_err(|e| fail(e.into()))?;
-        let graph = packed.blob("graph.onnx").cloned();
-        graph.ok_or_else(|| fail(EngineError::model("open", "the packed file has no graph: pack again")))?
-    } else {
-        bytes
-    };
-    onnx_import::import(bytes, &mut LeaveAbsent).map_err(|e| fail(e.into()))
 }

@@ -9,13 +9,17 @@ use std::path::PathBuf;
 
 use engine::{
     language::{LanguageModel, LanguageOptions, Phase},
-    op::{Elem, LowerOptions},
-    open::ModelFile,
+    op::LowerOptions,
+    open::{ModelFile, onnx_model},
     passes::{PassOptions, WeightFormats},
 };
 use serde::Serialize;
 
-use crate::{error::CliError, model::FormatArgs, output};
+use crate::{
+    error::CliError,
+    model::{FormatArgs, preferred_activations},
+    output,
+};
 use graph::{Contents, Port};
 use plans::{Fusion, PlanReport, Weights};
 
@@ -85,7 +89,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let profile = ::devices::by_name(&args.profile).map_err(|e| CliError::Usage(e.to_string()))?;
     let target = ::devices::Target::from_profile(profile);
     let fail = CliError::model(&args.model);
-    let onnx = graph::onnx(&args.model)?;
+    let onnx = onnx_model(&args.model).map_err(&fail)?;
     let mut report = Report {
         model: args.model.display().to_string(),
         contents: Contents::of(&onnx),
@@ -108,11 +112,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             "layers {}, embedding {}, head {}",
             formats.layers, formats.embedding, formats.head
         ));
-        let activations = match target.activations() {
-            ::devices::Activations::F32 => Elem::F32,
-            ::devices::Activations::F16 => Elem::F16,
-        };
-        let lower = LowerOptions { target: (&target).into(), activations };
+        let lower = LowerOptions { target: (&target).into(), activations: preferred_activations(&target) };
         plan(args, &file, formats, lower, &mut report)?;
     }
     if args.json {

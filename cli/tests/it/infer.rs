@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use crate::{models, refuse, succeed, text};
+use crate::{finish, models, program, refuse, succeed, text};
 
 fn npy(path: &Path, dtype: &str, shape: &str, data: &[u8]) {
     let mut header = format!("{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}");
@@ -43,6 +43,28 @@ fn named_tensors_in_and_out() {
     let again = format!("x={}", text(&out.join("z.pb")));
     let said = succeed(&["infer", text(&model), "--input", &again, "--input", &y]);
     assert!(said.contains("[7, 11, 15, 19, 23, 27]"), "{said}");
+}
+
+#[test]
+fn compiled_pipelines_are_kept_for_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    models::arithmetic(&at("model.onnx"));
+    npy(&at("x.npy"), "<f4", "(1, 3)", &floats(&[0.0; 3]));
+    let (model, cache) = (at("model.onnx"), at("cache"));
+    let (x, y) = (format!("x={}", text(&at("x.npy"))), format!("y={}", text(&at("x.npy"))));
+    let run = || {
+        let mut command = program();
+        command.env("XDG_CACHE_HOME", &cache);
+        finish(command.args(["infer", text(&model), "--input", &x, "--input", &y]))
+    };
+    let kept = || fs::read_dir(cache.join("halfbyte")).unwrap().count();
+    assert_eq!((run().code, kept()), (Some(0), 1), "one file for the driver");
+    let again = run();
+    assert_eq!((again.code, again.err.as_str(), kept()), (Some(0), "", 1));
+    fs::remove_dir_all(&cache).unwrap();
+    fs::write(&cache, "no folder").unwrap();
+    assert_eq!(run().code, Some(0), "a cache is not needed");
 }
 
 #[test]

@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed test")]
 
+#[allow(dead_code, reason = "few of its kinds of values are needed here")]
+#[path = "../../../gguf/tests/gguf/build.rs"]
+mod build;
+mod fill_weights;
 mod generate;
 mod infer;
 mod inspect;
@@ -23,8 +27,10 @@ struct Said {
 
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_halfbyte"));
-    // Mesa's Wayland code complains on standard error where it is not set.
-    command.stdin(Stdio::null()).env("XDG_RUNTIME_DIR", std::env::temp_dir());
+    let temporary = std::env::temp_dir();
+    // Mesa's Wayland code complains on standard error where the first is not set; in the second, pipelines are kept.
+    command.stdin(Stdio::null()).env("XDG_RUNTIME_DIR", &temporary);
+    command.env("XDG_CACHE_HOME", temporary.join("halfbyte-tests"));
     command
 }
 

@@ -47,6 +47,8 @@ fn packed_files_that_are_damaged() {
     let mut formats = args(&packed).to_vec();
     formats.extend(["--format".to_owned(), "f16".to_owned()]);
     refused(&finish(program().args(formats)), 2, &["is packed with --format m0e4-g32"]);
+    let format = ["infer", text(&packed), "--format", "f16"];
+    refuse(&format, 2, &["tiny.halfbyte is packed", "leave --format away"]);
     let again = folder.path().join("again.halfbyte");
     refuse(&["quantize", text(&packed), "-o", text(&again)], 2, &["packed already"]);
 }
@@ -81,6 +83,11 @@ fn prompts_that_do_not_fit() {
     );
     refuse(&["run", model, "--prompt", "Hello", "--context", "10"], 1, &["14 tokens", "raise --context"]);
     refuse(&["run", model, "--prompt", "x", "--context", "500"], 2, &["--context 500", "96"]);
+    refuse(
+        &["bench", model, "--prefill", "90", "--decode", "8", "--depth", "90"],
+        2,
+        &["180 tokens", "is 96"],
+    );
     refuse(&["run", model, "--prompt", "", "--raw"], 2, &["the prompt is empty"]);
     fs::remove_file(folder.path().join("tokenizer_config.json")).unwrap();
     refuse(&["run", model, "--prompt", "x"], 1, &["chat template", "--raw"]);

@@ -5,7 +5,7 @@
 pub enum GpuError {
     /// No adapter at all.
     #[error(
-        "no GPU was found: Vulkan reports no device. On Debian or Ubuntu, install a driver with \
+        "no GPU was found: neither Vulkan nor Metal reports a device. On Debian or Ubuntu, install a driver with \
          `apt-get install mesa-vulkan-drivers` (it includes a software device that runs on the CPU)"
     )]
     NoAdapter,

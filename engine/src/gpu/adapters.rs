@@ -7,7 +7,7 @@ use wgpu::{Backends, DeviceType, Features};
 
 use super::{GpuError, vulkan};
 
-/// Names the adapter to use: its index, or a part of its name.
+/// Names the adapter to use: its index, a part of its name, or its profile.
 pub const ADAPTER_VARIABLE: &str = "HALFBYTE_ADAPTER";
 
 /// A GPU, before it is opened.

@@ -61,7 +61,8 @@ impl Gpu {
         }
     }
 
-    /// Writes bytes before the next submit, whose error is also that of the writing. A length that is no multiple of 4 is filled up with zeros.
+    /// Writes bytes before the next submit, whose error is also that of the writing. A length that is no multiple of 4 is
+    /// filled up with zeros.
     pub fn write(&self, buffer: &Buffer, offset: u64, bytes: &[u8]) {
         let whole = bytes.len() / 4 * 4;
         let mut at = offset;
@@ -100,7 +101,7 @@ impl Gpu {
         let padded = (offset + size - start).next_multiple_of(4);
         let staging = self.staging(padded)?;
         let mut encoder = self.encoder();
-        encoder.copy_buffer_to_buffer(buffer.raw(), start, staging.raw(), 0, padded);
+        self.copy(&mut encoder, (buffer, start), (&staging, 0), padded);
         self.submit(encoder)?;
         let slice = staging.raw().slice(..padded);
         let (sender, receiver) = mpsc::channel();
@@ -120,8 +121,14 @@ impl Gpu {
         drop(view);
         staging.raw().unmap();
         *self.staging_slot() = Some(staging);
-        self.counters().read(size);
+        self.counters().read(padded);
         Ok(bytes)
+    }
+
+    /// Records a copy of `size` bytes between places in buffers. No other function does, so that all copies are counted.
+    fn copy(&self, encoder: &mut wgpu::CommandEncoder, from: (&Buffer, u64), to: (&Buffer, u64), size: u64) {
+        encoder.copy_buffer_to_buffer(from.0.raw(), from.1, to.0.raw(), to.1, size);
+        self.counters().copied(size);
     }
 
     /// A buffer to read through: the one that the last reading left, if it is large enough and no other thread has it.

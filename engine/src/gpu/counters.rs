@@ -10,6 +10,7 @@ pub struct Counters {
     copies: AtomicU64,
     copied_bytes: AtomicU64,
     uploaded_bytes: AtomicU64,
+    reads: AtomicU64,
     read_bytes: AtomicU64,
     pipelines: AtomicU64,
     buffers: AtomicU64,
@@ -23,13 +24,15 @@ pub struct Counts {
     pub dispatches: u64,
     /// Command buffers submitted.
     pub submits: u64,
-    /// Copy commands recorded, reading results back left out.
+    /// Copy commands recorded, those that read results back included.
     pub copies: u64,
     /// Bytes that those copies move.
     pub copied_bytes: u64,
     /// Bytes written from the CPU.
     pub uploaded_bytes: u64,
-    /// Bytes read back to the CPU.
+    /// Results read back, with one copy command each.
+    pub reads: u64,
+    /// Bytes read back to the CPU, in whole words of 4.
     pub read_bytes: u64,
     /// Pipelines made.
     pub pipelines: u64,
@@ -52,7 +55,13 @@ impl Counters {
         self.uploaded_bytes.fetch_add(bytes, Relaxed);
     }
 
+    pub(super) fn copied(&self, bytes: u64) {
+        self.copies.fetch_add(1, Relaxed);
+        self.copied_bytes.fetch_add(bytes, Relaxed);
+    }
+
     pub(super) fn read(&self, bytes: u64) {
+        self.reads.fetch_add(1, Relaxed);
         self.read_bytes.fetch_add(bytes, Relaxed);
     }
 
@@ -77,11 +86,20 @@ impl Counters {
             copies: self.copies.load(Relaxed),
             copied_bytes: self.copied_bytes.load(Relaxed),
             uploaded_bytes: self.uploaded_bytes.load(Relaxed),
+            reads: self.reads.load(Relaxed),
             read_bytes: self.read_bytes.load(Relaxed),
             pipelines: self.pipelines.load(Relaxed),
             buffers: self.buffers.load(Relaxed),
             bind_groups: self.bind_groups.load(Relaxed),
         }
+    }
+}
+
+impl Counts {
+    /// Bytes copied on the GPU for anything but reading results back.
+    #[must_use]
+    pub fn moved_bytes(&self) -> u64 {
+        self.copied_bytes - self.read_bytes
     }
 }
 
@@ -95,6 +113,7 @@ impl std::ops::Sub for Counts {
             copies: self.copies - earlier.copies,
             copied_bytes: self.copied_bytes - earlier.copied_bytes,
             uploaded_bytes: self.uploaded_bytes - earlier.uploaded_bytes,
+            reads: self.reads - earlier.reads,
             read_bytes: self.read_bytes - earlier.read_bytes,
             pipelines: self.pipelines - earlier.pipelines,
             buffers: self.buffers - earlier.buffers,

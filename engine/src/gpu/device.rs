@@ -161,8 +161,7 @@ impl Gpu {
     }
 
     /// A recorder of commands.
-    #[must_use]
-    pub fn encoder(&self) -> wgpu::CommandEncoder {
+    pub(super) fn encoder(&self) -> wgpu::CommandEncoder {
         self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
     }
 
@@ -170,7 +169,7 @@ impl Gpu {
     ///
     /// # Errors
     /// When a command, or an earlier write, was refused, or the device is lost.
-    pub fn submit(&self, encoder: wgpu::CommandEncoder) -> Result<(), GpuError> {
+    pub(super) fn submit(&self, encoder: wgpu::CommandEncoder) -> Result<(), GpuError> {
         let ((), failed) = self.guarded(|_| {
             self.queue.submit([encoder.finish()]);
         });
@@ -182,7 +181,7 @@ impl Gpu {
     /// Starts pending buffer writes and waits for them, so that their staging memory is given back.
     ///
     /// # Errors
-    /// As [`Gpu::submit`].
+    /// When a write was refused, the device is lost, or it takes ten minutes.
     pub fn flush(&self) -> Result<(), GpuError> {
         self.queue.submit([]);
         self.wait(PATIENCE)

@@ -48,14 +48,18 @@ impl DiskCache {
         &self.cache
     }
 
-    /// Writes the file beside its place and moves it there.
+    /// Writes the file beside its place and moves it there; leaves it alone where it holds the same already.
     ///
     /// # Errors
     /// When it cannot be written; nothing is left behind.
     pub fn save(&self) -> Result<(), GpuError> {
         let Some(data) = self.cache.get_data() else { return Ok(()) };
+        let sealed = seal(&data);
+        if fs::read(&self.file).is_ok_and(|there| there == sealed) {
+            return Ok(());
+        }
         let part = self.file.with_extension(format!("{}.part", std::process::id()));
-        let written = fs::write(&part, seal(&data)).and_then(|()| fs::rename(&part, &self.file));
+        let written = fs::write(&part, sealed).and_then(|()| fs::rename(&part, &self.file));
         written.map_err(|e| {
             // It may not even exist, and the first error is the one that matters.
             let _ = fs::remove_file(&part);

@@ -16,13 +16,17 @@ impl Arena {
     /// An arena of `bytes`, and the caches that a plan names at the sizes of a binding.
     ///
     /// # Errors
-    /// When the device has no room, or a size is not bound.
+    /// When the device has no room, or a size is not bound or below zero.
     pub fn new(gpu: &Gpu, bytes: u64, plan: &Plan, bindings: &Bindings) -> Result<Self, EngineError> {
         let buffer = gpu.storage("arena", bytes)?;
         let mut caches = Vec::new();
         for root in plan.roots.iter().filter(|r| matches!(r.kind, RootKind::Cache(_))) {
-            let len = u64::try_from(root.len.eval(bindings)?).unwrap_or(0);
-            caches.push(gpu.storage(&root.name, len * root.elem.size())?);
+            let len = root.len.eval(bindings)?;
+            let size = u64::try_from(len).ok().and_then(|len| len.checked_mul(root.elem.size()));
+            let size = size.ok_or_else(|| {
+                EngineError::model("gpu", format!("the cache {:?} comes to {len} elements", root.name))
+            })?;
+            caches.push(gpu.storage(&root.name, size)?);
         }
         Ok(Self { buffer, caches })
     }

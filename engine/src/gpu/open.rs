@@ -15,7 +15,7 @@ use super::{
 /// How to open a GPU.
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
-    /// Index or part of the name; else `HALFBYTE_ADAPTER`, else the strongest.
+    /// Index, part of the name, or profile; else `HALFBYTE_ADAPTER`, else the strongest.
     pub adapter: Option<String>,
     /// Ask for a low-priority queue where the driver has one.
     pub low_priority: bool,
