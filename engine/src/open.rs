@@ -12,7 +12,7 @@ use onnx_import::FolderFiles;
 
 use crate::{
     error::{EngineError, OpError},
-    graph::{Constant, Graph},
+    graph::{Constant, Graph, ValueId},
     host::{Contents, Fit, HostTensor, ModelWriter, PackedModel, WeightFormat, WeightSpec},
     import, infer,
     op::{WeightPacking, WeightUse},
@@ -189,7 +189,9 @@ impl ModelFile {
         let plain = weights.iter().filter(|w| matches!(w.packing, WeightPacking::Plain(_)));
         let plain: HashSet<&str> = plain.map(|w| graph.value(w.value).name.as_str()).collect();
         let specs = matrices.iter().map(|(_, spec)| spec.clone()).collect();
-        let contents = self.contents(specs, &plain, formats)?;
+        let packed = matrices.iter().filter(|(_, spec)| !plain.contains(spec.name.as_str()));
+        let left_out: HashSet<&str> = packed.flat_map(|(wanted, _)| replaced(graph, wanted.value)).collect();
+        let contents = self.contents(specs, &left_out, formats)?;
         let mut writer = ModelWriter::create(out, contents)?;
         let total = writer.size_bytes();
         let mut done = 0;
@@ -206,22 +208,22 @@ impl ModelFile {
         Ok(total)
     }
 
-    /// `plain` names constants that are read element by element too, and so are kept beside their packed matrix.
+    /// `left_out` names constants that nothing reads but what is packed.
     fn contents(
         &self,
         weights: Vec<WeightSpec>,
-        plain: &HashSet<&str>,
+        left_out: &HashSet<&str>,
         formats: &WeightFormats,
     ) -> Result<Contents, EngineError> {
-        let packed: HashSet<&str> = weights.iter().map(|w| w.name.as_str()).collect();
-        let left_out = |name: &str| packed.contains(name) && !plain.contains(name);
         let mut tensors: Vec<(String, HostTensor)> = Vec::new();
         for value in self.graph.values.iter().filter(|v| self.initializers.contains(&v.name)) {
             match &value.constant {
                 None => {}
-                Some(_) if left_out(&value.name) => {}
+                Some(_) if left_out.contains(value.name.as_str()) => {}
                 Some(Constant::Host(tensor)) => tensors.push((value.name.clone(), tensor.clone())),
-                Some(Constant::Absent) => return Err(absent(&value.name, &self.source)),
+                Some(Constant::Blocks { .. } | Constant::Absent) => {
+                    return Err(absent(&value.name, &self.source));
+                }
             }
         }
         let stripped = self.initializers.iter().map(String::as_str).collect();
@@ -245,6 +247,14 @@ fn typed(graph: Graph) -> Result<Graph, EngineError> {
         Ok(()) => Ok(typed),
         Err(EngineError::Op { source: OpError::NotConstant { .. }, .. }) => Ok(graph),
         Err(e) => Err(e),
+    }
+}
+
+/// Names of the constants that a packed matrix takes the place of: itself, or what its codes are read from.
+fn replaced(graph: &Graph, matrix: ValueId) -> Vec<&str> {
+    match &graph.value(matrix).constant {
+        Some(Constant::Blocks { sources, .. }) => sources.iter().map(String::as_str).collect(),
+        _ => vec![&graph.value(matrix).name],
     }
 }
 

@@ -65,6 +65,9 @@ pub fn device_bytes(
                 WeightSource::Packed(model) => model.tensor(name),
                 WeightSource::Model(_) => None,
             };
+            if let Some(blocks) = graph.blocks(wanted.value).filter(|b| !b.is_absent()) {
+                return Ok(DeviceBytes::Plain(elements(&blocks.decoded(DType::F32)?, elem)));
+            }
             let tensor = graph.host(wanted.value).or(packed).ok_or_else(|| absent(name, source))?;
             Ok(DeviceBytes::Plain(elements(tensor, elem)))
         }
@@ -100,8 +103,12 @@ fn matrix(
             Ok(weight.clone())
         }
         WeightSource::Model(fit) => {
-            let tensor = graph.host(wanted.value).ok_or_else(|| absent(name, source))?;
             let at = |e: HostError| EngineError::model("weights", format!("{name:?}: {e}"));
+            let blocks = graph.blocks(wanted.value).filter(|_| orientation == Orientation::RowsFirst);
+            if let Some(blocks) = blocks.filter(|b| !b.is_absent()) {
+                return pack(blocks, format, *fit, progress).map_err(at);
+            }
+            let tensor = graph.host(wanted.value).ok_or_else(|| absent(name, source))?;
             let rows = StoredMatrix::new(tensor, orientation).map_err(at)?;
             pack(&rows, format, *fit, progress).map_err(at)
         }

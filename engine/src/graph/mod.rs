@@ -9,7 +9,11 @@ use std::{any::Any, sync::Arc};
 
 use symbolic::{Equality, Expr};
 
-use crate::{dtype::DType, host::HostTensor, op::Op};
+use crate::{
+    dtype::DType,
+    host::{BlockMatrix, HostTensor},
+    op::Op,
+};
 
 /// Names a value of one graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -71,6 +75,13 @@ impl Fact {
 pub enum Constant {
     /// Elements in host memory, usually a range of the mapped file.
     Host(HostTensor),
+    /// Codes of a quantised matrix `[n, k]`, which is decoded where it is read.
+    Blocks {
+        /// The matrix.
+        matrix: Arc<BlockMatrix>,
+        /// Names of the constants whose data it is.
+        sources: Arc<[String]>,
+    },
     /// Elements kept elsewhere (a packed file holds them under the value's name), or not at hand at all.
     Absent,
 }
@@ -154,6 +165,15 @@ impl Graph {
     pub fn host(&self, id: ValueId) -> Option<&HostTensor> {
         match &self.value(id).constant {
             Some(Constant::Host(tensor)) => Some(tensor),
+            _ => None,
+        }
+    }
+
+    /// The codes of a constant that is a quantised matrix.
+    #[must_use]
+    pub fn blocks(&self, id: ValueId) -> Option<&BlockMatrix> {
+        match &self.value(id).constant {
+            Some(Constant::Blocks { matrix, .. }) => Some(matrix),
             _ => None,
         }
     }

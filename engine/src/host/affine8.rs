@@ -42,11 +42,11 @@ fn quantise_group(weights: &[f32], range: Range, codes: &mut [u8]) -> Option<Aff
     if let Some(step) = symmetric_step(weights, range) {
         encode(weights, step, -128.0 * step, codes);
         let step = solved(weights, codes);
-        return nearest(codes, step, -128.0 * step);
+        return from_grid(codes, step, -128.0 * step);
     }
     let step = range.width() / 255.0;
     encode(weights, step, range.least, codes);
-    let scale = nearest(codes, step, range.least)?;
+    let scale = from_grid(codes, step, range.least)?;
     encode(weights, scale.scale.into(), scale.bias.into(), codes);
     Some(scale)
 }
@@ -82,7 +82,12 @@ fn encode(weights: &[f32], step: f64, least: f64, codes: &mut [u8]) {
     }
 }
 
-fn nearest(codes: &[u8], step: f64, least: f64) -> Option<Affine> {
+/// Scale and bias for codes of another 8-bit affine format, `w = step*q + least`; `None` beyond what halves hold.
+#[must_use]
+pub fn from_grid(codes: &[u8], step: f64, least: f64) -> Option<Affine> {
+    if codes.is_empty() {
+        return None;
+    }
     Affine::nearest(step, least, Moments::of(codes.iter().map(|&code| f64::from(code))))
 }
 

@@ -94,6 +94,20 @@ pub enum HostError {
         /// The format.
         format: WeightFormat,
     },
+    /// Parts of a block-quantised matrix that are not of its size.
+    #[error("a block-quantised matrix [{n}, {k}] has {expected} for its {what}, but {actual} were given")]
+    Blocks {
+        /// Rows.
+        n: usize,
+        /// Weights in a row.
+        k: usize,
+        /// The part.
+        what: &'static str,
+        /// Bytes of codes, or number of scales or zero points, that the grid asks for.
+        expected: usize,
+        /// What was given.
+        actual: usize,
+    },
     /// Packed bytes that are not those of the matrix.
     #[error("a matrix [{n}, {k}] in {format} takes {expected} bytes of {part}, but {actual} were given")]
     PackedSize {

@@ -7,6 +7,7 @@
 
 mod affine;
 pub mod affine8;
+mod blocks;
 mod container;
 mod error;
 mod format;
@@ -19,11 +20,12 @@ mod source;
 mod tensor;
 
 pub use affine::Affine;
+pub use blocks::{BlockGrid, BlockMatrix, CodeBits, Codes, ZeroPoints};
 pub use container::{Contents, ModelWriter, PackedModel, WeightSpec};
 pub use error::HostError;
 pub use format::{GroupSize, WeightFormat};
 pub use m0e4::Fit;
 pub use pack::pack;
 pub use packed::{PackedWeight, packed_bytes};
-pub use source::{Orientation, RowSource, StoredMatrix};
+pub use source::{CodeSource, Orientation, RowSource, StoredMatrix};
 pub use tensor::HostTensor;

@@ -116,6 +116,14 @@ impl Job<'_> {
     ) -> Result<(), HostError> {
         let k = source.size().1;
         let Buffers { rows, codes, scales } = buffers;
+        if let (Some(stored), Some(group)) = (source.codes(format), format.group()) {
+            for row in 0..self.rows {
+                stored.read_codes(self.first + row, group, codes, scales)?;
+                put_codes(self.weight, row, format, codes);
+                put(self.scales, row, scales.iter().map(|s| s.to_word()));
+            }
+            return Ok(());
+        }
         let rows = &mut rows[..self.rows * k];
         source.read(self.first, rows)?;
         for (row, weights) in rows.chunks(k.max(1)).enumerate() {
@@ -128,16 +136,25 @@ impl Job<'_> {
                 }
                 WeightFormat::M0e4 { group } => {
                     m0e4::quantise_row(number, weights, group, fit, codes, scales)?;
-                    put(self.weight, row, codes.as_chunks().0.iter().map(|c| m0e4_word(*c)));
+                    put_codes(self.weight, row, format, codes);
                 }
                 WeightFormat::Affine8 { group } => {
                     affine8::quantise_row(number, weights, group, codes, scales)?;
-                    put(self.weight, row, codes.as_chunks().0.iter().map(|c| u32::from_le_bytes(*c)));
+                    put_codes(self.weight, row, format, codes);
                 }
             }
             put(self.scales, row, scales.iter().map(|s| s.to_word()));
         }
         Ok(())
+    }
+}
+
+/// Packs the codes of one row of a quantised format.
+fn put_codes(target: &mut [[u8; 4]], row: usize, format: WeightFormat, codes: &[u8]) {
+    if matches!(format, WeightFormat::M0e4 { .. }) {
+        put(target, row, codes.as_chunks().0.iter().map(|c| m0e4_word(*c)));
+    } else {
+        put(target, row, codes.as_chunks().0.iter().map(|c| u32::from_le_bytes(*c)));
     }
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use half::{bf16, f16};
 
-use super::{HostError, HostTensor};
+use super::{Affine, GroupSize, HostError, HostTensor, WeightFormat};
 use crate::dtype::DType;
 
 /// A matrix `[n, k]` that is read in runs of rows, from several threads.
@@ -16,6 +16,27 @@ pub trait RowSource: Sync {
     /// # Errors
     /// If the rows cannot be read.
     fn read(&self, first: usize, out: &mut [f32]) -> Result<(), HostError>;
+
+    /// The codes of this format, if the weights are stored as such: they are then packed as they are.
+    fn codes(&self, format: WeightFormat) -> Option<&dyn CodeSource> {
+        let _ = format;
+        None
+    }
+}
+
+/// A matrix whose weights are codes on the grid of a packed format.
+pub trait CodeSource: Sync {
+    /// Writes the codes of a row, and scale and bias of each of its groups.
+    ///
+    /// # Errors
+    /// If half precision does not hold them.
+    fn read_codes(
+        &self,
+        row: usize,
+        group: GroupSize,
+        codes: &mut [u8],
+        scales: &mut [Affine],
+    ) -> Result<(), HostError>;
 }
 
 /// How a matrix lies in memory.

@@ -1,13 +1,13 @@
 //! Operators that stand for several others. They have no kernels: inference puts their parts in their place.
 
-use std::{any::Any, fmt::Debug, sync::Arc};
+use std::{any::Any, borrow::Cow, fmt::Debug, sync::Arc};
 
 use symbolic::Equalities;
 
 use super::{Infer, Lowering, Op, Parts, Typing};
 use crate::{
     error::{OpError, invalid},
-    graph::{Fact, Graph, ValueId},
+    graph::{Constant, Fact, Graph, ValueId},
     host::HostTensor,
 };
 
@@ -30,6 +30,16 @@ pub fn composite(of: impl Composite) -> Arc<dyn Op> {
 
 #[derive(Debug)]
 struct Whole<T>(T);
+
+/// The data of a constant.
+fn decoded(graph: &Graph, id: ValueId) -> Result<Cow<'_, HostTensor>, OpError> {
+    let value = graph.value(id);
+    match (&value.constant, &value.fact) {
+        (Some(Constant::Host(tensor)), _) => Ok(Cow::Borrowed(tensor)),
+        (Some(Constant::Blocks { matrix, .. }), Some(fact)) => Ok(Cow::Owned(matrix.decoded(fact.dtype)?)),
+        _ => Err(invalid(format!("nothing is known of {:?}", value.name))),
+    }
+}
 
 impl<T: Composite> Whole<T> {
     fn whole(&self) -> OpError {
@@ -57,8 +67,19 @@ impl<T: Composite> Op for Whole<T> {
         let ids: Vec<_> =
             ids.map(|(i, t)| t.map(|t| graph.add_constant(&format!("input{i}"), t.clone()))).collect();
         let results = Typing::new(&mut graph, &mut Equalities::new()).parts_of(&self.0, self.name(), &ids)?;
-        let host = |id: ValueId| graph.host(id).cloned().ok_or_else(|| self.whole());
-        results.into_iter().map(host).collect()
+        for node in std::mem::take(&mut graph.nodes) {
+            let inputs: Vec<_> = node
+                .inputs
+                .iter()
+                .map(|id| id.map(|id| decoded(&graph, id)).transpose())
+                .collect::<Result<_, _>>()?;
+            let inputs: Vec<_> = inputs.iter().map(|t| t.as_deref()).collect();
+            let found = node.op.reference(&inputs)?;
+            for (output, tensor) in node.outputs.iter().zip(found) {
+                graph.value_mut(*output).constant = Some(Constant::Host(tensor));
+            }
+        }
+        results.into_iter().map(|id| decoded(&graph, id).map(Cow::into_owned)).collect()
     }
 
     fn lower(&self, _: &mut Lowering<'_>) -> Result<(), OpError> {

@@ -9,7 +9,7 @@ use crate::{
     dtype::DType,
     error::{OpError, invalid},
     graph::{Constant, Fact, Graph, Node, Value, ValueId},
-    host::HostTensor,
+    host::{BlockMatrix, HostTensor},
 };
 
 /// Constants of up to this many elements are computed while inferring; larger ones are weights.
@@ -154,6 +154,34 @@ impl Parts<'_, '_> {
     pub fn constant(&mut self, tensor: HostTensor) -> ValueId {
         let name = self.part_name("constant");
         self.typing.graph.add_constant(&name, tensor)
+    }
+
+    /// Adds a matrix `[n, k]` of codes, decoded to `dtype`, whose numbers are in `sources`; the one that is there already, if
+    /// it is over the same bytes. Named after the last source.
+    pub fn blocks(&mut self, matrix: BlockMatrix, dtype: DType, sources: &[ValueId]) -> ValueId {
+        let (graph, grid) = (&mut *self.typing.graph, *matrix.grid());
+        let sources: Arc<[String]> = sources.iter().map(|id| graph.value(*id).name.clone()).collect();
+        let mut name = format!("{} (blocks)", sources.last().map_or("", String::as_str));
+        if let Some(id) = graph.find(&name) {
+            let same = graph.blocks(id).is_some_and(|there| there.is_same(&matrix));
+            if same && graph.fact(id).is_some_and(|f| f.dtype == dtype) {
+                return id;
+            }
+            name = format!("{name} of {}", self.name);
+        }
+        let id = graph.add_value(&name, Some(Fact::new(dtype, vec![grid.n.into(), grid.k.into()])));
+        graph.value_mut(id).constant = Some(Constant::Blocks { matrix: Arc::new(matrix), sources });
+        id
+    }
+
+    /// The constant that a value is, under whatever shape.
+    #[must_use]
+    pub fn constant_behind(&self, mut id: ValueId) -> Option<ValueId> {
+        while !self.typing.graph.is_constant(id) {
+            let node = self.typing.graph.nodes.iter().find(|n| n.outputs.contains(&id))?;
+            id = node.input(0).filter(|_| node.op.name() == "Reshape")?;
+        }
+        Some(id)
     }
 
     /// Adds a list of 64-bit integers: a shape, axes.

@@ -147,11 +147,8 @@ fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
 
 const SIMPLIFIED: &str = "SimplifiedLayerNormalization";
 
-const NAMES: &[OnnxName] = &[
-    standard("RMSNormalization", 23..=27),
-    standard(SIMPLIFIED, 1..=27),
-    microsoft(SIMPLIFIED),
-];
+const NAMES: &[OnnxName] =
+    &[standard("RMSNormalization", 23..=27), standard(SIMPLIFIED, 1..=27), microsoft(SIMPLIFIED)];
 
 fn cases() -> Vec<Case> {
     let case = |shape: &[usize], axis, weight: &[usize]| {

@@ -10,7 +10,8 @@ use crate::{
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Infer, Lowering, OnnxName, OnnxNode, Op, Operator, Tolerance, View, elementwise, fill, microsoft,
+        Case, Infer, Lowering, OnnxName, OnnxNode, Op, Operator, Tolerance, View, elementwise, fill,
+        microsoft,
         nd::{floats, given, integers},
         sample, standard,
     },

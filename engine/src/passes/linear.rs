@@ -100,8 +100,12 @@ fn product(cx: &Cx<'_>, node: &Node) -> Option<(ValueId, ValueId, bool)> {
     cx.graph.is_constant(stored).then_some((x, stored, false))
 }
 
-/// The wanted format, or f16 where the width does not fill its words.
+/// The wanted format, or f16 where the width does not fill its words. A matrix that is quantised already keeps its codes,
+/// or is held in f16 where no format has such groups, unless plain floats are wanted.
 fn fitting(cx: &Cx<'_>, matrix: ValueId, transposed: bool, wanted: WeightFormat) -> WeightFormat {
+    if let (Some(blocks), Some(_)) = (cx.graph.blocks(matrix), wanted.group()) {
+        return blocks.grid().format().unwrap_or(WeightFormat::F16);
+    }
     let k = cx.graph.fact(matrix).and_then(|f| f.shape[usize::from(!transposed)].constant()).unwrap_or(0);
     let fits = usize::try_from(k).is_ok_and(|k| wanted.accepts(k));
     if fits { wanted } else { WeightFormat::F16 }

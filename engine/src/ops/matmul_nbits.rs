@@ -1,0 +1,153 @@
+//! MatMulNBits of ONNX Runtime: a product with a matrix of 4- or 8-bit codes, which go to the device as they are.
+
+use std::sync::Arc;
+
+use super::{binary::Binary, matmul::MatMul, transpose::Transpose};
+use crate::{
+    dtype::DType,
+    error::{OpError, invalid},
+    graph::ValueId,
+    host::{BlockGrid, BlockMatrix, CodeBits, Codes, ZeroPoints},
+    op::{Case, Composite, OnnxNode, Op, Operator, Parts, composite, microsoft, sample},
+};
+
+/// Inputs: x `[.., k]`; codes `[n, blocks, bytes]`; scales, one for each block; zero points, packed like the codes, row by
+/// row, or as floats, one for each block; a place that is no longer used; a bias `[n]`. Codes, scales and zero points must
+/// be constants.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MatMulNBits {
+    /// Size and grid of the matrix.
+    pub grid: BlockGrid,
+}
+
+const CODES: usize = 1;
+const SCALES: usize = 2;
+const ZERO_POINTS: usize = 3;
+const GROUP_INDEX: usize = 4;
+const BIAS: usize = 5;
+
+impl Composite for MatMulNBits {
+    fn name(&self) -> &'static str {
+        "MatMulNBits"
+    }
+
+    fn expand(&self, parts: &mut Parts<'_, '_>) -> Result<Vec<ValueId>, OpError> {
+        let x = parts.input(0)?;
+        let per_row = self.grid.blocks() * self.grid.block;
+        let inputs = [Some(parts.input(CODES)?), Some(parts.input(SCALES)?), parts.optional(ZERO_POINTS)];
+        let matrix = stored_matrix(parts, self.grid, per_row, inputs)?;
+        let turned = parts.add(Transpose { perm: Some(vec![1, 0]) }, &[matrix])?;
+        let mut out = parts.add(MatMul, &[x, turned])?;
+        if let Some(bias) = parts.optional(BIAS) {
+            out = parts.add(Binary::Add, &[out, bias])?;
+        }
+        Ok(vec![out])
+    }
+}
+
+/// The matrix of constant codes, `per_row` of them from row to row, with their scales and zero points. Unsigned bytes
+/// hold one or two codes each, and stand for zero in the middle unless zero points are given.
+///
+/// # Errors
+/// When an input is computed, or not of the matrix' size.
+pub fn stored_matrix(
+    parts: &mut Parts<'_, '_>,
+    grid: BlockGrid,
+    per_row: usize,
+    inputs: [Option<ValueId>; 3],
+) -> Result<ValueId, OpError> {
+    let constant = |index: usize| {
+        let behind = inputs[index].map(|id| parts.constant_behind(id).ok_or(OpError::NotConstant { index }));
+        behind.transpose()
+    };
+    let missing = |index| OpError::MissingInput { index };
+    let codes = constant(0)?.ok_or_else(|| missing(CODES))?;
+    let scales = constant(1)?.ok_or_else(|| missing(SCALES))?;
+    let points = constant(2)?;
+    let sources: Vec<ValueId> = [Some(codes), points, Some(scales)].into_iter().flatten().collect();
+    let (kind, dtype) = (parts.fact(codes)?.dtype, parts.fact(scales)?.dtype);
+    let hosts: Option<Vec<_>> = sources.iter().map(|id| parts.host(*id).cloned()).collect();
+    let Some(hosts) = hosts else {
+        return Ok(parts.blocks(BlockMatrix::absent(grid), dtype, &sources));
+    };
+    let packed = |tensor: &crate::host::HostTensor, per_row| Codes {
+        bytes: tensor.data().clone(),
+        per_row,
+        signed: tensor.dtype() == DType::I4,
+    };
+    let zero_points = match (points, kind) {
+        (Some(_), _) if hosts[1].dtype().is_float() => ZeroPoints::Numbers(hosts[1].clone()),
+        (Some(_), DType::U8) => {
+            let per_byte = 8 / grid.bits.count();
+            ZeroPoints::Codes(packed(&hosts[1], grid.blocks().next_multiple_of(per_byte)))
+        }
+        (Some(_), _) => ZeroPoints::Codes(packed(&hosts[1], grid.blocks())),
+        (None, DType::U4) => ZeroPoints::Always(0),
+        (None, _) => ZeroPoints::Always(grid.bits.middle()),
+    };
+    let scales = hosts.last().ok_or_else(|| missing(SCALES))?;
+    let matrix = BlockMatrix::new(grid, packed(&hosts[0], per_row), scales, zero_points)?;
+    Ok(parts.blocks(matrix, dtype, &sources))
+}
+
+/// The grid that attributes describe, of a matrix `[n, k]`.
+///
+/// # Errors
+/// When bits or blocks are of another size than the definition allows, or than is supported.
+pub fn grid(node: &OnnxNode<'_>, block: Option<i64>, n: i64, k: i64) -> Result<BlockGrid, OpError> {
+    let bits = match node.int_or("bits", 4)? {
+        4 => CodeBits::Four,
+        8 => CodeBits::Eight,
+        other => return Err(OpError::Unsupported(format!("{} of {other} bits", node.op_type()))),
+    };
+    let block = block.filter(|b| *b >= 16 && b.count_ones() == 1).and_then(|b| usize::try_from(b).ok());
+    let block = block.ok_or_else(|| invalid("attribute \"block_size\" is no power of two of 16 or more"))?;
+    let size = |n: i64| usize::try_from(n).ok().filter(|n| *n <= 1 << 30);
+    let (n, k) = size(n).zip(size(k)).ok_or_else(|| invalid(format!("a matrix [{n}, {k}]")))?;
+    Ok(BlockGrid { n, k, bits, block })
+}
+
+fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
+    if node.has_input(GROUP_INDEX) {
+        let text = "MatMulNBits with g_idx: its columns are permuted; export the model without act-order";
+        return Err(OpError::Unsupported(text.into()));
+    }
+    if node.int_or("weight_prepacked", 0)? != 0 {
+        let text = "MatMulNBits with weights packed for one vendor's GPUs (weight_prepacked)";
+        return Err(OpError::Unsupported(text.into()));
+    }
+    let size = |name: &str| node.int(name)?.ok_or_else(|| invalid(format!("attribute {name:?} is missing")));
+    Ok(composite(MatMulNBits { grid: grid(node, node.int("block_size")?, size("N")?, size("K")?)? }))
+}
+
+fn cases() -> Vec<Case> {
+    let case = |name: &str, bits: CodeBits, k: usize, points: Option<DType>, bias: bool| {
+        let grid = BlockGrid { n: 6, k, bits, block: 32 };
+        let (blocks, blob) = (grid.blocks(), 32 * bits.count() / 8);
+        let bytes = |shape: &[usize], seed| sample::integers_in(shape, seed, 0, 256).cast(DType::U8);
+        let points = points.map(|dtype| match dtype {
+            DType::U8 => bytes(&[6, (blocks * bits.count()).div_ceil(8)], 4),
+            _ => sample::floats_in(&[6, blocks], 4, 4.0, 12.0),
+        });
+        let inputs = vec![
+            Some(sample::floats(&[1, 3, k], 1)),
+            Some(bytes(&[6, blocks, blob], 2)),
+            Some(sample::floats_in(&[6, blocks], 3, 0.01, 0.05)),
+            points,
+            None,
+            bias.then(|| sample::floats(&[6], 5)),
+        ];
+        let constants = [CODES, SCALES, ZERO_POINTS, BIAS];
+        Case::composite(name, MatMulNBits { grid }, inputs).constants(&constants)
+    };
+    vec![
+        case("4 bits", CodeBits::Four, 64, None, false),
+        case("4 bits, zero points", CodeBits::Four, 96, Some(DType::U8), true),
+        case("4 bits, zero points as floats", CodeBits::Four, 72, Some(DType::F32), false),
+        case("8 bits", CodeBits::Eight, 64, None, false),
+        case("8 bits, zero points", CodeBits::Eight, 96, Some(DType::U8), false),
+    ]
+}
+
+/// The row of the operator table.
+pub static OPERATOR: Operator = Operator { onnx: &[microsoft("MatMulNBits")], decode, cases };
