@@ -145,6 +145,10 @@ fn plan(
             return Ok(());
         }
     };
+    if let Some((name, _)) = args.sizes.first() {
+        let text = format!("--size {name}: this is a language model, whose sizes are --context and --chunk");
+        return Err(CliError::Usage(text));
+    }
     let elem = lower.activations.size() as i64;
     let (tokens, mask, positions) = model.input_names();
     report.language_model = Some(Language {

@@ -129,7 +129,8 @@ fn shortened(mut text: String) -> String {
     text
 }
 
-/// The plan of a graph that is no language model; its arena in bytes where `sizes` give all symbols.
+/// The plan of a graph that is no language model; its arena in bytes where `sizes` give all symbols. A size that the plan
+/// does not have is an error.
 pub(super) fn whole_graph(
     graph: &Graph,
     lower: LowerOptions,
@@ -140,9 +141,16 @@ pub(super) fn whole_graph(
     let fusions = Fusion::all(&passes::run(&mut graph, options)?);
     let capacity = Symbol::new("capacity");
     let plan = Plan::new(&graph, &PlanOptions { lower, caches: Vec::new(), capacity, stepping: Vec::new() })?;
+    let symbols = plan.symbols();
+    if let Some((name, _)) = sizes.iter().find(|(name, _)| symbols.iter().all(|s| s.name() != name)) {
+        let known: Vec<&str> = symbols.iter().map(Symbol::name).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let text = format!("--size {name}: the plan has no such size; it has {known}");
+        return Err(EngineError::model("inspect", text));
+    }
     let mut bindings = Bindings::new();
     let mut open = 0;
-    for symbol in plan.symbols() {
+    for symbol in symbols {
         match sizes.iter().find(|(name, _)| name == symbol.name()) {
             Some((_, value)) => bindings.set(&symbol, *value),
             None => open += 1,

@@ -46,6 +46,13 @@ fn a_graph_with_missing_weights_and_no_tokens_is_planned() {
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["plans"][0]["sizes"][0]["at"], "rows=5");
     assert!(json["plans"][0]["arena"].as_str().unwrap().contains("rows"), "{json}");
+    let said = succeed(&["inspect", text(&path), "--size", "columns=5"]);
+    assert!(
+        said.contains("no plan") && said.contains("--size columns") && said.contains("it has rows"),
+        "{said}"
+    );
+    let language = models::fixture("model.onnx");
+    refuse(&["inspect", text(&language), "--size", "rows=5"], 2, &["--size rows", "--context"]);
 }
 
 #[test]
