@@ -288,13 +288,18 @@ fn one_batch(graph: &mut Graph) {
     infer::specialise(graph, &put);
 }
 
+/// The input that is looked up in a constant table; learned positions are looked up too, but bear their name.
 fn find_tokens(graph: &Graph) -> Option<ValueId> {
+    let links = graph.links();
     let looks_up = |node: &Node| {
         let table = node.op_as::<gather::Gather>().and_then(|_| node.input(0))?;
         let float = graph.fact(table).is_some_and(|f| f.dtype.is_float() && f.rank() == 2);
-        node.input(1).filter(|i| float && graph.is_constant(table) && graph.inputs.contains(i))
+        let indices = moved_from(graph, &links, node.input(1)?);
+        (float && graph.is_constant(table) && graph.inputs.contains(&indices)).then_some(indices)
     };
-    graph.nodes.iter().find_map(looks_up)
+    let mut found: Vec<ValueId> = graph.nodes.iter().filter_map(looks_up).collect();
+    found.sort_by_key(|i| graph.value(*i).name.contains("position"));
+    found.first().copied()
 }
 
 /// An input is a cache when an output is that input with new positions: behind it by `Concat`, or written into it.
@@ -343,7 +348,21 @@ fn counts_on(graph: &Graph, node: &Node, input: ValueId) -> bool {
     adds && node.inputs.contains(&Some(input)) && graph.outputs.contains(&node.outputs[0])
 }
 
-/// A value and what only converts or reshapes it.
+/// Operators that leave the elements of their first input as they are, in order.
+const MOVES: [&str; 6] = ["Identity", "Cast", "Reshape", "Unsqueeze", "Squeeze", "Flatten"];
+
+/// What a value is before it is only converted or reshaped.
+fn moved_from(graph: &Graph, links: &Links, mut value: ValueId) -> ValueId {
+    while let Some(node) = links.producer(value).map(|at| &graph.nodes[at])
+        && MOVES.contains(&node.op.name())
+        && let Some(input) = node.input(0)
+    {
+        value = input;
+    }
+    value
+}
+
+/// A value and what only converts, reshapes or repeats it.
 fn moved_to(graph: &Graph, links: &Links, value: ValueId) -> Vec<ValueId> {
     let mut all = vec![value];
     let mut next = 0;

@@ -1,5 +1,6 @@
 //! Tests on any GPU; software Vulkan counts.
 
+mod architectures;
 mod caches;
 mod conformance;
 mod contrib;

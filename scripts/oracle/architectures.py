@@ -1,0 +1,102 @@
+"""Tiny random-weight models of many architectures, exported by PyTorch, with what ONNX Runtime computes for them.
+
+usage: architectures.py FIXTURES [NAME...]     writes FIXTURES/architectures/NAME_FORM/{model.onnx, expected/*.npy, …}
+
+FORM is dynamo20 (torch.export) or ts17 (TorchScript), both with the cache as flat inputs, as in forms.py; mixtures of
+experts are exported by transformers' own exporter (hf20), which alone can write them.
+"""
+import sys
+import tempfile
+import traceback
+import warnings
+from pathlib import Path
+
+import onnx
+import torch
+import transformers as t
+
+from dialects import export_transformers
+from forms import Form, export
+from tiny import VOCAB, randomise, record, store
+
+IDS = dict(bos_token_id=1, eos_token_id=2, pad_token_id=0)
+BASE = dict(vocab_size=VOCAB, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, **IDS)
+GROUPED = dict(BASE, num_key_value_heads=2, max_position_embeddings=256)
+
+CONFIGS = {
+    "gpt2": (t.GPT2LMHeadModel, lambda: t.GPT2Config(vocab_size=VOCAB, n_embd=32, n_layer=2, n_head=4, n_positions=256, **IDS)),
+    "llama": (t.LlamaForCausalLM, lambda: t.LlamaConfig(**GROUPED)),
+    "mistral": (t.MistralForCausalLM, lambda: t.MistralConfig(**GROUPED, sliding_window=8)),
+    "qwen2": (t.Qwen2ForCausalLM, lambda: t.Qwen2Config(**GROUPED)),
+    "qwen3": (t.Qwen3ForCausalLM, lambda: t.Qwen3Config(**GROUPED, head_dim=16)),
+    "gemma": (t.GemmaForCausalLM, lambda: t.GemmaConfig(**GROUPED, head_dim=16)),
+    "gemma2": (
+        t.Gemma2ForCausalLM,
+        lambda: t.Gemma2Config(
+            **GROUPED, head_dim=16, query_pre_attn_scalar=16, sliding_window=8, attn_logit_softcapping=5.0, final_logit_softcapping=3.0
+        ),
+    ),
+    "gemma3": (
+        t.Gemma3ForCausalLM,
+        lambda: t.Gemma3TextConfig(
+            **GROUPED, head_dim=16, query_pre_attn_scalar=16, sliding_window=8, layer_types=["sliding_attention", "full_attention"]
+        ),
+    ),
+    "phi3": (t.Phi3ForCausalLM, lambda: t.Phi3Config(**GROUPED)),
+    "glm": (t.GlmForCausalLM, lambda: t.GlmConfig(**GROUPED, head_dim=16, partial_rotary_factor=0.5)),
+    "glm4": (t.Glm4ForCausalLM, lambda: t.Glm4Config(**GROUPED, head_dim=16, partial_rotary_factor=0.5)),
+    "smollm3": (t.SmolLM3ForCausalLM, lambda: t.SmolLM3Config(**GROUPED, no_rope_layers=[1, 0])),
+    "olmo2": (t.Olmo2ForCausalLM, lambda: t.Olmo2Config(**GROUPED)),
+    "stablelm": (t.StableLmForCausalLM, lambda: t.StableLmConfig(**GROUPED, partial_rotary_factor=0.5)),
+    "falcon": (
+        t.FalconForCausalLM,
+        lambda: t.FalconConfig(
+            vocab_size=VOCAB, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_kv_heads=2,
+            new_decoder_architecture=True, max_position_embeddings=256, **IDS
+        ),
+    ),
+    "bloom": (t.BloomForCausalLM, lambda: t.BloomConfig(vocab_size=VOCAB, hidden_size=32, n_layer=2, n_head=4, **IDS)),
+    "qwen3_moe": (
+        t.Qwen3MoeForCausalLM,
+        lambda: t.Qwen3MoeConfig(**GROUPED, head_dim=16, moe_intermediate_size=32, num_experts=4, num_experts_per_tok=2),
+    ),
+    "mixtral": (t.MixtralForCausalLM, lambda: t.MixtralConfig(**GROUPED, num_local_experts=4, num_experts_per_tok=2)),
+}
+MIXTURES = ("qwen3_moe", "mixtral")
+FORMS = [Form(True, 20, torch.float32), Form(False, 17, torch.float32)]
+SEED = 3
+
+
+def model_of(name: str):
+    kind, config = CONFIGS[name]
+    config = config()
+    for missing, value in (("num_key_value_heads", "num_attention_heads"), ("intermediate_size", "hidden_size")):
+        if not hasattr(config, missing):
+            setattr(config, missing, getattr(config, value))
+    if name == "falcon":
+        config.num_key_value_heads = config.num_attention_heads  # it caches keys once they are repeated
+    return randomise(kind(config), SEED)
+
+
+def main(fixtures: Path, names: list[str]) -> None:
+    warnings.filterwarnings("ignore")
+    for name in names or CONFIGS:
+        for form in [None] if name in MIXTURES else FORMS:
+            label = form.name if form else "hf20"
+            path = fixtures / "architectures" / f"{name}_{label}" / "model.onnx"
+            try:
+                with tempfile.TemporaryDirectory() as folder:
+                    exported = Path(folder, "model.onnx")
+                    if form:
+                        export(model_of(name), form, exported)
+                    else:
+                        export_transformers(exported, model_of(name), 20)
+                    store(onnx.load(exported), path, "inline")
+                print(record(path), flush=True)
+            except Exception as e:
+                print(f"{name} {label}: {type(e).__name__}: {str(e).splitlines()[0][:300] if str(e) else ''}", flush=True)
+                traceback.print_exc(limit=-3)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])
