@@ -18,7 +18,7 @@ use crate::{
     weights::{WeightSource, elements, tensor},
 };
 
-/// Inputs of up to this many elements can be shapes.
+/// Integer inputs of up to this many elements can be shapes.
 const SHAPE: usize = 64;
 
 /// How a graph is run once.
@@ -155,11 +155,12 @@ fn check_inputs(graph: &Graph, inputs: &BTreeMap<String, HostTensor>) -> Result<
     }
 }
 
-/// Integer inputs that decide shapes are known before the run: small ones become constants.
+/// Inputs that decide shapes are known before the run: few integers, and single floats, become constants.
 fn carry_constants(graph: &mut Graph, inputs: &BTreeMap<String, HostTensor>) {
     for id in graph.inputs.clone() {
         let name = graph.value(id).name.clone();
-        let Some(given) = inputs.get(&name).filter(|t| t.dtype().is_int() && t.len() <= SHAPE) else {
+        let shape = |t: &&HostTensor| t.dtype().is_int() && t.len() <= SHAPE || t.len() == 1;
+        let Some(given) = inputs.get(&name).filter(shape) else {
             continue;
         };
         let constant = graph.add_constant(&format!("{name} (given)"), given.clone());

@@ -1,10 +1,11 @@
 // out[i] = OP(a[i], b[i], c[i]). One thread: one element at strides (0 broadcasts), or four adjacent ones where
 // CONTIGUOUS (then total and all offsets are multiples of 4, and no operand broadcasts).
 // Booleans are u32 0 and 1. `where` takes b where the u32 a is not 0, else c. `clip` is min(max(a, b), c).
+// A cast to low_i32 or low_u32 keeps the low WIDTH bits, as a signed or unsigned number; NaN becomes the integer 0.
 // Slots: a, b and c as OP has operands, out. Offsets and strides count elements; shape and strides: innermost last.
 #variant OP = identity | cast | neg | abs | sqrt | rsqrt | reciprocal | exp | log | sin | cos | tanh | erf | sigmoid | silu | gelu | gelu_tanh | relu | floor | ceil | round | sign | not | isnan | isinf | add | sub | mul | div | pow | min | max | mod | fmod | equal | less | less_equal | greater | greater_equal | and | or | xor | silu_mul | gelu_mul | gelu_tanh_mul | where | clip
 #variant ELEM = f32 | f16 | i32 | u32
-#variant TO = elem | f32 | f16 | i32 | u32 | bool
+#variant TO = elem | f32 | f16 | i32 | u32 | bool | low_i32 | low_u32
 #variant CONTIGUOUS = false | true
 #variant RANK = 4 | 8
 #let TERNARY = OP == where || OP == clip
@@ -15,6 +16,7 @@
 #let UNARY = !BINARY && !TERNARY
 #let MOVES = OP == identity || OP == cast
 #let FLOAT = ELEM == f32 || ELEM == f16
+#let LOW = TO == low_i32 || TO == low_u32
 #let TO_BOOL = COMPARE || LOGIC || OP == not || OP == isnan || OP == isinf || TO == bool
 #exclude OP == cast && TO == elem || OP != cast && TO != elem
 #exclude CONTIGUOUS && RANK == 8
@@ -28,6 +30,9 @@ enable f16;
 #import float
 
 override WG_X: u32 = 64;
+#if LOW
+override WIDTH: u32 = 8;
+#endif
 
 alias Elem = $ELEM;
 #if FLOAT
@@ -44,6 +49,10 @@ alias First = Num;
 alias Out = u32;
 #elif TO == elem
 alias Out = $ELEM;
+#elif TO == low_i32
+alias Out = i32;
+#elif TO == low_u32
+alias Out = u32;
 #else
 alias Out = $TO;
 #endif
@@ -138,6 +147,19 @@ fn apply(x: First, y: Num, z: Num) -> Out {
     return Out(x);
 #elif OP == cast && TO == bool
     return u32(x != Num(0));
+#elif OP == cast && (LOW || TO == i32 || TO == u32)
+#if FLOAT
+    let number = select(x, 0.0, is_nan(x));
+#else
+    let number = x;
+#endif
+#if TO == low_i32
+    return i32(number) << (32u - WIDTH) >> (32u - WIDTH);
+#elif TO == low_u32
+    return u32(i32(number)) & ((1u << WIDTH) - 1u);
+#else
+    return Out(number);
+#endif
 #elif OP == cast
     return Out(x);
 #elif OP == not

@@ -1,10 +1,10 @@
-// out[i, r] = data[indices[i, 0], .., indices[i, depth - 1], r]: one thread an element. axis_sizes and axis_strides belong
-// to the `depth` <= 4 leading axes of data. Negative indices count from the end; others outside are brought inside.
+// out[i, r] = data[indices[i, 0], .., indices[i, depth - 1], r]: one thread an element. All tensors are contiguous.
 #variant ELEM = f32 | f16 | i32 | u32
 #if ELEM == f16
 enable f16;
 #endif
 #import grid
+#import opaque_one
 #import coordinates
 
 override WG_X: u32 = 64;
@@ -20,16 +20,14 @@ struct Params {
     data_offset: u32,
     indices_offset: u32,
     out_offset: u32,
-    indices_stride: u32,
-    data_inner_stride: u32,
-    out_stride: u32,
-    out_inner_stride: u32,
 }
 
 @group(0) @binding(0) var<storage, read_write> data: array<Elem>;
 @group(0) @binding(1) var<storage, read_write> indices: array<i32>;
 @group(0) @binding(2) var<storage, read_write> out: array<Elem>;
 @group(0) @binding(3) var<uniform> params: Params;
+
+#import tuples
 
 @compute @workgroup_size(WG_X)
 fn main(
@@ -39,13 +37,6 @@ fn main(
 ) {
     let element = workgroup_index(workgroup, count) * WG_X + local;
     if element >= params.total { return; }
-    let i = element / params.inner;
-    let r = element % params.inner;
-    var at = params.data_offset + r * params.data_inner_stride;
-    for (var axis = 0u; axis < params.depth; axis++) {
-        let index = wrapped(indices[params.indices_offset + i * params.indices_stride + axis], params.axis_sizes[axis]);
-        at += index * params.axis_strides[axis];
-    }
-    let other = params.out_offset + i * params.out_stride + r * params.out_inner_stride;
-    out[other] = data[at];
+    let start = slice_start(element / params.inner, opaque_one(workgroup));
+    out[params.out_offset + element] = data[params.data_offset + start + element % params.inner];
 }

@@ -1,16 +1,22 @@
-// out[c with indices[c] in place of one coordinate] = updates[c]; out holds the data already. out_strides is 0 for the
-// scattered axis, whose stride is out_axis_stride. Negative indices count from the end. One thread an update; two
-// updates of one place are written in any order.
+// out[c with indices[c] in place of one coordinate] meets updates[c]; out holds the data already. out_strides is 0 for the
+// scattered axis, whose stride is out_axis_stride. One thread takes `walk` updates along that axis, one after the other: all
+// of them where REDUCTION combines, so that repeated places need no atomics (two lines along the axis never meet); with
+// walk 1, two updates of one place are written in any order. shape counts threads. Negative indices count from the end.
 #variant ELEM = f32 | f16 | i32 | u32
+#variant REDUCTION = none | add | mul | min | max
 #if ELEM == f16
 enable f16;
 #endif
 #import grid
+#import opaque_one
 #import coordinates
+#import float
 
 override WG_X: u32 = 64;
 
 alias Elem = $ELEM;
+
+#import scatter
 
 struct Params {
     shape: vec4<u32>,
@@ -18,10 +24,13 @@ struct Params {
     updates_strides: vec4<u32>,
     out_strides: vec4<u32>,
     total: u32,
+    walk: u32,
     indices_offset: u32,
     updates_offset: u32,
     out_offset: u32,
     axis_size: u32,
+    indices_axis_stride: u32,
+    updates_axis_stride: u32,
     out_axis_stride: u32,
 }
 
@@ -38,8 +47,15 @@ fn main(
 ) {
     let element = workgroup_index(workgroup, count) * WG_X + local;
     if element >= params.total { return; }
+    let one = opaque_one(workgroup);
     let c = coordinates(element, params.shape);
-    let index = wrapped(indices[params.indices_offset + position(c, params.indices_strides)], params.axis_size);
-    let at = params.out_offset + position(c, params.out_strides) + index * params.out_axis_stride;
-    out[at] = updates[params.updates_offset + position(c, params.updates_strides)];
+    var place = params.indices_offset + position(c, params.indices_strides);
+    var update = params.updates_offset + position(c, params.updates_strides);
+    let line = params.out_offset + position(c, params.out_strides);
+    for (var i = 0u; i < params.walk; i += one) {
+        let at = line + wrapped(indices[place], params.axis_size) * params.out_axis_stride;
+        out[at] = met(out[at], updates[update]);
+        place += params.indices_axis_stride;
+        update += params.updates_axis_stride;
+    }
 }

@@ -1,16 +1,21 @@
-// out[indices[i, 0], .., indices[i, depth - 1], r] = updates[i, r]; out holds the data already. One thread an element; two
-// updates of one place are written in any order. axis_sizes and axis_strides belong to the `depth` <= 4 leading axes of
-// out. Negative indices count from the end.
+// out[indices[i, 0], .., indices[i, depth - 1], r] meets updates[i, r]; out holds the data already. One thread takes element r
+// of `walk` tuples, one after the other: all of them where REDUCTION combines, so that repeated places need no atomics;
+// with walk 1, two updates of one place are written in any order. All tensors are contiguous.
 #variant ELEM = f32 | f16 | i32 | u32
+#variant REDUCTION = none | add | mul | min | max
 #if ELEM == f16
 enable f16;
 #endif
 #import grid
+#import opaque_one
 #import coordinates
+#import float
 
 override WG_X: u32 = 64;
 
 alias Elem = $ELEM;
+
+#import scatter
 
 struct Params {
     axis_sizes: vec4<u32>,
@@ -18,19 +23,18 @@ struct Params {
     total: u32,
     inner: u32,
     depth: u32,
+    walk: u32,
     indices_offset: u32,
     updates_offset: u32,
     out_offset: u32,
-    indices_stride: u32,
-    out_inner_stride: u32,
-    updates_stride: u32,
-    updates_inner_stride: u32,
 }
 
 @group(0) @binding(0) var<storage, read_write> indices: array<i32>;
 @group(0) @binding(1) var<storage, read_write> updates: array<Elem>;
 @group(0) @binding(2) var<storage, read_write> out: array<Elem>;
 @group(0) @binding(3) var<uniform> params: Params;
+
+#import tuples
 
 @compute @workgroup_size(WG_X)
 fn main(
@@ -40,13 +44,11 @@ fn main(
 ) {
     let element = workgroup_index(workgroup, count) * WG_X + local;
     if element >= params.total { return; }
-    let i = element / params.inner;
+    let one = opaque_one(workgroup);
+    let first = element / params.inner * params.walk;
     let r = element % params.inner;
-    var at = params.out_offset + r * params.out_inner_stride;
-    for (var axis = 0u; axis < params.depth; axis++) {
-        let index = wrapped(indices[params.indices_offset + i * params.indices_stride + axis], params.axis_sizes[axis]);
-        at += index * params.axis_strides[axis];
+    for (var i = first; i < first + params.walk; i += one) {
+        let at = params.out_offset + slice_start(i, one) + r;
+        out[at] = met(out[at], updates[params.updates_offset + i * params.inner + r]);
     }
-    let other = params.updates_offset + i * params.updates_stride + r * params.updates_inner_stride;
-    out[at] = updates[other];
 }

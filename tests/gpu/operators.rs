@@ -1,16 +1,20 @@
 //! Every operator's cases: the GPU against the reference.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use engine::{
-    graph::{Graph, Node},
+    dtype::DType,
+    gpu::{Arena, Run, Weights},
+    graph::{Fact, Graph, Node},
     host::WeightFormat,
     infer_once::{OnceOptions, run_graph},
-    op::{Case, Elem},
-    ops::OPERATORS,
+    op::{Case, Elem, LowerOptions},
+    ops::{OPERATORS, binary::Binary, range::Range},
     passes::{PassOptions, WeightFormats},
+    plan::{Plan, PlanOptions},
     weights::WeightSource,
 };
+use symbolic::{Bindings, Expr, Symbol};
 
 /// The graph of one node, with what the case gives as inputs.
 fn graph_of(case: &Case) -> (Graph, BTreeMap<String, engine::host::HostTensor>) {
@@ -88,4 +92,35 @@ fn every_case_gives_the_reference() {
     }
     assert!(run > 100, "only {run} cases");
     assert!(wrong.is_empty(), "{} of {run} cases are wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// `x [n]` times the range of floats `-n, -n + 1, ..`, which starts at a size.
+#[test]
+fn a_range_of_floats_starts_at_a_size() {
+    let n = Symbol::new("n").with_range(1, 100);
+    let mut graph = Graph::default();
+    let x = graph.add_value("x", Some(Fact::new(DType::F32, vec![Expr::from(&n)])));
+    graph.inputs.push(x);
+    let known = |e: Expr| Some(Fact::known(DType::F32, vec![], vec![e]));
+    let bounds = [-&Expr::from(&n), Expr::ZERO, Expr::ONE];
+    let bounds = bounds.map(|e| Some(graph.add_value(&e.to_string(), known(e)))).to_vec();
+    let places = graph.add_node("places", Arc::new(Range), bounds, None);
+    let out = graph.add_node("out", Arc::new(Binary::Mul), vec![Some(x), Some(places)], None);
+    graph.outputs.push(out);
+    engine::infer::infer(&mut graph).unwrap();
+
+    let gpu = tests::gpu();
+    let lower = LowerOptions { target: gpu.target(), activations: Elem::F32 };
+    let capacity = Symbol::new("capacity");
+    let plan = Plan::new(&graph, &PlanOptions { lower, caches: Vec::new(), capacity, stepping: Vec::new() });
+    let plan = Arc::new(plan.unwrap());
+    let bindings = Bindings::new().with(&n, 5);
+    let source = WeightSource::Model(engine::host::Fit::Search);
+    let weights = Weights::upload(&gpu, &[(&graph, &*plan)], &source, &|_| {}).unwrap();
+    let arena = Arena::new(&gpu, plan.arena_bytes(&bindings).unwrap(), &plan, &bindings).unwrap();
+    let run = Run::new(&gpu, &plan, &weights, &graph, &arena, &bindings).unwrap();
+    let words = |values: [f32; 5]| values.map(f32::to_le_bytes).concat();
+    run.write(&gpu, "x", &words([1.0, 2.0, 1.0, 1.0, 0.5])).unwrap();
+    run.submit(&gpu).unwrap();
+    assert_eq!(run.read(&gpu, 0).unwrap()[..20], words([-5.0, -8.0, -3.0, -2.0, -0.5]));
 }

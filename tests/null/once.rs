@@ -10,7 +10,7 @@ use engine::{
     host::{Fit, HostTensor, WeightFormat},
     infer_once::{OnceOptions, run_graph},
     op::{Elem, LowerOptions},
-    ops::{binary::Binary, concat::Concat, flatten::Flatten},
+    ops::{binary::Binary, concat::Concat, flatten::Flatten, range::Range},
     passes::{PassOptions, WeightFormats},
     plan::{Plan, PlanOptions},
     weights::WeightSource,
@@ -176,4 +176,23 @@ fn inputs_whose_sizes_break_what_the_model_needs_are_refused() {
     sums([2, 3, 4, 1]).unwrap();
     let error = sums([2, 3, 4, 2]).unwrap_err();
     assert!(error.contains("; it is declared `"), "{error}");
+}
+
+#[test]
+fn numbers_that_decide_a_shape_are_taken_from_the_inputs() {
+    for (dtype, bounds, want) in [
+        (DType::F32, [0.5, 2.0, 0.5], vec![0.5, 1.0, 1.5]),
+        (DType::F16, [3.0, -1.0, -2.0], vec![3.0, 1.0]),
+        (DType::I64, [1.0, 9.0, 4.0], vec![1.0, 5.0]),
+    ] {
+        let mut graph = Graph::default();
+        let names = ["start", "limit", "delta"];
+        let ids = names.map(|name| Some(graph.add_value(name, Some(Fact::new(dtype, Vec::new())))));
+        graph.inputs.extend(ids.into_iter().flatten());
+        let output = graph.add_node("range", Arc::new(Range), ids.to_vec(), None);
+        graph.outputs.push(output);
+        let given = bounds.map(|v| HostTensor::from_f64s(dtype, Vec::new(), &[v]).unwrap());
+        let outputs = run_of(graph, &names.into_iter().zip(given).collect::<Vec<_>>()).unwrap();
+        assert_eq!((outputs[0].1.dtype(), outputs[0].1.to_f64s()), (dtype, want));
+    }
 }

@@ -127,12 +127,15 @@ impl HostTensor {
     }
 
     /// ONNX `Cast`: between integers the low bits are kept; a float becomes an integer by truncation toward zero, and out
-    /// of range (which ONNX leaves undefined) the nearest end of the range, NaN 0; floats are rounded to nearest even;
-    /// `Bool` is whether the element is not 0.
+    /// of range (which ONNX leaves undefined) the nearest end of the range, NaN 0, where fewer than 32 bits keep the low
+    /// ones of the 32-bit integer, as ONNX's tests want of 4 bits; floats are rounded to nearest even; `Bool` is whether
+    /// the element is not 0.
     #[must_use]
     pub fn cast(&self, dtype: DType) -> Self {
         let data = if dtype == self.dtype {
             self.data.clone()
+        } else if self.dtype.is_float() && dtype.is_int() && dtype.bits() < 32 {
+            encode_integers(dtype, self.to_f64s().into_iter().map(|v| (v as i32).into()))
         } else if self.dtype.is_float() {
             encode_floats(dtype, self.to_f64s().into_iter())
         } else if dtype == DType::F32 {
@@ -271,9 +274,10 @@ mod tests {
     fn casts_follow_onnx() {
         let cases: &[(DType, &[f64], &[f64])] = &[
             (DType::I32, &[1.9, -1.9, 3e9, f64::NAN], &[1.0, -1.0, 2_147_483_647.0, 0.0]),
-            (DType::U8, &[-1.0, 255.9, 256.0], &[0.0, 255.0, 255.0]),
-            (DType::I4, &[-8.0, 7.9, 100.0], &[-8.0, 7.0, 7.0]),
-            (DType::U4, &[15.0, -3.0, 1.0], &[15.0, 0.0, 1.0]),
+            (DType::U8, &[-1.0, 255.9, 257.0, f64::NAN], &[255.0, 255.0, 1.0, 0.0]),
+            (DType::I16, &[32767.9, 32768.0, 1e10], &[32767.0, -32768.0, -1.0]),
+            (DType::I4, &[-9.0, -8.0, 7.9, 15.0], &[7.0, -8.0, 7.0, -1.0]),
+            (DType::U4, &[15.0, -9.0, 17.0], &[15.0, 7.0, 1.0]),
             (DType::Bool, &[0.0, -0.0, 0.5, f64::NAN], &[0.0, 0.0, 1.0, 1.0]),
             (DType::F16, &[65519.0, 65520.0, 2049.0, 2051.0], &[65504.0, f64::INFINITY, 2048.0, 2052.0]),
             (DType::BF16, &[257.0, 259.0], &[256.0, 260.0]),

@@ -23,7 +23,9 @@ pub fn elementwise(
 ) -> Result<(), OpError> {
     let convert = function == "identity" && inputs.first().is_some_and(|from| from.elem != out.elem);
     let to = if convert { out.elem.wgsl() } else { "elem" };
-    call(cx, if convert { "cast" } else { function }, to, inputs, out)
+    let spec =
+        KernelSpec::new("elementwise").with("OP", if convert { "cast" } else { function }).with("TO", to);
+    call(cx, spec, inputs, out)
 }
 
 /// Writes whether each element is not 0.
@@ -31,7 +33,19 @@ pub fn elementwise(
 /// # Errors
 /// As [`elementwise`].
 pub fn truth(cx: &mut Lowering<'_>, input: &View, out: &View) -> Result<(), OpError> {
-    call(cx, "cast", "bool", std::slice::from_ref(input), out)
+    let spec = KernelSpec::new("elementwise").with("OP", "cast").with("TO", "bool");
+    call(cx, spec, std::slice::from_ref(input), out)
+}
+
+/// Writes the low `bits` bits, fewer than 32, of each element's whole part, to integers: signed ones to `i32`, unsigned
+/// ones to `u32`.
+///
+/// # Errors
+/// As [`elementwise`].
+pub fn low_bits(cx: &mut Lowering<'_>, input: &View, bits: u32, out: &View) -> Result<(), OpError> {
+    let to = if out.elem == Elem::I32 { "low_i32" } else { "low_u32" };
+    let spec = KernelSpec::new("elementwise").with("OP", "cast").with("TO", to).set("WIDTH", bits);
+    call(cx, spec, std::slice::from_ref(input), out)
 }
 
 /// The view in another element type, copied if it has not that already.
@@ -74,17 +88,11 @@ fn fitted(cx: &mut Lowering<'_>, inputs: &[View], out: &View) -> Result<Vec<View
     inputs.iter().map(|view| cx.reshaped(stretched(view, &common), &wanted)).collect()
 }
 
-fn call(
-    cx: &mut Lowering<'_>,
-    function: &'static str,
-    to: &'static str,
-    inputs: &[View],
-    out: &View,
-) -> Result<(), OpError> {
+/// Adds the choices that follow from the views.
+fn call(cx: &mut Lowering<'_>, spec: KernelSpec, inputs: &[View], out: &View) -> Result<(), OpError> {
     let inputs = fitted(cx, inputs, out)?;
     let elem = inputs.last().ok_or_else(|| invalid("an elementwise kernel needs an operand"))?.elem;
-    let mut spec =
-        KernelSpec::new("elementwise").with("OP", function).with("ELEM", elem.wgsl()).with("TO", to);
+    let mut spec = spec.with("ELEM", elem.wgsl());
     let total = out.len();
     let mut params = vec![("total", Param::Int(total.clone()))];
     let mut threads = total;

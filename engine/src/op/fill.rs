@@ -4,7 +4,7 @@ use shaders::KernelSpec;
 use symbolic::Expr;
 
 use super::{Dispatch, Elem, Grid, Lowering, Param, Slot, View};
-use crate::error::{OpError, invalid};
+use crate::error::OpError;
 
 /// One element of the given value; integers take what is before the point, held at the ends of `i32`.
 pub fn scalar(cx: &mut Lowering<'_>, value: f32, elem: Elem) -> View {
@@ -20,15 +20,27 @@ pub fn scalar(cx: &mut Lowering<'_>, value: f32, elem: Elem) -> View {
 /// `start, start + delta, …` to a contiguous view.
 ///
 /// # Errors
-/// When floats are to start or step by what is not a number.
+/// When the conversion of numbers that depend on a size to floats cannot be made.
 pub fn range(cx: &mut Lowering<'_>, start: &Expr, delta: &Expr, out: &View) -> Result<(), OpError> {
-    let param = |e: &Expr| match (out.elem, e.constant()) {
-        (Elem::I32 | Elem::U32, _) => Ok(Param::Int(e.clone())),
-        (Elem::F32 | Elem::F16, Some(n)) => Ok(Param::Float(n as f32)),
-        (Elem::F32 | Elem::F16, None) => Err(invalid(format!("a range of floats with {e}"))),
-    };
-    fill(cx, param(start)?, param(delta)?, out);
+    match (out.elem, start.constant(), delta.constant()) {
+        (Elem::I32 | Elem::U32, _, _) => {
+            fill(cx, Param::Int(start.clone()), Param::Int(delta.clone()), out);
+        }
+        (Elem::F32 | Elem::F16, Some(start), Some(delta)) => {
+            float_range(cx, start as f32, delta as f32, out);
+        }
+        (Elem::F32 | Elem::F16, _, _) => {
+            let integers = cx.temporary("integers", Elem::I32, &out.shape());
+            range(cx, start, delta, &integers)?;
+            cx.copy(&integers, out)?;
+        }
+    }
     Ok(())
+}
+
+/// `start, start + delta, …` to a contiguous view of floats.
+pub fn float_range(cx: &mut Lowering<'_>, start: f32, delta: f32, out: &View) {
+    fill(cx, Param::Float(start), Param::Float(delta), out);
 }
 
 fn fill(cx: &mut Lowering<'_>, start: Param, delta: Param, out: &View) {

@@ -16,6 +16,7 @@ pub(crate) const TRACKED: usize = 1024;
 #[derive(Debug)]
 pub struct Infer<'a> {
     inputs: &'a [Option<Fact>],
+    hosts: &'a [Option<HostTensor>],
     equalities: &'a mut Equalities,
     node: &'a str,
 }
@@ -23,7 +24,19 @@ pub struct Infer<'a> {
 impl<'a> Infer<'a> {
     /// For the node called `node`.
     pub fn new(node: &'a str, inputs: &'a [Option<Fact>], equalities: &'a mut Equalities) -> Self {
-        Self { inputs, equalities, node }
+        Self { inputs, hosts: &[], equalities, node }
+    }
+
+    /// With the data of the inputs that are constants.
+    #[must_use]
+    pub fn with_hosts(self, hosts: &'a [Option<HostTensor>]) -> Self {
+        Self { hosts, ..self }
+    }
+
+    /// The data of an input that is a constant at hand.
+    #[must_use]
+    pub fn host(&self, index: usize) -> Option<&'a HostTensor> {
+        self.hosts.get(index).and_then(Option::as_ref)
     }
 
     /// Number of input positions, given or not.

@@ -19,7 +19,7 @@ use std::{any::Any, fmt::Debug, ops::RangeInclusive, sync::Arc};
 pub use composite::{Composite, composite};
 pub use destination::Destination;
 pub(crate) use elementwise::padded;
-pub use elementwise::{converted, elementwise, stretched, truth};
+pub use elementwise::{converted, elementwise, low_bits, stretched, truth};
 pub(crate) use infer::TRACKED;
 pub use infer::{Infer, broadcast, fact_of};
 pub use lower::{LowerOptions, Lowering, Target};

@@ -1,6 +1,6 @@
 //! A node as the ONNX file has it, with the attribute getters that operator files decode from.
 
-use onnx_import::{Attribute, Node, TensorData};
+use onnx_import::{Attribute, DataType, Node, TensorData};
 
 use crate::{
     dtype::DType,
@@ -178,6 +178,10 @@ fn numbered_type(number: i64) -> Result<DType, OpError> {
         16 => DType::BF16,
         21 => DType::U4,
         22 => DType::I4,
-        other => return Err(OpError::Unsupported(format!("element type {other} of ONNX"))),
+        other => {
+            let known = i32::try_from(other).ok().and_then(|n| DataType::from_onnx(n).ok());
+            let name = known.map_or_else(|| format!("{other} of ONNX"), |known| known.to_string());
+            return Err(OpError::Unsupported(format!("element type {name}")));
+        }
     })
 }

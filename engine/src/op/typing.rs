@@ -39,17 +39,15 @@ impl<'a> Typing<'a> {
         }
         let facts = node.inputs.iter().map(|i| i.map(|i| self.fact(i).cloned()).transpose());
         let facts = facts.collect::<Result<Vec<_>, _>>()?;
-        let inferred = op.infer(&mut Infer::new(&node.name, &facts, self.equalities))?;
+        let hosts: Vec<Option<HostTensor>> =
+            node.inputs.iter().map(|i| i.and_then(|i| self.graph.host(i).cloned())).collect();
+        let inferred = op.infer(&mut Infer::new(&node.name, &facts, self.equalities).with_hosts(&hosts))?;
         for (output, fact) in node.outputs.iter().zip(&inferred) {
             self.graph.value_mut(*output).fact = Some(fact.clone());
         }
-        let hosts: Option<Vec<Option<HostTensor>>> = node
-            .inputs
-            .iter()
-            .map(|i| i.map_or(Some(None), |i| self.graph.host(i).cloned().map(Some)))
-            .collect();
+        let known = node.inputs.iter().zip(&hosts).all(|(input, host)| input.is_none() || host.is_some());
         let small = inferred.iter().all(|f| constant_len(f).is_some_and(|n| n <= FOLDED));
-        if let (Some(hosts), true) = (hosts, small) {
+        if known && small {
             let hosts: Vec<Option<&HostTensor>> = hosts.iter().map(Option::as_ref).collect();
             for (output, tensor) in node.outputs.iter().zip(op.reference(&hosts)?) {
                 self.settle(*output, tensor);

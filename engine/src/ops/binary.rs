@@ -79,7 +79,8 @@ impl Binary {
         self.row().1
     }
 
-    fn of_floats(self, a: f64, b: f64) -> f64 {
+    /// On floats; a truth value is 0 or 1.
+    pub(super) fn of_floats(self, a: f64, b: f64) -> f64 {
         match self {
             Add => a + b,
             And => f64::from(a != 0.0 && b != 0.0),
@@ -194,11 +195,13 @@ impl Binary {
             return floats(dtype, shape, &pairs.map(|(i, j)| self.of_floats(x[i], y[j])).collect::<Vec<_>>());
         }
         let (x, y) = (a.to_i64s(), b.to_i64s());
-        let unsigned = a.dtype() == DType::U64;
-        let f = |(i, j): (usize, usize)| {
-            if unsigned { self.of_unsigned(x[i], y[j]) } else { self.of_integers(x[i], y[j]) }
-        };
-        integers(dtype, shape, &pairs.map(f).collect::<Vec<_>>())
+        let all: Vec<i64> = pairs.map(|(i, j)| self.of_whole(a.dtype(), x[i], y[j])).collect();
+        integers(dtype, shape, &all)
+    }
+
+    /// On integers and booleans of a type.
+    pub(super) fn of_whole(self, dtype: DType, a: i64, b: i64) -> i64 {
+        if dtype == DType::U64 { self.of_unsigned(a, b) } else { self.of_integers(a, b) }
     }
 
     /// On bits of `u64`, where order, quotients and remainders differ from `i64`.

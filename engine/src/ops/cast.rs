@@ -8,8 +8,8 @@ use crate::{
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Elem, Infer, Lowering, OnnxNode, Op, Operator, Tolerance, View, nd::given, sample, standard,
-        truth,
+        Case, Elem, Infer, Lowering, OnnxNode, Op, Operator, Tolerance, View, low_bits, nd::given, sample,
+        standard, truth,
     },
 };
 
@@ -57,15 +57,14 @@ impl Op for Cast {
         if same_on_device(from, to, cx.activations()) {
             return cx.alias(0, input);
         }
-        // Integers of a narrower type keep their low bits, which no kernel does.
-        if from.is_int() && to.is_int() && to.bits() < from.bits() && to.bits() < 32 {
-            return Err(OpError::Unsupported(format!("a cast from {from} to {to}")));
-        }
         let (input, out) = (cx.shaped(0)?, cx.output(0)?);
         if to == DType::Bool {
-            return truth(cx, &input, &out);
+            truth(cx, &input, &out)
+        } else if wraps(from, to) {
+            low_bits(cx, &input, to.bits() as u32, &out)
+        } else {
+            cx.copy(&input, &out)
         }
-        cx.copy(&input, &out)
     }
 
     fn place(&self, index: usize, input: &Fact, _: &[Option<&Fact>], output: &View) -> Option<View> {
@@ -77,9 +76,24 @@ impl Op for Cast {
 
 /// Whether the device holds both types alike, so that a cast changes nothing there.
 fn same_on_device(from: DType, to: DType, floats: Elem) -> bool {
-    let narrows = to.bits() < from.bits() && to.bits() < 32 && !to.is_float();
-    Elem::of(from, floats) == Elem::of(to, floats) && !narrows && (to == DType::Bool) == (from == DType::Bool)
-        || from == DType::Bool && matches!(to, DType::U8 | DType::U16 | DType::U32 | DType::U64)
+    let alike = Elem::of(from, floats) == Elem::of(to, floats);
+    alike && !wraps(from, to) && (to != DType::Bool || from == DType::Bool)
+}
+
+/// Whether `to` is an integer type of fewer bits than the device has for it, and not all of `from` fits.
+fn wraps(from: DType, to: DType) -> bool {
+    let fits = match (signed(from), signed(to)) {
+        _ if from == DType::Bool => true,
+        _ if from.is_float() => false,
+        (false, true) => from.bits() < to.bits(),
+        (true, false) => false,
+        _ => from.bits() <= to.bits(),
+    };
+    to.is_int() && to.bits() < 32 && !fits
+}
+
+fn signed(dtype: DType) -> bool {
+    matches!(dtype, DType::I64 | DType::I32 | DType::I16 | DType::I8 | DType::I4)
 }
 
 fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
@@ -92,6 +106,11 @@ fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
 
 fn cases() -> Vec<Case> {
     let floats = || sample::of(DType::F32, &[2, 5], &[-2.7, -1.0, -0.3, 0.0, 0.3, 0.9, 1.0, 1.5, 2.0, 100.0]);
+    let wide = || {
+        let some =
+            [-9.0, -8.9, -1.0, 7.0, 8.0, 15.9, 16.0, 128.0, 255.5, 256.0, 70_000.0, -70_000.0, f64::NAN];
+        sample::of(DType::F32, &[13], &some)
+    };
     let case = |name: &str, to, input| {
         Case::new(name, Cast { to: Some(to) }, vec![Some(input)]).tolerance(Tolerance::EXACT)
     };
@@ -105,6 +124,22 @@ fn cases() -> Vec<Case> {
         case("int64 to int32", DType::I32, sample::integers_in(&[3, 3], 1, -9, 9)),
         case("bool to f32", DType::F32, sample::booleans(&[7], 1)),
         case("bool to int64", DType::I64, sample::booleans(&[7], 1)),
+        case("int64 to u8", DType::U8, sample::integers_in(&[4, 4], 1, -999, 999)),
+        case("int64 to i8", DType::I8, sample::integers_in(&[3, 3], 1, -999, 999)),
+        case("int64 to i16", DType::I16, sample::integers_in(&[3, 3], 1, -99999, 99999)),
+        case("u8 to i8", DType::I8, sample::of(DType::U8, &[4], &[0.0, 127.0, 128.0, 255.0])),
+        case("i8 to u8", DType::U8, sample::of(DType::I8, &[4], &[0.0, 127.0, -128.0, -1.0])),
+        case("i8 to u16", DType::U16, sample::of(DType::I8, &[4], &[0.0, 127.0, -128.0, -1.0])),
+        case("u8 to i16", DType::I16, sample::of(DType::U8, &[4], &[0.0, 127.0, 128.0, 255.0])),
+        case("f32 to i4", DType::I4, wide()),
+        case("f32 to u4", DType::U4, wide()),
+        case("f32 to i8", DType::I8, wide()),
+        case("f32 to u8", DType::U8, wide()),
+        case("f32 to u16", DType::U16, wide()),
+        case("f32 to int32, with what is no integer", DType::I32, wide()),
+        case("f32 to bf16", DType::BF16, floats()),
+        case("bf16 to f32", DType::F32, floats().cast(DType::BF16)),
+        case("u4 to i4", DType::I4, sample::of(DType::U4, &[5], &[0.0, 7.0, 8.0, 14.0, 15.0])),
         case("nothing", DType::F32, sample::integers_in(&[0, 3], 1, -9, 9)),
         Case::new("like a bool", Cast { to: None }, vec![Some(floats()), Some(sample::booleans(&[1], 1))]),
     ]

@@ -108,19 +108,9 @@ impl Op for GatherNd {
                 let offset = &inner.offset + &(&inner.len() * batch);
                 View { offset, ..inner }
             });
-            let tuples = Tuples::of(&data, &indices)?;
             let total = out.len();
-            let params = vec![
-                ("axis_sizes", tuples.sizes),
-                ("axis_strides", tuples.strides),
-                ("total", Param::Int(total.clone())),
-                ("inner", Param::Int(tuples.inner.clone())),
-                ("depth", tuples.depth.clone()),
-                ("indices_stride", tuples.depth),
-                ("data_inner_stride", Param::Int(Expr::ONE)),
-                ("out_stride", Param::Int(tuples.inner)),
-                ("out_inner_stride", Param::Int(Expr::ONE)),
-            ];
+            let mut params = tuples(&data, &indices)?.params;
+            params.push(("total", Param::Int(total.clone())));
             let spec = KernelSpec::new("gather_nd").with("ELEM", data.elem.wgsl());
             let slots = [("data", data), ("indices", indices), ("out", out)].map(|(n, v)| (n, Slot::View(v)));
             cx.dispatch(Dispatch {
@@ -139,40 +129,35 @@ const BATCHES: i64 = 64;
 
 /// What the kernels that index by tuples are told about contiguous data and indices.
 pub struct Tuples {
-    /// Sizes of the indexed dimensions.
-    pub sizes: Param,
-    /// Their strides.
-    pub strides: Param,
-    /// Their number.
-    pub depth: Param,
+    /// Which slices the tuples name.
+    pub params: Vec<(&'static str, Param)>,
     /// Number of tuples.
     pub count: Expr,
     /// Elements of a slice.
     pub inner: Expr,
 }
 
-impl Tuples {
-    /// For `data` and `indices [.., depth]`.
-    ///
-    /// # Errors
-    /// When tuples are longer than the kernels take, or of unknown length.
-    pub fn of(data: &View, indices: &View) -> Result<Self, OpError> {
-        let (last, outer) = indices.dims.split_last().ok_or_else(|| invalid("the indices are a scalar"))?;
-        let depth = last.size.constant().and_then(|n| usize::try_from(n).ok()).filter(|n| *n <= 4);
-        let depth = depth.ok_or_else(|| OpError::Unsupported(format!("tuples of {} indices", last.size)))?;
-        let list = |of: fn(&Dim) -> &Expr, fill: &Expr| {
-            let given = data.dims[..depth].iter().map(of).cloned();
-            Param::Ints(given.chain(std::iter::repeat_n(fill.clone(), 4 - depth)).collect())
-        };
-        let product = |dims: &[Dim]| dims.iter().fold(Expr::ONE, |n, d| &n * &d.size);
-        Ok(Self {
-            sizes: list(|d| &d.size, &Expr::ONE),
-            strides: list(|d| &d.stride, &Expr::ZERO),
-            depth: Param::Int(Expr::from(depth)),
-            count: product(outer),
-            inner: product(&data.dims[depth..]),
-        })
-    }
+/// Slices of `data` that `indices [.., depth]` name.
+///
+/// # Errors
+/// When tuples are longer than the kernels take, or of unknown length.
+pub fn tuples(data: &View, indices: &View) -> Result<Tuples, OpError> {
+    let (last, outer) = indices.dims.split_last().ok_or_else(|| invalid("the indices are a scalar"))?;
+    let depth = last.size.constant().and_then(|n| usize::try_from(n).ok()).filter(|n| *n <= 4);
+    let depth = depth.ok_or_else(|| OpError::Unsupported(format!("tuples of {} indices", last.size)))?;
+    let list = |of: fn(&Dim) -> &Expr, fill: &Expr| {
+        let given = data.dims[..depth].iter().map(of).cloned();
+        Param::Ints(given.chain(std::iter::repeat_n(fill.clone(), 4 - depth)).collect())
+    };
+    let product = |dims: &[Dim]| dims.iter().fold(Expr::ONE, |n, d| &n * &d.size);
+    let inner = product(&data.dims[depth..]);
+    let params = vec![
+        ("axis_sizes", list(|d| &d.size, &Expr::ONE)),
+        ("axis_strides", list(|d| &d.stride, &Expr::ZERO)),
+        ("depth", Param::Int(Expr::from(depth))),
+        ("inner", Param::Int(inner.clone())),
+    ];
+    Ok(Tuples { params, count: product(outer), inner })
 }
 
 fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {

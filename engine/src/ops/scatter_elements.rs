@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use shaders::KernelSpec;
+use symbolic::Expr;
 
 use super::{
     binary::Binary,
@@ -14,8 +15,8 @@ use crate::{
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Destination, Dispatch, Elem, Grid, Infer, Lowering, OnnxNode, Op, Operator, Slot, Tolerance,
-        converted, nd::given, sample, standard,
+        Case, Destination, Dispatch, Elem, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Slot,
+        Tolerance, converted, nd::given, sample, standard,
     },
 };
 
@@ -36,7 +37,7 @@ impl Op for ScatterElements {
     fn infer(&self, cx: &mut Infer<'_>) -> Result<Vec<Fact>, OpError> {
         let (data, indices, updates) = (cx.input(0)?, cx.input(1)?, cx.input(2)?);
         Infer::axis(self.axis, data.rank())?;
-        if data.rank() != indices.rank() || updates.rank() != indices.rank() {
+        if data.dtype != updates.dtype || data.rank() != indices.rank() || updates.rank() != indices.rank() {
             return Err(invalid(format!("data is {data}, indices are {indices}, updates are {updates}")));
         }
         for (a, b) in indices.shape.iter().zip(&updates.shape) {
@@ -53,21 +54,33 @@ impl Op for ScatterElements {
     }
 
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
-        if self.reduction.is_some() {
-            return Err(OpError::Unsupported("ScatterElements with a reduction".into()));
-        }
-        let (data, indices, updates) = (cx.shaped(0)?, cx.shaped(1)?, cx.shaped(2)?);
+        let (data, mut indices, mut updates) = (cx.shaped(0)?, cx.shaped(1)?, cx.shaped(2)?);
         let axis = Infer::axis(self.axis, data.dims.len())?;
-        let indices = converted(cx, indices, Elem::I32)?;
+        indices = converted(cx, indices, Elem::I32)?;
         let out = Destination::strided(cx, 0)?;
         cx.copy(&data, &out.view)?;
+        let steps = [&indices, &updates].map(|view| Param::Int(view.dims[axis].stride.clone()));
+        let mut walk = Expr::ONE;
+        if self.reduction.is_some() {
+            for view in [&mut indices, &mut updates] {
+                walk = std::mem::replace(&mut view.dims[axis].size, Expr::ONE);
+            }
+        }
         let mut params = along(&indices, ("out", &out.view), axis)?;
-        params.push(("updates_strides", padded_strides(&updates)));
-        let total = indices.len();
-        let spec = KernelSpec::new("scatter_elements").with("ELEM", data.elem.wgsl());
+        let [indices_step, updates_step] = steps;
+        params.extend([
+            ("updates_strides", padded_strides(&updates)),
+            ("indices_axis_stride", indices_step),
+            ("updates_axis_stride", updates_step),
+            ("walk", Param::Int(walk)),
+        ]);
+        let threads = indices.len();
+        let spec = KernelSpec::new("scatter_elements")
+            .with("ELEM", data.elem.wgsl())
+            .with("REDUCTION", scatter_nd::reduction_name(self.reduction));
         let slots = [("indices", indices), ("updates", updates), ("out", out.view.clone())];
         let slots = slots.map(|(n, v)| (n, Slot::View(v))).to_vec();
-        cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(total.ceil_div(64)) });
+        cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(threads.ceil_div(64)) });
         out.finish(cx)
     }
 }
@@ -88,6 +101,32 @@ fn cases() -> Vec<Case> {
         case(1, &[2, 5], &[1, 2], &[1.0, -2.0]),
         case(-1, &[2, 2, 4], &[2, 1, 2], &[0.0, 3.0, 1.0, -1.0]),
     ]
+    .into_iter()
+    .chain(reductions())
+    .collect()
+}
+
+/// Repeated indices along each axis.
+fn reductions() -> impl Iterator<Item = Case> {
+    [Binary::Add, Binary::Mul, Binary::Min, Binary::Max].into_iter().flat_map(|f| {
+        let case = |axis, shape: &[usize], size: &[usize]| {
+            let indices = sample::integers_in(size, 3, -(shape[axis] as i64), shape[axis] as i64);
+            let inputs = [sample::floats(shape, 1), indices, sample::floats(size, 2)];
+            let op = ScatterElements { axis: axis as i64, reduction: Some(f) };
+            let name = format!("{size:?} of {shape:?} along {axis}, {}", f.kernel());
+            Case::new(name, op, inputs.map(Some).to_vec())
+        };
+        let whole = [(&[4][..], 1), (&[90], 2)].map(|(shape, seed)| sample::integers_in(shape, seed, -1, 2));
+        let [data, updates] = whole;
+        let inputs = [data, sample::integers_in(&[90], 3, 0, 4), updates].map(Some).to_vec();
+        let op = ScatterElements { axis: 0, reduction: Some(f) };
+        [
+            case(0, &[3, 70], &[9, 68]),
+            case(1, &[2, 3, 4], &[2, 11, 3]),
+            case(3, &[2, 1, 3, 5], &[1, 1, 3, 40]),
+            Case::new(format!("int64, {}", f.kernel()), op, inputs).tolerance(Tolerance::EXACT),
+        ]
+    })
 }
 
 /// The row of the operator table.

@@ -10,13 +10,14 @@ use super::{
     gather_nd::{self, Tuples},
 };
 use crate::{
+    dtype::DType,
     error::{OpError, invalid},
     graph::Fact,
     host::HostTensor,
     op::{
         Case, Destination, Dispatch, Elem, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Slot,
         Tolerance, converted,
-        nd::{given, integers, pick},
+        nd::{floats, given, integers},
         sample, standard,
     },
 };
@@ -56,34 +57,24 @@ pub fn scattered(
     if positions.len() != updates.len() || positions.iter().any(|p| *p >= data.len()) {
         return Err(invalid(format!("{} updates do not fit the indices", updates.len())));
     }
-    let Some(function) = reduction else {
-        let mut order: Vec<usize> = (0..data.len()).collect();
-        for (n, at) in positions.iter().enumerate() {
-            order[*at] = data.len() + n;
-        }
-        let both = joined(data, updates)?;
-        return pick(&both, data.shape().to_vec(), &order);
-    };
-    let mut out = data.clone();
-    for (n, at) in positions.iter().enumerate() {
-        let one = |t: &HostTensor, p: usize| pick(t, vec![], &[p]);
-        let value = function.of_tensors(&one(&out, *at)?, &one(updates, n)?)?;
-        let mut order: Vec<usize> = (0..out.len()).collect();
-        order[*at] = out.len();
-        out = pick(&joined(&out, &value)?, data.shape().to_vec(), &order)?;
+    let (dtype, shape) = (data.dtype(), data.shape().to_vec());
+    let places = positions.iter().copied().enumerate();
+    if dtype.is_float() {
+        let (mut out, updates) = (data.to_f64s(), updates.to_f64s());
+        let met = |a, b| reduction.map_or(b, |f| f.of_floats(a, b));
+        places.for_each(|(n, at)| out[at] = met(out[at], updates[n]));
+        return floats(dtype, shape, &out);
     }
-    Ok(out)
+    let (mut out, updates) = (data.to_i64s(), updates.to_i64s());
+    let met = |a, b| reduction.map_or(b, |f| f.of_whole(dtype, a, b));
+    places.for_each(|(n, at)| out[at] = met(out[at], updates[n]));
+    integers(dtype, shape, &out)
 }
 
-/// All elements of both, in one row.
-fn joined(a: &HostTensor, b: &HostTensor) -> Result<HostTensor, OpError> {
-    let len = a.len() + b.len();
-    if a.dtype().is_float() {
-        let all: Vec<f64> = a.to_f64s().into_iter().chain(b.to_f64s()).collect();
-        return Ok(HostTensor::from_f64s(a.dtype(), vec![len], &all)?);
-    }
-    let all: Vec<i64> = a.to_i64s().into_iter().chain(b.to_i64s()).collect();
-    integers(a.dtype(), vec![len], &all)
+/// The scatter kernels' name for a reduction.
+#[must_use]
+pub fn reduction_name(reduction: Option<Binary>) -> &'static str {
+    reduction.map_or("none", Binary::kernel)
 }
 
 impl Op for ScatterNd {
@@ -93,6 +84,9 @@ impl Op for ScatterNd {
 
     fn infer(&self, cx: &mut Infer<'_>) -> Result<Vec<Fact>, OpError> {
         let (data, indices, updates) = (cx.input(0)?, cx.input(1)?, cx.input(2)?);
+        if data.dtype != updates.dtype {
+            return Err(invalid(format!("data is {data}, updates are {updates}")));
+        }
         let tuple = indices.shape.last().and_then(Expr::constant).and_then(|n| usize::try_from(n).ok());
         let tuple = tuple.filter(|t| *t <= data.rank());
         let tuple = tuple.ok_or_else(|| invalid(format!("indices {indices} do not fit data {data}")))?;
@@ -119,31 +113,21 @@ impl Op for ScatterNd {
     }
 
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
-        if self.reduction.is_some() {
-            return Err(OpError::Unsupported("ScatterND with a reduction".into()));
-        }
         let (data, indices, updates) = (cx.shaped(0)?, cx.shaped(1)?, cx.shaped(2)?);
         let (indices, updates) = (cx.contiguous(indices)?, cx.contiguous(updates)?);
         let indices = converted(cx, indices, Elem::I32)?;
         let out = Destination::contiguous(cx, 0)?;
         cx.copy(&data, &out.view)?;
-        let tuples = Tuples::of(&out.view, &indices)?;
-        let total = &tuples.count * &tuples.inner;
-        let params = vec![
-            ("axis_sizes", tuples.sizes),
-            ("axis_strides", tuples.strides),
-            ("total", Param::Int(total.clone())),
-            ("inner", Param::Int(tuples.inner.clone())),
-            ("depth", tuples.depth.clone()),
-            ("indices_stride", tuples.depth),
-            ("out_inner_stride", Param::Int(Expr::ONE)),
-            ("updates_stride", Param::Int(tuples.inner)),
-            ("updates_inner_stride", Param::Int(Expr::ONE)),
-        ];
-        let spec = KernelSpec::new("scatter_nd").with("ELEM", data.elem.wgsl());
+        let Tuples { mut params, count, inner } = gather_nd::tuples(&out.view, &indices)?;
+        let (threads, walk) =
+            if self.reduction.is_some() { (inner, count) } else { (&count * &inner, Expr::ONE) };
+        params.extend([("total", Param::Int(threads.clone())), ("walk", Param::Int(walk))]);
+        let spec = KernelSpec::new("scatter_nd")
+            .with("ELEM", data.elem.wgsl())
+            .with("REDUCTION", reduction_name(self.reduction));
         let slots = [("indices", indices), ("updates", updates), ("out", out.view.clone())];
         let slots = slots.map(|(n, v)| (n, Slot::View(v))).to_vec();
-        cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(total.ceil_div(64)) });
+        cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(threads.ceil_div(64)) });
         out.finish(cx)
     }
 }
@@ -157,13 +141,40 @@ fn cases() -> Vec<Case> {
         let inputs = vec![Some(sample::floats(shape, 1)), Some(indices), Some(sample::floats(updates, 2))];
         Case::new(name, ScatterNd { reduction: None }, inputs).tolerance(Tolerance::EXACT)
     };
-    let tuples = |shape: &[usize], values: &[f64]| sample::of(crate::dtype::DType::I64, shape, values);
+    let tuples = |shape: &[usize], values: &[f64]| sample::of(DType::I64, shape, values);
     vec![
         case("elements", &[8], tuples(&[4, 1], &[4.0, 3.0, 1.0, 7.0]), &[4]),
         case("rows", &[4, 5], tuples(&[2, 1], &[-1.0, 0.0]), &[2, 5]),
         case("tuples", &[4, 5, 3], tuples(&[2, 2], &[3.0, 4.0, 0.0, -5.0]), &[2, 3]),
         case("no updates", &[4, 5], tuples(&[0, 1], &[]), &[0, 5]),
     ]
+    .into_iter()
+    .chain(reductions())
+    .collect()
+}
+
+/// Repeated indices, the same ones next to each other and far apart.
+fn reductions() -> impl Iterator<Item = Case> {
+    [Binary::Add, Binary::Mul, Binary::Min, Binary::Max].into_iter().flat_map(|f| {
+        let case = |name: &str, inputs: [HostTensor; 3]| {
+            let op = ScatterNd { reduction: Some(f) };
+            Case::new(format!("{name}, {}", f.kernel()), op, inputs.map(Some).to_vec())
+        };
+        let tuples = |shape: &[usize], low, high| sample::integers_in(shape, 3, low, high);
+        let floats = [sample::floats(&[6], 1), tuples(&[300, 1], -6, 6), sample::floats(&[300], 2)];
+        let whole = |shape: &[usize], seed| sample::integers_in(shape, seed, -4, 5);
+        let signed = [whole(&[3, 4, 2], 1), tuples(&[5, 3, 2], 0, 3), whole(&[5, 3, 2], 2)];
+        let rows = [sample::floats(&[3, 70], 1), tuples(&[2, 4, 1], -3, 3), sample::floats(&[2, 4, 70], 2)];
+        let bytes = |shape: &[usize], values: &[f64]| sample::of(DType::U8, shape, values);
+        let places = sample::of(DType::I64, &[3, 1], &[0.0, 0.0, 1.0]);
+        let bytes = [bytes(&[3], &[3.0, 7.0, 200.0]), places, bytes(&[3], &[5.0, 1.0, 2.0])];
+        [
+            case("elements", floats),
+            case("slices of int64", signed).tolerance(Tolerance::EXACT),
+            case("rows", rows),
+            case("bytes", bytes).tolerance(Tolerance::EXACT),
+        ]
+    })
 }
 
 /// The row of the operator table.
@@ -182,6 +193,18 @@ mod tests {
         let out =
             ScatterNd { reduction: None }.reference(&[Some(&data), Some(&indices), Some(&updates)]).unwrap();
         assert_eq!(out[0].to_f32s(), [1.0, 11.0, 3.0, 10.0, 9.0, 6.0, 7.0, 12.0]);
+    }
+
+    #[test]
+    fn later_updates_win_and_many_take_no_longer() {
+        let count = 1 << 20;
+        let data = HostTensor::from_i64(vec![1], &[0]).unwrap();
+        let updates = HostTensor::from_i64(vec![count], &vec![1; count]).unwrap();
+        let sum = scattered(&data, &vec![0; count], &updates, Some(Binary::Add)).unwrap();
+        assert_eq!(sum.to_i64s(), [count as i64]);
+        let last = HostTensor::from_i64(vec![2], &[5, 6]).unwrap();
+        assert_eq!(scattered(&data, &[0, 0], &last, None).unwrap().to_i64s(), [6]);
+        assert!(scattered(&data, &[1, 0], &last, None).is_err());
     }
 
     #[test]
