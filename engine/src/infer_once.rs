@@ -74,7 +74,7 @@ pub fn run_graph(
     let bindings = symbolic::Bindings::new();
     let weights = Weights::upload(gpu, &[(&graph, &*plan)], source, &|_| {})?;
     let arena = Arena::new(gpu, plan.arena_bytes(&bindings)?, &plan, &bindings)?;
-    let run = Run::new(gpu, &plan, &weights, &graph, &arena, &bindings)?;
+    let run = Run::new(gpu, &plan, &weights, &graph, &arena, &bindings, &bindings)?;
     for port in &plan.inputs {
         if let Some(given) = inputs.get(&port.name) {
             run.write(gpu, &port.name, &elements(given, port.view.elem))?;

@@ -158,15 +158,11 @@ impl Session {
         let bindings = model.bindings(chunk, 0, capacity);
         let gpu = &model.gpu;
         let full = model.bindings(chunk, capacity, capacity);
-        let mut bytes = 0;
-        for (plan, bindings) in
-            [&model.prefill.plan, &model.decode.plan].into_iter().flat_map(|p| [(p, &bindings), (p, &full)])
-        {
-            bytes = bytes.max(plan.arena_bytes(bindings)?);
-        }
+        let bytes = model.prefill.plan.arena_bytes(&full)?.max(model.decode.plan.arena_bytes(&full)?);
         let arena = Arena::new(gpu, bytes, &model.prefill.plan, &bindings)?;
-        let run =
-            |phase: &Phased| Run::new(gpu, &phase.plan, &model.weights, &phase.graph, &arena, &bindings);
+        let run = |phase: &Phased| {
+            Run::new(gpu, &phase.plan, &model.weights, &phase.graph, &arena, &bindings, &full)
+        };
         let (prefill, decode) = (run(&model.prefill)?, run(&model.decode)?);
         Ok(Self { prefill, decode, bindings, capacity, past: 0, padding: 0, scratch: Vec::new(), model })
     }
@@ -250,7 +246,7 @@ impl Session {
         self.bindings.set(&self.model.symbols.seq, tokens.len() as i64);
         self.bindings.set(&self.model.symbols.past, self.past as i64);
         let run = if tokens.len() == 1 { &mut self.decode } else { &mut self.prefill };
-        run.advance(&self.model.gpu, &self.bindings)?;
+        run.advance(&self.bindings)?;
         let (past, padding) = (self.past, self.padding);
         let names = &self.model.inputs;
         let gpu = &self.model.gpu;

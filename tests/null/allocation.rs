@@ -12,7 +12,7 @@ use engine::{
     op::{Elem, LowerOptions},
     open::ModelFile,
     passes::{PassOptions, WeightFormats},
-    plan::Plan,
+    plan::{BoundPlan, Plan},
 };
 use symbolic::Bindings;
 use tests::models;
@@ -93,7 +93,11 @@ fn the_next_step_is_bound_without_allocating() {
             for padding in [false, true] {
                 let plan = plan(&folder, Phase::Decode, format, padding);
                 let mut numbers = bindings(1, 0);
-                let mut bound = plan.bind(&numbers, 256).unwrap();
+                let largest = bindings(CHUNK, CONTEXT);
+                let mut bound = plan.bind_within(&numbers, &largest, 256).unwrap();
+                let slots =
+                    |bound: &BoundPlan| bound.calls.iter().map(|c| c.slots.clone()).collect::<Vec<_>>();
+                let first = slots(&bound);
                 for past in 1..200 {
                     let count = allocations(|| {
                         numbers.set(&symbols.past, past);
@@ -101,7 +105,13 @@ fn the_next_step_is_bound_without_allocating() {
                     });
                     assert_eq!(count, 0, "{} {format} padding {padding} past {past}", folder.display());
                 }
-                let anew = plan.bind(&numbers, 256).unwrap();
+                assert_eq!(
+                    slots(&bound),
+                    first,
+                    "{} {format} padding {padding}: memory moved",
+                    folder.display()
+                );
+                let anew = plan.bind_within(&numbers, &largest, 256).unwrap();
                 assert_eq!(bound.params, anew.params, "{}: advanced to other parameters", folder.display());
             }
         }

@@ -61,7 +61,7 @@ fn on_profile(profile: &'static Profile, folder: &std::path::Path, format: Weigh
         let weights = Weights::upload(&gpu, &[(&prepared.graph, &*plan)], &source, &|_| {}).unwrap();
         let bindings = bindings(seq, past);
         let arena = Arena::new(&gpu, plan.arena_bytes(&bindings).unwrap(), &plan, &bindings).unwrap();
-        let run = Run::new(&gpu, &plan, &weights, &prepared.graph, &arena, &bindings);
+        let run = Run::new(&gpu, &plan, &weights, &prepared.graph, &arena, &bindings, &bindings);
         let run = run.unwrap_or_else(|e| panic!("{} {phase:?} {format}: {e}", profile.name));
         run.submit(&gpu).unwrap_or_else(|e| panic!("{} {phase:?} {format}: {e}", profile.name));
     }

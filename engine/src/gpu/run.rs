@@ -1,5 +1,5 @@
-//! Running a bound plan: its bind groups are made once and kept while no slot moves; a step writes the parameter
-//! block, records the dispatches and submits them.
+//! Running a bound plan: its bind groups are made once, for memory laid out for the largest step; a step writes the
+//! parameter block, records the dispatches and submits them.
 
 use std::{num::NonZero, sync::Arc};
 
@@ -10,7 +10,7 @@ use crate::{
     error::EngineError,
     graph::Graph,
     op::{Elem, RootKind, WeightPart},
-    plan::{BoundPlan, BoundSlot, Memory, Plan, Port},
+    plan::{BoundPlan, Memory, Plan, Port},
 };
 
 /// A plan on a device, with everything that a step needs made beforehand.
@@ -23,11 +23,10 @@ pub struct Run {
     params: Buffer,
     pipelines: Vec<Arc<Pipeline>>,
     groups: Vec<wgpu::BindGroup>,
-    slots: Vec<Vec<BoundSlot>>,
 }
 
 impl Run {
-    /// Prepares a plan for a session's memory.
+    /// Prepares a plan for a session's memory, which is laid out for the numbers of `largest`.
     ///
     /// # Errors
     /// When a size cannot be bound, a pipeline cannot be made, a slot lies outside its buffer, or the device has no memory.
@@ -38,8 +37,9 @@ impl Run {
         graph: &Graph,
         arena: &Arena,
         bindings: &Bindings,
+        largest: &Bindings,
     ) -> Result<Self, EngineError> {
-        let bound = plan.bind(bindings, gpu.offset_alignment())?;
+        let bound = plan.bind_within(bindings, largest, gpu.offset_alignment())?;
         let params = gpu.uniform("params", bound.params.len() as u64)?;
         let pipelines = plan.calls.iter().map(|c| gpu.pipeline(&c.kernel)).collect::<Result<Vec<_>, _>>()?;
         let weights = plan.weights.iter().map(|w| weights.get(graph, w).cloned()).collect();
@@ -50,13 +50,11 @@ impl Run {
             params,
             pipelines,
             groups: Vec::with_capacity(bound.calls.len()),
-            slots: Vec::with_capacity(bound.calls.len()),
             bound,
         };
         for index in 0..run.bound.calls.len() {
             let group = run.group(gpu, index)?;
             run.groups.push(group);
-            run.slots.push(run.bound.calls[index].slots.clone());
         }
         Ok(run)
     }
@@ -66,24 +64,12 @@ impl Run {
         &self.plan
     }
 
-    /// Puts in new numbers for the symbols that change. Bind groups are made anew only where a slot moved.
+    /// Puts in new numbers for the symbols that change. No memory moves, and nothing is made.
     ///
     /// # Errors
-    /// When a size cannot be evaluated, or the arena is too small for it.
-    pub fn advance(&mut self, gpu: &Gpu, bindings: &Bindings) -> Result<(), EngineError> {
-        self.bound.advance(&self.plan, bindings)?;
-        let (wanted, there) = (self.bound.arena_bytes, self.arena.bytes());
-        if wanted > there {
-            let text = format!("a step needs {wanted} bytes of arena, {there} are there");
-            return Err(EngineError::model("gpu", text));
-        }
-        for index in 0..self.groups.len() {
-            if self.slots[index] != self.bound.calls[index].slots {
-                self.groups[index] = self.group(gpu, index)?;
-                self.slots[index].copy_from_slice(&self.bound.calls[index].slots);
-            }
-        }
-        Ok(())
+    /// When a size cannot be evaluated, or a buffer is too small for it.
+    pub fn advance(&mut self, bindings: &Bindings) -> Result<(), EngineError> {
+        self.bound.advance(&self.plan, bindings)
     }
 
     fn group(&self, gpu: &Gpu, index: usize) -> Result<wgpu::BindGroup, EngineError> {
@@ -168,7 +154,7 @@ impl Run {
         let place = self.plan.arena.place(port.view.root.0 as usize).ok_or_else(lost)?;
         let bindings = &self.bound.bindings;
         let size = port.view.elem.size() as i64;
-        let start = place.offset.eval(bindings)? + port.view.offset.eval(bindings)? * size;
+        let start = place.offset.eval(self.bound.layout())? + port.view.offset.eval(bindings)? * size;
         let bytes = port.view.len().eval(bindings)? * size;
         u64::try_from(start).ok().zip(u64::try_from(bytes).ok()).ok_or_else(lost)
     }

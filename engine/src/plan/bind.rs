@@ -71,6 +71,8 @@ pub struct BoundPlan {
     pub cache_bytes: Vec<u64>,
     /// The numbers it was bound with.
     pub bindings: Bindings,
+    /// The numbers by which memory is laid out: those of the largest step, so that nothing moves from step to step.
+    layout: Bindings,
     align: u64,
     changing: Vec<usize>,
 }
@@ -82,7 +84,21 @@ impl Plan {
     /// When a symbol is not bound, a size overflows, or sizes that the model takes to be equal are not; in debug
     /// builds also when the memory plan is unsound.
     pub fn bind(&self, bindings: &Bindings, align: u64) -> Result<BoundPlan, EngineError> {
+        self.bind_within(bindings, bindings, align)
+    }
+
+    /// [`Plan::bind`] with memory laid out for other numbers: those of the largest step.
+    ///
+    /// # Errors
+    /// As there, and when a buffer is larger in this step.
+    pub fn bind_within(
+        &self,
+        bindings: &Bindings,
+        layout: &Bindings,
+        align: u64,
+    ) -> Result<BoundPlan, EngineError> {
         self.check_pending(bindings)?;
+        self.check_fits(bindings, layout)?;
         let mut params_at = 0;
         let mut calls = Vec::with_capacity(self.calls.len());
         for call in &self.calls {
@@ -91,14 +107,15 @@ impl Plan {
             params_at += (u64::from(call.params_size).next_multiple_of(align.max(1))) as usize;
         }
         let caches = self.roots.iter().filter(|r| matches!(r.kind, RootKind::Cache(_)));
-        let cache_bytes = caches.map(|r| bytes(&r.len, r.elem, bindings)).collect::<Result<_, _>>()?;
+        let cache_bytes = caches.map(|r| bytes(&r.len, r.elem, layout)).collect::<Result<_, _>>()?;
         let mut bound = BoundPlan {
             calls,
             fills: vec![BoundFill { offset: 0, bytes: Vec::new() }; self.fills().count()],
             params: vec![0; params_at],
-            arena_bytes: self.arena_bytes(bindings)?,
+            arena_bytes: self.arena_bytes(layout)?,
             cache_bytes,
             bindings: bindings.clone(),
+            layout: layout.clone(),
             align: align.max(1),
             changing: (0..self.calls.len()).filter(|i| self.names_stepping(*i)).collect(),
         };
@@ -118,6 +135,21 @@ impl Plan {
             .map_err(|e| EngineError::model("bind", e.to_string()))
     }
 
+    /// Whether every buffer is as large as it has to be where memory is laid out for other numbers.
+    fn check_fits(&self, bindings: &Bindings, layout: &Bindings) -> Result<(), EngineError> {
+        for root in self.arena.places.iter().map(|place| &self.roots[place.root]) {
+            if !self.stepping.iter().any(|s| root.len.contains(s)) {
+                continue;
+            }
+            let (wanted, there) = (root.len.eval(bindings)?, root.len.eval(layout)?);
+            if wanted > there {
+                let text = format!("{:?} has room for {there} elements, this step needs {wanted}", root.name);
+                return Err(EngineError::model("bind", text));
+            }
+        }
+        Ok(())
+    }
+
     fn fills(&self) -> impl Iterator<Item = (&View, &[Expr])> {
         self.steps.iter().filter_map(|s| match s {
             Step::Fill { view, content } => Some((view, &**content)),
@@ -130,15 +162,6 @@ impl Plan {
         let call = &self.calls[call];
         let mut see = |e: &Expr| found |= self.stepping.iter().any(|s| e.contains(s));
         call.for_each_expr(&mut see);
-        for slot in &call.slots {
-            if let Slot::View(view) = slot {
-                let root = &self.roots[view.root.0 as usize];
-                see(&root.len);
-                if let Some(place) = self.arena.place(view.root.0 as usize) {
-                    see(&place.offset);
-                }
-            }
-        }
         found
     }
 
@@ -148,7 +171,7 @@ impl Plan {
         let to = &mut bound.calls[index];
         let mut firsts = [0u64; MAX_SLOTS];
         for (at, slot) in call.slots.iter().enumerate() {
-            let (slot, first) = self.bind_slot(slot, bindings, align)?;
+            let (slot, first) = self.bind_slot(slot, bindings, &bound.layout, align)?;
             to.slots[at] = slot;
             firsts[at] = first;
         }
@@ -170,6 +193,7 @@ impl Plan {
         &self,
         slot: &Slot,
         bindings: &Bindings,
+        layout: &Bindings,
         align: u64,
     ) -> Result<(BoundSlot, u64), EngineError> {
         let view = match slot {
@@ -181,13 +205,13 @@ impl Plan {
             }
         };
         let root = &self.roots[view.root.0 as usize];
-        let size = bytes(&root.len, root.elem, bindings)?.max(4);
+        let size = bytes(&root.len, root.elem, layout)?.max(4);
         let (memory, start) = match root.kind {
             RootKind::Cache(cache) => (Memory::Cache(cache), 0),
             RootKind::Constant(weight) => (Memory::Constant(weight), 0),
             RootKind::Arena => {
                 let place = self.arena.place(view.root.0 as usize);
-                (Memory::Arena, unsigned(place.map_or(Ok(0), |p| p.offset.eval(bindings))?)?)
+                (Memory::Arena, unsigned(place.map_or(Ok(0), |p| p.offset.eval(layout))?)?)
             }
         };
         let aligned = start / align * align;
@@ -206,7 +230,7 @@ impl Plan {
     fn bind_fills(&self, bindings: &Bindings, bound: &mut BoundPlan) -> Result<(), EngineError> {
         for (at, (view, content)) in self.fills().enumerate() {
             let place = self.arena.place(view.root.0 as usize);
-            let start = place.map_or(Ok(0), |p| p.offset.eval(bindings))?;
+            let start = place.map_or(Ok(0), |p| p.offset.eval(&bound.layout))?;
             let fill = &mut bound.fills[at];
             fill.offset = unsigned(start)?;
             fill.bytes.clear();
@@ -228,8 +252,8 @@ impl Plan {
         let places = &self.arena.places;
         let mut ranges = Vec::with_capacity(places.len());
         for place in places {
-            let start = unsigned(place.offset.eval(bindings)?)?;
-            ranges.push((start, start + unsigned(place.size.eval(bindings)?)?));
+            let start = unsigned(place.offset.eval(&bound.layout)?)?;
+            ranges.push((start, start + unsigned(place.size.eval(&bound.layout)?)?));
         }
         for (i, a) in places.iter().enumerate() {
             let end = ranges[i].1;
@@ -282,6 +306,12 @@ impl Plan {
 }
 
 impl BoundPlan {
+    /// The numbers by which memory is laid out.
+    #[must_use]
+    pub fn layout(&self) -> &Bindings {
+        &self.layout
+    }
+
     /// Re-evaluates, in place, what names the plan's stepping symbols. Allocates nothing.
     ///
     /// # Errors
@@ -291,7 +321,7 @@ impl BoundPlan {
             self.bindings.set(symbol, value);
         }
         plan.check_pending(&self.bindings)?;
-        self.arena_bytes = plan.arena_bytes(&self.bindings)?;
+        plan.check_fits(&self.bindings, &self.layout)?;
         for at in 0..self.changing.len() {
             plan.bind_call(self.changing[at], bindings, self)?;
         }
