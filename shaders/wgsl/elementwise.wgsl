@@ -3,7 +3,7 @@
 // Booleans are u32 0 and 1. `where` takes b where the u32 a is not 0, else c. `clip` is min(max(a, b), c).
 // A cast to low_i32 or low_u32 keeps the low WIDTH bits, as a signed or unsigned number; NaN becomes the integer 0.
 // Slots: a, b and c as OP has operands, out. Offsets and strides count elements; shape and strides: innermost last.
-#variant OP = identity | cast | neg | abs | sqrt | rsqrt | reciprocal | exp | log | sin | cos | tanh | erf | sigmoid | silu | gelu | gelu_tanh | relu | floor | ceil | round | sign | not | isnan | isinf | add | sub | mul | div | pow | min | max | mod | fmod | equal | less | less_equal | greater | greater_equal | and | or | xor | silu_mul | gelu_mul | gelu_tanh_mul | where | clip
+#variant OP = identity | cast | neg | abs | sqrt | rsqrt | reciprocal | exp | log | sin | cos | tanh | erf | sigmoid | silu | quick_gelu | gelu | gelu_tanh | relu | floor | ceil | round | sign | not | isnan | isinf | add | sub | mul | div | pow | min | max | mod | fmod | equal | less | less_equal | greater | greater_equal | and | or | xor | silu_mul | quick_gelu_mul | gelu_mul | gelu_tanh_mul | where | clip
 #variant ELEM = f32 | f16 | i32 | u32
 #variant TO = elem | f32 | f16 | i32 | u32 | bool | low_i32 | low_u32
 #variant CONTIGUOUS = false | true
@@ -11,7 +11,7 @@
 #let TERNARY = OP == where || OP == clip
 #let LOGIC = OP == and || OP == or || OP == xor
 #let COMPARE = OP == equal || OP == less || OP == less_equal || OP == greater || OP == greater_equal
-#let FLOAT_BINARY = OP == silu_mul || OP == gelu_mul || OP == gelu_tanh_mul || OP == pow
+#let FLOAT_BINARY = OP == silu_mul || OP == quick_gelu_mul || OP == gelu_mul || OP == gelu_tanh_mul || OP == pow
 #let BINARY = LOGIC || COMPARE || FLOAT_BINARY || OP == add || OP == sub || OP == mul || OP == div || OP == min || OP == max || OP == mod || OP == fmod
 #let UNARY = !BINARY && !TERNARY
 #let MOVES = OP == identity || OP == cast
@@ -221,6 +221,8 @@ fn apply(x: First, y: Num, z: Num) -> Out {
     return Out(select(r, r + y, r != 0 && (r < 0) != (y < 0)));
 #elif OP == silu_mul
     return Out(silu(x) * y);
+#elif OP == quick_gelu_mul
+    return Out(quick_gelu(x) * y);
 #elif OP == gelu_mul
     return Out(gelu(x) * y);
 #elif OP == gelu_tanh_mul

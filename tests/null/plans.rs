@@ -113,7 +113,7 @@ fn everything_a_language_model_has_is_fused() {
         let name = folder.display();
         assert!(decode.report.refused.is_empty(), "{name}: {:#?}", decode.report.refused);
         assert_eq!(decode.report.applied["Attention"], 2, "{name}");
-        assert_eq!(decode.report.applied["SwiGLU"], 2, "{name}");
+        assert_eq!(decode.report.applied["Gate"], 2, "{name}");
         let copies: Vec<&Call> = decode.plan.calls.iter().filter(|c| copies_cache(&decode.plan, c)).collect();
         assert!(copies.is_empty(), "{name}: copies of cache elements\n{copies:#?}");
     }

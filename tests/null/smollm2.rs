@@ -101,7 +101,7 @@ fn everything_is_fused_and_the_cache_is_not_copied() {
                 ("Attention", LAYERS),
                 ("RMSNorm", 2 * LAYERS + 1),
                 ("RoPE", 2 * LAYERS),
-                ("SwiGLU", LAYERS),
+                ("Gate", LAYERS),
                 ("Residual", 2 * LAYERS),
                 ("Linear", 7 * LAYERS + 2),
             ] {

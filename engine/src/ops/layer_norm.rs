@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// Mean and variance are over the axis and all behind it.
+/// Mean and variance are over the axis and all behind it. The result has the weight's type.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LayerNorm {
     /// First normalised axis.
@@ -43,7 +43,7 @@ impl Op for LayerNorm {
         if let Some(bias) = cx.optional(2) {
             cx.broadcast(&[&x.shape[axis..], &bias.shape])?;
         }
-        Ok(vec![Fact::new(x.dtype, x.shape.clone())])
+        Ok(vec![Fact::new(weight.dtype, x.shape.clone())])
     }
 
     fn reference(&self, inputs: &[Option<&HostTensor>]) -> Result<Vec<HostTensor>, OpError> {
@@ -55,7 +55,7 @@ impl Op for LayerNorm {
             let (at, data) = (Positions::all(t.shape()).broadcast(tail)?.list(), t.to_f64s());
             Ok::<_, OpError>(at.into_iter().map(|p| data[p]).collect::<Vec<f64>>())
         };
-        let weight = spread(weight)?;
+        let (dtype, weight) = (weight.dtype(), spread(weight)?);
         let bias = optional(inputs, 2).map(spread).transpose()?.unwrap_or_else(|| vec![0.0; weight.len()]);
         let mut data = x.to_f64s();
         for row in data.chunks_mut(width) {
@@ -66,7 +66,7 @@ impl Op for LayerNorm {
                 *v = (*v - mean) * scale * w + b;
             }
         }
-        Ok(vec![floats(x.dtype(), x.shape().to_vec(), &data)?])
+        Ok(vec![floats(dtype, x.shape().to_vec(), &data)?])
     }
 
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The mean of squares is over the axis and all behind it (Zhang and Sennrich, "Root Mean Square Layer
-/// Normalization", 2019). The result has the input's type.
+/// Normalization", 2019). The result has the weight's type.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RmsNorm {
     /// First normalised axis.
@@ -41,7 +41,7 @@ impl Op for RmsNorm {
             return Err(invalid(format!("the weight {weight} is larger than what is normalised of {x}")));
         }
         cx.broadcast(&[&x.shape[axis..], &weight.shape])?;
-        Ok(vec![Fact::new(x.dtype, x.shape.clone())])
+        Ok(vec![Fact::new(weight.dtype, x.shape.clone())])
     }
 
     fn reference(&self, inputs: &[Option<&HostTensor>]) -> Result<Vec<HostTensor>, OpError> {
@@ -49,14 +49,14 @@ impl Op for RmsNorm {
         let axis = Infer::axis(self.axis, x.shape().len())?;
         let width = x.shape()[axis..].iter().product::<usize>().max(1);
         let at = Positions::all(weight.shape()).broadcast(&x.shape()[axis..])?.list();
-        let weight = weight.to_f64s();
+        let (dtype, weight) = (weight.dtype(), weight.to_f64s());
         let mut data = x.to_f64s();
         for row in data.chunks_mut(width) {
             let mean = row.iter().map(|v| v * v).sum::<f64>() / width as f64;
             let scale = 1.0 / (mean + f64::from(self.epsilon)).sqrt();
             row.iter_mut().zip(&at).for_each(|(v, at)| *v *= scale * weight[*at]);
         }
-        Ok(vec![floats(x.dtype(), x.shape().to_vec(), &data)?])
+        Ok(vec![floats(dtype, x.shape().to_vec(), &data)?])
     }
 
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {

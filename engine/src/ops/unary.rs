@@ -59,6 +59,9 @@ use Unary::{
     Sigmoid, Sign, Sin, Sqrt, Swish, Tanh,
 };
 
+/// The factor of quick Gelu, `x * sigmoid(1.702 * x)`.
+pub const QUICK: f32 = 1.702;
+
 /// Each function with its ONNX name and the kernel's name for it.
 const TABLE: [(Unary, &str, &str); 23] = [
     (Abs, "Abs", "abs"),
@@ -89,10 +92,13 @@ const TABLE: [(Unary, &str, &str); 23] = [
 impl Unary {
     fn row(self) -> (&'static str, &'static str) {
         let row = TABLE.iter().find(|(f, ..)| *f == self);
-        row.map_or(("Swish", "silu"), |(_, name, kernel)| (name, kernel))
+        let swish = if self == (Swish { alpha: QUICK }) { "quick_gelu" } else { "silu" };
+        row.map_or(("Swish", swish), |(_, name, kernel)| (name, kernel))
     }
 
-    fn of_float(self, x: f64) -> f64 {
+    /// The function of a number; 0 and 1 stand for false and true.
+    #[must_use]
+    pub fn of_float(self, x: f64) -> f64 {
         match self {
             Abs => x.abs(),
             Ceil => x.ceil(),
@@ -182,7 +188,7 @@ impl Op for Unary {
         match *self {
             IsInf { negative: false, positive: true } => input = through(cx, &["relu"], input)?,
             IsInf { negative: true, positive: false } => input = through(cx, &["neg", "relu"], input)?,
-            Swish { alpha } if alpha != 1.0 => return swish(cx, alpha, &input, &out),
+            Swish { alpha } if alpha != 1.0 && alpha != QUICK => return swish(cx, alpha, &input, &out),
             _ => {}
         }
         elementwise(cx, self.row().1, &[input], &out)
@@ -280,7 +286,7 @@ const NAMES: &[OnnxName] = &[
 ];
 
 fn cases() -> Vec<Case> {
-    let functions = TABLE.iter().map(|(f, ..)| *f).chain([Swish { alpha: 1.0 }, Swish { alpha: 0.5 }]);
+    let functions = TABLE.iter().map(|(f, ..)| *f).chain([1.0, 0.5, QUICK].map(|alpha| Swish { alpha }));
     let mut cases: Vec<Case> = functions.map(case).collect();
     let special = sample::of(DType::F32, &[5], &[f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -1.5]);
     for f in [IsNaN, IsInf { negative: true, positive: true }, IsInf { negative: true, positive: false }] {
@@ -289,7 +295,7 @@ fn cases() -> Vec<Case> {
     let halves = sample::of(DType::F32, &[6], &[-2.5, -1.5, -0.5, 0.5, 1.5, 2.5]);
     cases.push(Case::new("Round of halves", Round, vec![Some(halves)]));
     let far = sample::of(DType::F32, &[4], &[-90.0, -30.0, 30.0, 90.0]);
-    for f in [Sigmoid, Tanh, Gelu, GeluTanh, Swish { alpha: 1.0 }] {
+    for f in [Sigmoid, Tanh, Gelu, GeluTanh, Swish { alpha: 1.0 }, Swish { alpha: QUICK }] {
         cases.push(Case::new(format!("{f:?} far from 0"), f, vec![Some(far.clone())]));
     }
     for f in [Neg, Abs, Sign] {

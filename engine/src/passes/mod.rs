@@ -3,17 +3,19 @@
 //! Each pattern looks for one telling node (a `ReduceMean`, a `Softmax`, …), and either rewrites what is around it
 //! or says which part of the graph did not fit.
 
+mod activation;
 mod attention;
 mod cache;
 mod cse;
 mod element;
+mod gate;
 mod identity;
 mod linear;
 mod mask;
 mod norm;
 mod pattern;
 mod rope;
-mod silu;
+mod unseen;
 
 use std::collections::BTreeMap;
 
@@ -62,8 +64,15 @@ pub fn run(graph: &mut Graph, options: &PassOptions) -> Result<Report, EngineErr
     simplify(graph)?;
     cache::run(graph, &mut report)?;
     if options.fuse {
-        let patterns: [&dyn Pattern; 4] =
-            [&norm::RmsNorm, &silu::SiluMul, &rope::Rope, &attention::Attention];
+        let patterns: [&dyn Pattern; 7] = [
+            &norm::LayerNorm,
+            &norm::RmsNorm,
+            &activation::Activation,
+            &gate::Gate,
+            &rope::Rope,
+            &attention::Attention,
+            &unseen::UnseenRows,
+        ];
         for pattern in patterns {
             rewrite(graph, pattern, &mut report)?;
             cse::run(graph)?;

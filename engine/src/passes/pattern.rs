@@ -73,10 +73,14 @@ impl<'a> Cx<'a> {
 
     /// The single node that reads `value`, if it is a node of this name and `value` is no output of the graph.
     pub fn only_reader(&self, value: ValueId, op: &str) -> Option<&'a Node> {
+        self.only_reader_of_any(value).filter(|reader| reader.op.name() == op)
+    }
+
+    /// The single node that reads `value`, if it is no output of the graph. Its shape may be read by others.
+    pub fn only_reader_of_any(&self, value: ValueId) -> Option<&'a Node> {
         let mut readers = self.readers(value).filter(|n| n.op.name() != "Shape");
         let reader = readers.next()?;
-        (readers.next().is_none() && reader.op.name() == op && !self.graph.outputs.contains(&value))
-            .then_some(reader)
+        (readers.next().is_none() && !self.graph.outputs.contains(&value)).then_some(reader)
     }
 
     /// Nodes that read `value`.
@@ -105,6 +109,14 @@ impl<'a> Cx<'a> {
             value = input;
         }
         value
+    }
+
+    /// `value`, or the first behind its float casts, that has the type of `like`.
+    pub fn of_type(&self, value: ValueId, like: ValueId) -> Option<ValueId> {
+        let dtype = |v: ValueId| self.graph.fact(v).map(|f| f.dtype);
+        let end = self.through_casts(value);
+        let behind = |v: &ValueId| if *v == end { None } else { self.made_by(*v, "Cast")?.input(0) };
+        std::iter::successors(Some(value), behind).find(|v| dtype(*v) == dtype(like))
     }
 
     /// The last of a chain of float casts that read `value` and nothing else does.

@@ -21,6 +21,10 @@ fn silu(x: f32) -> f32 {
     return x / (1.0 + exp(-x));
 }
 
+fn quick_gelu(x: f32) -> f32 {
+    return x / (1.0 + exp(-1.702 * x));
+}
+
 // 1 - erf(x) for x >= 0, Abramowitz and Stegun 7.1.26; absolute error below 1.5e-7.
 fn erfc_of_positive(x: f32) -> f32 {
     let t = 1.0 / (1.0 + 0.3275911 * x);
