@@ -1,6 +1,8 @@
-// out[row, i] = sum of a[row, ..i], including a[row, i] unless EXCLUSIVE; from the end where REVERSE. One thread a row,
-// which goes along n. shape and strides are of the rows; a_step and out_step are the strides along n.
+// out[row, i] = sum of a[row, ..i], or the product where PRODUCT, including a[row, i] unless EXCLUSIVE; from the end where
+// REVERSE. One thread a row, which goes along n. shape and strides are of the rows; a_step and out_step are the strides
+// along n.
 #variant ELEM = f32 | f16 | i32
+#variant PRODUCT = false | true
 #variant EXCLUSIVE = false | true
 #variant REVERSE = false | true
 #if ELEM == f16
@@ -44,7 +46,11 @@ fn main(
     if row >= params.rows { return; }
     let start = params.a_offset + row_start(row, params.shape, params.a_strides);
     let place = params.out_offset + row_start(row, params.shape, params.out_strides);
+#if PRODUCT
+    var sum = Num(1);
+#else
     var sum = Num(0);
+#endif
     for (var step = 0u; step < params.n; step++) {
 #if REVERSE
         let i = params.n - 1u - step;
@@ -52,12 +58,16 @@ fn main(
         let i = step;
 #endif
         let x = Num(a[start + i * params.a_step]);
+#if PRODUCT
+        let next = sum * x;
+#else
+        let next = sum + x;
+#endif
 #if EXCLUSIVE
         out[place + i * params.out_step] = Elem(sum);
-        sum += x;
 #else
-        sum += x;
-        out[place + i * params.out_step] = Elem(sum);
+        out[place + i * params.out_step] = Elem(next);
 #endif
+        sum = next;
     }
 }

@@ -3,7 +3,7 @@
 // Booleans are u32 0 and 1. `where` takes b where the u32 a is not 0, else c. `clip` is min(max(a, b), c).
 // A cast to low_i32 or low_u32 keeps the low WIDTH bits, as a signed or unsigned number; NaN becomes the integer 0.
 // Slots: a, b and c as OP has operands, out. Offsets and strides count elements; shape and strides: innermost last.
-#variant OP = identity | cast | neg | abs | sqrt | rsqrt | reciprocal | exp | log | sin | cos | tanh | erf | sigmoid | silu | quick_gelu | gelu | gelu_tanh | relu | floor | ceil | round | sign | not | isnan | isinf | add | sub | mul | div | pow | min | max | mod | fmod | equal | less | less_equal | greater | greater_equal | and | or | xor | silu_mul | quick_gelu_mul | gelu_mul | gelu_tanh_mul | where | clip
+#variant OP = identity | cast | neg | abs | sqrt | rsqrt | reciprocal | exp | log | sin | cos | tanh | erf | sigmoid | silu | quick_gelu | gelu | gelu_tanh | relu | floor | ceil | round | sign | not | isnan | isinf | acos | acosh | asin | asinh | atan | atanh | cosh | sinh | tan | softplus | add | sub | mul | div | pow | min | max | mod | fmod | equal | less | less_equal | greater | greater_equal | and | or | xor | bit_and | bit_or | bit_xor | shift_left | shift_right | silu_mul | quick_gelu_mul | gelu_mul | gelu_tanh_mul | where | clip
 #variant ELEM = f32 | f16 | i32 | u32
 #variant TO = elem | f32 | f16 | i32 | u32 | bool | low_i32 | low_u32
 #variant CONTIGUOUS = false | true
@@ -11,8 +11,9 @@
 #let TERNARY = OP == where || OP == clip
 #let LOGIC = OP == and || OP == or || OP == xor
 #let COMPARE = OP == equal || OP == less || OP == less_equal || OP == greater || OP == greater_equal
+#let BITS = OP == bit_and || OP == bit_or || OP == bit_xor || OP == shift_left || OP == shift_right
 #let FLOAT_BINARY = OP == silu_mul || OP == quick_gelu_mul || OP == gelu_mul || OP == gelu_tanh_mul || OP == pow
-#let BINARY = LOGIC || COMPARE || FLOAT_BINARY || OP == add || OP == sub || OP == mul || OP == div || OP == min || OP == max || OP == mod || OP == fmod
+#let BINARY = LOGIC || BITS || COMPARE || FLOAT_BINARY || OP == add || OP == sub || OP == mul || OP == div || OP == min || OP == max || OP == mod || OP == fmod
 #let UNARY = !BINARY && !TERNARY
 #let MOVES = OP == identity || OP == cast
 #let FLOAT = ELEM == f32 || ELEM == f16
@@ -22,6 +23,7 @@
 #exclude CONTIGUOUS && RANK == 8
 #exclude (LOGIC || OP == not) && ELEM != u32
 #exclude FLOAT_BINARY && !FLOAT
+#exclude BITS && FLOAT
 #exclude UNARY && !MOVES && !FLOAT && OP != not && !(ELEM == i32 && (OP == neg || OP == abs || OP == sign || OP == relu))
 #if ELEM == f16 || TO == f16
 enable f16;
@@ -184,6 +186,16 @@ fn apply(x: First, y: Num, z: Num) -> Out {
     return u32(x != 0u || y != 0u);
 #elif OP == xor
     return u32((x != 0u) != (y != 0u));
+#elif OP == bit_and
+    return x & y;
+#elif OP == bit_or
+    return x | y;
+#elif OP == bit_xor
+    return x ^ y;
+#elif OP == shift_left
+    return select(x << u32(y), Num(0), u32(y) > 31u);
+#elif OP == shift_right
+    return select(x >> u32(y), Num(0), u32(y) > 31u);
 #elif OP == neg
     return Out(-x);
 #elif OP == rsqrt

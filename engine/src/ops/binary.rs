@@ -73,6 +73,12 @@ impl Binary {
         TABLE.iter().find(|(f, ..)| *f == self).map_or(("", ""), |(_, name, kernel)| (name, kernel))
     }
 
+    /// The function with an ONNX name.
+    #[must_use]
+    pub fn named(op_type: &str) -> Option<Self> {
+        TABLE.iter().find(|(_, name, _)| *name == op_type).map(|row| row.0)
+    }
+
     /// The elementwise kernel's name for the function.
     #[must_use]
     pub fn kernel(self) -> &'static str {
@@ -285,8 +291,8 @@ impl Op for Binary {
 }
 
 fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
-    let row = TABLE.iter().find(|(_, name, _)| *name == node.op_type());
-    let binary = row.ok_or_else(|| OpError::Unsupported(node.op_type().to_owned()))?.0;
+    let binary = Binary::named(node.op_type());
+    let binary = binary.ok_or_else(|| OpError::Unsupported(node.op_type().to_owned()))?;
     let fmod = node.op_type() == "Mod" && node.int_or("fmod", 0)? != 0;
     Ok(Arc::new(if fmod { Fmod } else { binary }))
 }

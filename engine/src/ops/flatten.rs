@@ -77,4 +77,4 @@ fn cases() -> Vec<Case> {
 }
 
 /// The row of the operator table.
-pub static OPERATOR: Operator = Operator { onnx: &[standard("Flatten", 9..=27)], decode, cases };
+pub static OPERATOR: Operator = Operator { onnx: &[standard("Flatten", 1..=27)], decode, cases };

@@ -11,7 +11,7 @@ use crate::{
     host::HostTensor,
     op::{
         Case, Destination, Dispatch, Elem, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Slot,
-        Tolerance, View, converted,
+        Tolerance, View, collapse, converted,
         nd::{Positions, given, pick, strides},
         padded, sample, standard,
     },
@@ -76,8 +76,13 @@ impl Op for GatherElements {
         let axis = Infer::axis(self.axis, data.dims.len())?;
         let indices = converted(cx, indices, Elem::I32)?;
         let out = Destination::strided(cx, 0)?;
-        let mut params = along(&indices, ("data", &data), axis)?;
-        params.push(("out_strides", padded_strides(&out.view)));
+        let params = match along(&indices, ("data", &data), axis) {
+            Ok(mut params) => {
+                params.push(("out_strides", padded_strides(&out.view)));
+                params
+            }
+            Err(e) => joined(&indices, &data, &out.view, axis).ok_or(e)?,
+        };
         let total = out.view.len();
         let spec = KernelSpec::new("gather").with("ELEM", data.elem.wgsl());
         let slots = [("data", data), ("indices", indices), ("out", out.view.clone())]
@@ -115,6 +120,29 @@ pub fn along(
     ])
 }
 
+/// The same of more dimensions than the kernel takes, where so many go one behind the other that four are left.
+fn joined(indices: &View, data: &View, out: &View, axis: usize) -> Option<Vec<(&'static str, Param)>> {
+    let mut others = View { dims: data.dims.clone(), ..data.clone() };
+    let along = std::mem::replace(&mut others.dims[axis].stride, Expr::ZERO);
+    let (shape, strides) = collapse(&[indices, &others, out]);
+    if shape.len() > 4 {
+        return None;
+    }
+    let names = ["indices_strides", "data_strides", "out_strides"];
+    let mut params: Vec<(&str, Param)> = names
+        .into_iter()
+        .zip(strides)
+        .map(|(n, list)| (n, Param::Ints(padded(list, 4, &Expr::ZERO))))
+        .collect();
+    params.extend([
+        ("shape", Param::Ints(padded(shape, 4, &Expr::ONE))),
+        ("data_axis_stride", Param::Int(along)),
+        ("total", Param::Int(indices.len())),
+        ("axis_size", Param::Int(data.dims[axis].size.clone())),
+    ]);
+    Some(params)
+}
+
 /// Strides of up to four dimensions, zeros in front.
 #[must_use]
 pub fn padded_strides(view: &View) -> Param {
@@ -136,6 +164,7 @@ fn cases() -> Vec<Case> {
         case(1, &[3, 5], sample::integers_in(&[2, 7], 2, -5, 5)),
         case(-1, &[2, 3, 4], sample::integers_in(&[2, 2, 3], 3, 0, 4)),
         case(0, &[6], sample::integers_in(&[4], 4, 0, 6)),
+        case(1, &[2, 5, 3, 2, 2, 3], sample::integers_in(&[2, 1, 3, 2, 2, 3], 5, 0, 5)),
     ]
 }
 

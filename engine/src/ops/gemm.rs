@@ -133,4 +133,4 @@ fn cases() -> Vec<Case> {
 }
 
 /// The row of the operator table.
-pub static OPERATOR: Operator = Operator { onnx: &[standard("Gemm", 7..=27)], decode, cases };
+pub static OPERATOR: Operator = Operator { onnx: &[standard("Gemm", 1..=27)], decode, cases };

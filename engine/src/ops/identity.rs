@@ -1,4 +1,4 @@
-//! Identity, and Dropout as it is in inference: nothing happens.
+//! Identity: nothing happens.
 
 use std::sync::Arc;
 
@@ -36,10 +36,7 @@ impl Op for Identity {
     }
 }
 
-fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
-    if node.op_type() == "Dropout" && node.has_output(1) {
-        return Err(OpError::Unsupported("the mask output of Dropout".into()));
-    }
+fn decode(_: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
     Ok(Arc::new(Identity))
 }
 
@@ -54,5 +51,4 @@ fn cases() -> Vec<Case> {
 }
 
 /// The row of the operator table.
-pub static OPERATOR: Operator =
-    Operator { onnx: &[standard("Identity", 1..=27), standard("Dropout", 7..=27)], decode, cases };
+pub static OPERATOR: Operator = Operator { onnx: &[standard("Identity", 1..=27)], decode, cases };

@@ -6,16 +6,19 @@ use shaders::KernelSpec;
 use symbolic::Expr;
 
 use super::{
+    cast::Cast,
+    mean_variance_norm::standardised,
     reduce,
     rms_norm::{over_deviation, repeated, unit_rows, unit_tail},
 };
 use crate::{
+    dtype::DType,
     error::{OpError, invalid},
-    graph::Fact,
+    graph::{Fact, ValueId},
     host::HostTensor,
     op::{
-        Case, Destination, Dispatch, Elem, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Slot,
-        elementwise,
+        Case, Composite, Destination, Dispatch, Elem, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param,
+        Parts, Slot, composite, elementwise,
         nd::{Positions, floats, given, optional},
         rows::Rows,
         sample, standard,
@@ -126,10 +129,31 @@ impl LayerNorm {
 }
 
 fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
+    let norm = LayerNorm { axis: node.int_or("axis", -1)?, epsilon: node.float_or("epsilon", 1e-5)? };
     if node.has_output(1) || node.has_output(2) {
-        return Err(OpError::Unsupported("the mean and deviation outputs of LayerNormalization".into()));
+        return Ok(composite(WithStatistics(norm)));
     }
-    Ok(Arc::new(LayerNorm { axis: node.int_or("axis", -1)?, epsilon: node.float_or("epsilon", 1e-5)? }))
+    Ok(Arc::new(norm))
+}
+
+/// With the mean and 1 / deviation, which ONNX has as further outputs, in single precision.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct WithStatistics(LayerNorm);
+
+impl Composite for WithStatistics {
+    fn name(&self) -> &'static str {
+        "LayerNormalization"
+    }
+
+    fn expand(&self, parts: &mut Parts<'_, '_>) -> Result<Vec<ValueId>, OpError> {
+        let inputs = [Some(parts.input(0)?), Some(parts.input(1)?), parts.optional(2)];
+        let out = parts.add_all(self.0, &inputs, 1)?[0];
+        let x = parts.add(Cast { to: Some(DType::F32) }, &[parts.input(0)?])?;
+        let rank = parts.fact(x)?.rank();
+        let axes: Vec<i64> = (Infer::axis(self.0.axis, rank)? as i64..rank as i64).collect();
+        let found = standardised(parts, x, &axes, self.0.epsilon)?;
+        Ok(vec![out, found.mean, found.inverse])
+    }
 }
 
 fn cases() -> Vec<Case> {
@@ -146,8 +170,12 @@ fn cases() -> Vec<Case> {
     let computed = [sample::floats(&[3, 5], 1), sample::floats(&[5], 2), sample::floats(&[5], 3)].map(Some);
     let computed =
         Case::new("computed weight and bias", LayerNorm { axis: -1, epsilon: 1e-5 }, computed.to_vec());
+    let statistics = [sample::floats(&[2, 3, 5], 1), sample::floats(&[3, 5], 2)].map(Some).to_vec();
+    let with = WithStatistics(LayerNorm { axis: 1, epsilon: 1e-5 });
+    let statistics = Case::composite("mean and deviation", with, statistics).constants(&[1]);
     vec![
         computed,
+        statistics,
         case(&[3, 5], -1, true),
         case(&[2, 7, 576], -1, true),
         case(&[2, 3, 4], 1, true),

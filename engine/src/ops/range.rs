@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use symbolic::Expr;
 
+use super::{reshape::Reshape, shape::Shape};
 use crate::{
     dtype::DType,
     error::{OpError, invalid},
-    graph::Fact,
+    graph::{Fact, ValueId},
     host::HostTensor,
     op::{
-        Case, Destination, Infer, Lowering, OnnxNode, Op, Operator, TRACKED, Tolerance, fact_of, fill,
+        Case, Destination, Infer, Lowering, OnnxNode, Op, Operator, Parts, TRACKED, Tolerance, fact_of, fill,
         nd::{floats, given, integers},
         sample, standard,
     },
@@ -94,11 +95,11 @@ impl Op for Range {
         let count = bounds.count()?;
         let mut fact = Fact::new(dtype, vec![count.clone()]);
         let exact = !matches!(dtype, DType::F16 | DType::BF16);
-        if let (Bounds::Whole { start, delta, .. }, Some(count), true) = (bounds, count.constant(), exact) {
-            if count <= TRACKED as i64 {
-                fact.content =
-                    Some((0..count).map(|i| &start + &(&Expr::from(i) * &Expr::from(delta))).collect());
-            }
+        if let (Bounds::Whole { start, delta, .. }, Some(count), true) = (bounds, count.constant(), exact)
+            && count <= TRACKED as i64
+        {
+            fact.content =
+                Some((0..count).map(|i| &start + &(&Expr::from(i) * &Expr::from(delta))).collect());
         }
         Ok(vec![fact])
     }
@@ -134,6 +135,19 @@ impl Op for Range {
         }
         out.finish(cx)
     }
+}
+
+/// Adds the positions along an axis of a value: 0, 1, ….
+///
+/// # Errors
+/// When it has no such axis.
+pub fn along(parts: &mut Parts<'_, '_>, of: ValueId, axis: usize) -> Result<ValueId, OpError> {
+    let axis = axis as i64;
+    let size = parts.add(Shape { start: axis, end: Some(axis + 1), total: false }, &[of])?;
+    let scalar = parts.integers(&[])?;
+    let size = parts.add(Reshape { allow_zero: false }, &[size, scalar])?;
+    let (zero, one) = (parts.number(0.0, DType::I64)?, parts.number(1.0, DType::I64)?);
+    parts.add(Range, &[zero, size, one])
 }
 
 fn decode(_: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
@@ -206,7 +220,8 @@ mod tests {
         let float = || Some(Fact::new(DType::F32, vec![]));
         let host = |v: f32| Some(HostTensor::from_f32(vec![], &[v]).unwrap());
         let whole = [host(0.0), None, host(1.0)];
-        assert_eq!(inferred([float(), known(&seq), float()], &whole).unwrap().shape, [seq.clone()]);
+        let found = inferred([float(), known(&seq), float()], &whole).unwrap();
+        assert_eq!(found.shape, std::slice::from_ref(&seq));
         let half = [host(0.5), None, host(1.0)];
         let error = inferred([float(), known(&seq), float()], &half).unwrap_err();
         assert_eq!(error, "not supported: a range with a fraction and input 1 = seq");

@@ -130,4 +130,5 @@ fn reductions() -> impl Iterator<Item = Case> {
 }
 
 /// The row of the operator table.
-pub static OPERATOR: Operator = Operator { onnx: &[standard("ScatterElements", 11..=27)], decode, cases };
+pub static OPERATOR: Operator =
+    Operator { onnx: &[standard("Scatter", 9..=27), standard("ScatterElements", 11..=27)], decode, cases };

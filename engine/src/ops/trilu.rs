@@ -42,6 +42,9 @@ impl Op for Trilu {
         if input.rank() < 2 {
             return Err(invalid(format!("{input} is no matrix")));
         }
+        if cx.optional(1).is_some() {
+            cx.content(1)?;
+        }
         Ok(vec![Fact::new(input.dtype, input.shape.clone())])
     }
 

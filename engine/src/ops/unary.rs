@@ -22,8 +22,15 @@ use crate::{
 #[allow(missing_docs)] // the names are ONNX's
 pub enum Unary {
     Abs,
+    Acos,
+    Acosh,
+    Asin,
+    Asinh,
+    Atan,
+    Atanh,
     Ceil,
     Cos,
+    Cosh,
     Erf,
     Exp,
     Floor,
@@ -46,27 +53,39 @@ pub enum Unary {
     Sigmoid,
     Sign,
     Sin,
+    Sinh,
+    /// `log(exp(x) + 1)`.
+    Softplus,
     Sqrt,
     /// `x * sigmoid(alpha * x)`.
     Swish {
         alpha: f32,
     },
+    Tan,
     Tanh,
 }
 
 use Unary::{
-    Abs, Ceil, Cos, Erf, Exp, Floor, Gelu, GeluTanh, IsInf, IsNaN, Log, Neg, Not, Reciprocal, Relu, Round,
-    Sigmoid, Sign, Sin, Sqrt, Swish, Tanh,
+    Abs, Acos, Acosh, Asin, Asinh, Atan, Atanh, Ceil, Cos, Cosh, Erf, Exp, Floor, Gelu, GeluTanh, IsInf,
+    IsNaN, Log, Neg, Not, Reciprocal, Relu, Round, Sigmoid, Sign, Sin, Sinh, Softplus, Sqrt, Swish, Tan,
+    Tanh,
 };
 
 /// The factor of quick Gelu, `x * sigmoid(1.702 * x)`.
 pub const QUICK: f32 = 1.702;
 
 /// Each function with its ONNX name and the kernel's name for it.
-const TABLE: [(Unary, &str, &str); 23] = [
+const TABLE: [(Unary, &str, &str); 33] = [
     (Abs, "Abs", "abs"),
+    (Acos, "Acos", "acos"),
+    (Acosh, "Acosh", "acosh"),
+    (Asin, "Asin", "asin"),
+    (Asinh, "Asinh", "asinh"),
+    (Atan, "Atan", "atan"),
+    (Atanh, "Atanh", "atanh"),
     (Ceil, "Ceil", "ceil"),
     (Cos, "Cos", "cos"),
+    (Cosh, "Cosh", "cosh"),
     (Erf, "Erf", "erf"),
     (Exp, "Exp", "exp"),
     (Floor, "Floor", "floor"),
@@ -85,7 +104,10 @@ const TABLE: [(Unary, &str, &str); 23] = [
     (Sigmoid, "Sigmoid", "sigmoid"),
     (Sign, "Sign", "sign"),
     (Sin, "Sin", "sin"),
+    (Sinh, "Sinh", "sinh"),
+    (Softplus, "Softplus", "softplus"),
     (Sqrt, "Sqrt", "sqrt"),
+    (Tan, "Tan", "tan"),
     (Tanh, "Tanh", "tanh"),
 ];
 
@@ -101,8 +123,15 @@ impl Unary {
     pub fn of_float(self, x: f64) -> f64 {
         match self {
             Abs => x.abs(),
+            Acos => x.acos(),
+            Acosh => x.acosh(),
+            Asin => x.asin(),
+            Asinh => x.asinh(),
+            Atan => x.atan(),
+            Atanh => x.atanh(),
             Ceil => x.ceil(),
             Cos => x.cos(),
+            Cosh => x.cosh(),
             Erf => erf(x),
             Exp => x.exp(),
             Floor => x.floor(),
@@ -125,8 +154,11 @@ impl Unary {
             Sign if x == 0.0 || x.is_nan() => x,
             Sign => x.signum(),
             Sin => x.sin(),
+            Sinh => x.sinh(),
+            Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
             Sqrt => x.sqrt(),
             Swish { alpha } => x * sigmoid(f64::from(alpha) * x),
+            Tan => x.tan(),
             Tanh => x.tanh(),
         }
     }
@@ -261,8 +293,15 @@ const ALL: std::ops::RangeInclusive<i64> = 6..=27;
 
 const NAMES: &[OnnxName] = &[
     standard("Abs", ALL),
+    standard("Acos", ALL),
+    standard("Acosh", ALL),
+    standard("Asin", ALL),
+    standard("Asinh", ALL),
+    standard("Atan", ALL),
+    standard("Atanh", ALL),
     standard("Ceil", ALL),
     standard("Cos", ALL),
+    standard("Cosh", ALL),
     standard("Erf", ALL),
     standard("Exp", ALL),
     standard("Floor", ALL),
@@ -278,8 +317,11 @@ const NAMES: &[OnnxName] = &[
     standard("Sigmoid", ALL),
     standard("Sign", ALL),
     standard("Sin", ALL),
+    standard("Sinh", ALL),
+    standard("Softplus", 1..=27),
     standard("Sqrt", ALL),
     standard("Swish", ALL),
+    standard("Tan", ALL),
     standard("Tanh", ALL),
     microsoft("Gelu"),
     microsoft("QuickGelu"),
@@ -295,7 +337,7 @@ fn cases() -> Vec<Case> {
     let halves = sample::of(DType::F32, &[6], &[-2.5, -1.5, -0.5, 0.5, 1.5, 2.5]);
     cases.push(Case::new("Round of halves", Round, vec![Some(halves)]));
     let far = sample::of(DType::F32, &[4], &[-90.0, -30.0, 30.0, 90.0]);
-    for f in [Sigmoid, Tanh, Gelu, GeluTanh, Swish { alpha: 1.0 }, Swish { alpha: QUICK }] {
+    for f in [Sigmoid, Softplus, Tanh, Gelu, GeluTanh, Swish { alpha: 1.0 }, Swish { alpha: QUICK }] {
         cases.push(Case::new(format!("{f:?} far from 0"), f, vec![Some(far.clone())]));
     }
     for f in [Neg, Abs, Sign] {
@@ -311,6 +353,9 @@ fn case(f: Unary) -> Case {
     let input = match f {
         Not => sample::booleans(&[3, 5], 3),
         Sqrt | Log | Reciprocal => sample::floats_in(&[3, 5], 3, 0.1, 4.0),
+        Acos | Asin | Atanh => sample::floats_in(&[3, 5], 3, -0.9, 0.9),
+        Acosh => sample::floats_in(&[3, 5], 3, 1.1, 4.0),
+        Tan => sample::floats_in(&[3, 5], 3, -1.2, 1.2),
         _ => sample::floats(&[3, 5, 7], 3),
     };
     Case::new(format!("{f:?}"), f, vec![Some(input)])

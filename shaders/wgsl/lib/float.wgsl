@@ -8,9 +8,10 @@ fn is_inf(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7fffffffu) == 0x7f800000u;
 }
 
-// Drivers compute tanh through exp, which overflows.
+// Drivers compute tanh through exp, which overflows, and of small numbers has few digits.
 fn safe_tanh(x: f32) -> f32 {
-    return select(tanh(clamp(x, -15.0, 15.0)), x, is_nan(x));
+    let wide = select(tanh(clamp(x, -15.0, 15.0)), x, is_nan(x));
+    return select(wide, x - x * x * x / 3.0, abs(x) < 0.02);
 }
 
 fn sigmoid(x: f32) -> f32 {
@@ -43,4 +44,11 @@ fn gelu(x: f32) -> f32 {
 
 fn gelu_tanh(x: f32) -> f32 {
     return x * sigmoid(1.5957691 * (x + 0.044715 * x * x * x));
+}
+
+// log(1 + exp(x)). Near 1 the logarithm is a series: 1 + u has few of the digits of a small u.
+fn softplus(x: f32) -> f32 {
+    let u = exp(-abs(x));
+    let series = u * (1.0 - u * (0.5 - u * (1.0 / 3.0 - u * 0.25)));
+    return max(x, 0.0) + select(log(1.0 + u), series, u < 0.02);
 }
