@@ -24,10 +24,11 @@ pub fn infer(graph: &mut Graph) -> Result<(), EngineError> {
         let fit = equalities.unify(&known.a, &known.a_place, &known.b, &known.b_place);
         fit.map_err(|e| EngineError::model("infer", e.to_string()))?;
     }
-    for node in std::mem::take(&mut graph.nodes) {
+    let nodes = std::mem::take(&mut graph.nodes);
+    let mut typing = Typing::new(graph, &mut equalities);
+    for node in nodes {
         let (name, op) = (node.name.clone(), node.op.name());
-        let added = Typing::new(graph, &mut equalities).add(node);
-        added.map_err(|source| EngineError::at("infer", &name, op, source))?;
+        typing.add(node).map_err(|source| EngineError::at("infer", &name, op, source))?;
     }
     if equalities.solved().iter().next().is_some() {
         for value in &mut graph.values {

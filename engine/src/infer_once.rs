@@ -6,7 +6,7 @@ use std::sync::Arc;
 use symbolic::{Expr, SolveError, Substitution, Symbol};
 
 use crate::{
-    error::{EngineError, OpError},
+    error::EngineError,
     gpu::{Arena, Gpu, Run, Weights},
     graph::Graph,
     host::HostTensor,
@@ -60,7 +60,7 @@ pub fn run_graph(
     let mut typed = graph.clone();
     match infer::infer(&mut typed) {
         Ok(()) => graph = typed,
-        Err(EngineError::Op { source: OpError::NotConstant { .. }, .. }) => {
+        Err(EngineError::Op { source, .. }) if source.lacks_inputs() => {
             carry_constants(&mut graph, inputs);
             infer::infer(&mut graph)?;
         }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use onnx_import::FolderFiles;
 
 use crate::{
-    error::{EngineError, OpError},
+    error::EngineError,
     graph::{Constant, Graph, ValueId},
     host::{Contents, Fit, HostTensor, ModelWriter, PackedModel, WeightFormat, WeightSpec},
     import, infer,
@@ -245,7 +245,7 @@ fn typed(graph: Graph) -> Result<Graph, EngineError> {
     let mut typed = graph.clone();
     match infer::infer(&mut typed) {
         Ok(()) => Ok(typed),
-        Err(EngineError::Op { source: OpError::NotConstant { .. }, .. }) => Ok(graph),
+        Err(EngineError::Op { source, .. }) if source.lacks_inputs() => Ok(graph),
         Err(e) => Err(e),
     }
 }

@@ -46,6 +46,19 @@ pub enum OpError {
         /// Position in the node's input list.
         index: usize,
     },
+    /// What runs is decided by data, and so is the type of what comes of it.
+    #[error("{0}")]
+    DependsOnData(String),
+    /// A node of a subgraph refused its inputs.
+    #[error("node {node:?} ({op}) > {source}")]
+    Inside {
+        /// The node's name.
+        node: String,
+        /// Its operator.
+        op: &'static str,
+        /// What the operator said.
+        source: Box<OpError>,
+    },
     /// Two sizes that must agree do not.
     #[error(transparent)]
     Unify(#[from] symbolic::UnifyError),
@@ -55,6 +68,18 @@ pub enum OpError {
     /// A host tensor is malformed.
     #[error(transparent)]
     Host(#[from] crate::host::HostError),
+}
+
+impl OpError {
+    /// Whether the node may be fine once the inputs of a run, or their sizes, are known.
+    #[must_use]
+    pub fn lacks_inputs(&self) -> bool {
+        match self {
+            Self::NotConstant { .. } | Self::DependsOnData(_) => true,
+            Self::Inside { source, .. } => source.lacks_inputs(),
+            _ => false,
+        }
+    }
 }
 
 /// Shorthand for [`OpError::Invalid`] with a formatted text.

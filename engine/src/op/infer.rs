@@ -97,6 +97,25 @@ impl<'a> Infer<'a> {
         Ok(self.equalities.unify(a, &a_place, b, &b_place)?)
     }
 
+    /// Records that an input, if it is given, has this shape.
+    ///
+    /// # Errors
+    /// When it cannot have it.
+    pub fn expect(&mut self, index: usize, name: &str, shape: &[Expr]) -> Result<(), OpError> {
+        let Some(fact) = self.optional(index) else { return Ok(()) };
+        if fact.rank() != shape.len() {
+            return Err(invalid(format!(
+                "the {name} is {fact}, of {} dimensions, not {}",
+                fact.rank(),
+                shape.len()
+            )));
+        }
+        for (axis, (a, b)) in fact.shape.iter().zip(shape).enumerate() {
+            self.unify(a, &format!("axis {axis} of the {name}"), b, "the other inputs")?;
+        }
+        Ok(())
+    }
+
     /// The shape that inputs broadcast to, by NumPy's rule.
     ///
     /// # Errors

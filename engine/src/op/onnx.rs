@@ -1,7 +1,10 @@
 //! A node as the ONNX file has it, with the attribute getters that operator files decode from.
 
+use std::collections::BTreeMap;
+
 use onnx_import::{Attribute, DataType, Node, TensorData};
 
+use super::Body;
 use crate::{
     dtype::DType,
     error::{OpError, invalid},
@@ -12,13 +15,14 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub struct OnnxNode<'a> {
     node: &'a Node,
+    bodies: &'a BTreeMap<String, Body>,
 }
 
 impl<'a> OnnxNode<'a> {
-    /// Wraps an imported node.
+    /// Wraps an imported node and its subgraphs, by attribute.
     #[must_use]
-    pub fn new(node: &'a Node) -> Self {
-        Self { node }
+    pub fn new(node: &'a Node, bodies: &'a BTreeMap<String, Body>) -> Self {
+        Self { node, bodies }
     }
 
     /// The ONNX operator name.
@@ -115,6 +119,30 @@ impl<'a> OnnxNode<'a> {
         }
     }
 
+    /// A list of floats.
+    ///
+    /// # Errors
+    /// When it has another type.
+    pub fn floats(&self, name: &str) -> Result<Option<&'a [f32]>, OpError> {
+        match self.attribute(name) {
+            None => Ok(None),
+            Some(Attribute::Floats(v)) => Ok(Some(v)),
+            Some(_) => Err(wrong(name, "a list of floats")),
+        }
+    }
+
+    /// A list of byte strings.
+    ///
+    /// # Errors
+    /// When it has another type.
+    pub fn strings(&self, name: &str) -> Result<Option<&'a [Vec<u8>]>, OpError> {
+        match self.attribute(name) {
+            None => Ok(None),
+            Some(Attribute::Strings(v)) => Ok(Some(v)),
+            Some(_) => Err(wrong(name, "a list of strings")),
+        }
+    }
+
     /// A string attribute, UTF-8.
     ///
     /// # Errors
@@ -145,6 +173,18 @@ impl<'a> OnnxNode<'a> {
         let sizes: Option<Vec<usize>> = tensor.dims.iter().map(|d| usize::try_from(*d).ok()).collect();
         let shape = sizes.ok_or_else(|| wrong(name, "a tensor that fits in memory"))?;
         Ok(Some(HostTensor::new(numbered_type(tensor.dtype.to_onnx().into())?, shape, bytes.clone())?))
+    }
+
+    /// A subgraph.
+    ///
+    /// # Errors
+    /// When the attribute has another type.
+    pub fn body(&self, name: &str) -> Result<Option<Body>, OpError> {
+        match self.attribute(name) {
+            None => Ok(None),
+            Some(Attribute::Graph(_)) => Ok(self.bodies.get(name).cloned()),
+            Some(_) => Err(wrong(name, "a graph")),
+        }
     }
 
     /// An element type attribute, such as `to` of Cast.

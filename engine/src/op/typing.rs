@@ -14,18 +14,23 @@ use crate::{
 
 /// Constants of up to this many elements are computed while inferring; larger ones are weights.
 const FOLDED: usize = 1 << 16;
+/// Parts that composites may have together, loops unrolled.
+const PARTS: usize = 1 << 16;
+/// A longer name counts as more parts.
+const NAME: usize = 256;
 
 /// A graph under inference: nodes are added one by one, each after those it reads from.
 #[derive(Debug)]
 pub struct Typing<'a> {
     graph: &'a mut Graph,
     equalities: &'a mut Equalities,
+    parts: usize,
 }
 
 impl<'a> Typing<'a> {
     /// For nodes of `graph`, whose inputs and constants have facts.
     pub fn new(graph: &'a mut Graph, equalities: &'a mut Equalities) -> Self {
-        Self { graph, equalities }
+        Self { graph, equalities, parts: 0 }
     }
 
     /// Finds what is known of a node's outputs and adds the node, or, of a composite, its parts.
@@ -217,12 +222,52 @@ impl Parts<'_, '_> {
         inputs: &[Option<ValueId>],
         outputs: usize,
     ) -> Result<Vec<ValueId>, OpError> {
-        let name = self.part_name(op.name());
+        self.add_op(op.name(), Arc::new(op), inputs, outputs)
+    }
+
+    /// [`Parts::add_all`] for an operator of any type, a composite too, with a name of its own for the part.
+    ///
+    /// # Errors
+    /// When the operator refuses its inputs.
+    pub fn add_op(
+        &mut self,
+        name: &str,
+        op: Arc<dyn Op>,
+        inputs: &[Option<ValueId>],
+        outputs: usize,
+    ) -> Result<Vec<ValueId>, OpError> {
+        let name = self.part_name(name);
+        self.spend(1 + name.len() / NAME)?;
         let value = |i| if outputs == 1 { name.clone() } else { format!("{name}:{i}") };
         let outputs: Vec<_> = (0..outputs).map(|i| self.typing.graph.add_value(&value(i), None)).collect();
-        let node = Node { name, op: Arc::new(op), inputs: inputs.to_vec(), outputs: outputs.clone() };
+        let node = Node { name, op, inputs: inputs.to_vec(), outputs: outputs.clone() };
         self.typing.add(node)?;
         Ok(outputs)
+    }
+
+    /// Adds a constant of another graph.
+    pub(super) fn adopt(&mut self, value: &Value) -> Result<ValueId, OpError> {
+        let name = self.part_name(&value.name);
+        self.spend(1 + name.len() / NAME)?;
+        let id = self.typing.graph.add_value(&name, value.fact.clone());
+        self.typing.graph.value_mut(id).constant.clone_from(&value.constant);
+        Ok(id)
+    }
+
+    /// Counts parts: loops within loops would make more than memory holds.
+    pub(super) fn spend(&mut self, parts: usize) -> Result<(), OpError> {
+        self.typing.parts += parts;
+        if self.typing.parts > PARTS {
+            let text = format!("control flow of more than {PARTS} nodes, loops unrolled");
+            return Err(OpError::Unsupported(text));
+        }
+        Ok(())
+    }
+
+    /// How many sizes were found equal so far. Nodes that may not run must not add to these.
+    #[must_use]
+    pub fn equalities(&self) -> (usize, usize) {
+        (self.typing.equalities.solved().iter().count(), self.typing.equalities.pending().count())
     }
 
     fn part_name(&mut self, part: &str) -> String {

@@ -257,3 +257,46 @@ fn errors_in_subgraphs_tell_the_way() {
                     no value is named \"nothing\"";
     assert_eq!(refused(&one_node(outer)), expected);
 }
+
+#[test]
+fn malformed_subgraphs() {
+    let with = |body: GraphProto| NodeProto {
+        attribute: vec![graph_attribute("body", body)],
+        ..node("Loop", &[], &["y"])
+    };
+    let inputs = |names: &[&str]| GraphProto {
+        input: names.iter().map(|name| untyped(name)).collect(),
+        ..branch(vec![], &["x"])
+    };
+    let constant = GraphProto {
+        initializer: vec![floats("x", &[1], &[0.0])],
+        ..branch(vec![node("Neg", &["x"], &["x"])], &["x"])
+    };
+    let hidden = branch(vec![node("Neg", &["x"], &["z"])], &["z"]);
+    let escaped = vec![with(hidden.clone()), node("Neg", &["z"], &["w"])];
+    let mut sibling = with(hidden);
+    sibling.attribute.push(graph_attribute("other", branch(vec![], &["z"])));
+    let at = "graph > node \"make_y\" (Loop) > attribute";
+    let body = format!("{at} \"body\"");
+    let unknown = "no value is named \"z\"";
+    let cases = vec![
+        (with(branch(vec![], &["z"])), format!("{body} > output \"z\": {unknown}")),
+        (
+            with(inputs(&["i", "i"])),
+            format!("{body} > input \"i\": the name \"i\" is taken: it is an input already"),
+        ),
+        (with(inputs(&[""])), format!("{body} > input \"\": the name of an input is missing")),
+        (
+            with(constant),
+            format!(
+                "{body} > node \"make_x\" (Neg) > output \"x\": the name \"x\" is taken: it is an initializer already"
+            ),
+        ),
+        (sibling, format!("{at} \"other\" > output \"z\": {unknown}")),
+    ];
+    for (node, expected) in cases {
+        assert_eq!(refused(&one_node(node)), expected);
+    }
+    let expected = format!("graph > node \"make_w\" (Neg) > input 0: {unknown}");
+    assert_eq!(refused(&model(graph(escaped, &["w"]))), expected);
+}
