@@ -6,6 +6,7 @@ use std::sync::Arc;
 use symbolic::{Expr, SolveError, Substitution, Symbol};
 
 use crate::{
+    dtype::DType,
     error::EngineError,
     gpu::{Arena, Gpu, Run, Weights},
     graph::Graph,
@@ -20,6 +21,8 @@ use crate::{
 
 /// Integer inputs of up to this many elements can be shapes.
 const SHAPE: usize = 64;
+/// Float inputs of up to this many can be bounds of a range, or scales of dimensions.
+const SCALES: usize = 8;
 
 /// How a graph is run once.
 #[derive(Clone, Debug)]
@@ -58,14 +61,18 @@ pub fn run_graph(
     let sizes = check_inputs(&graph, inputs)?;
     infer::specialise(&mut graph, &sizes);
     let mut typed = graph.clone();
-    match infer::infer(&mut typed) {
-        Ok(()) => graph = typed,
-        Err(EngineError::Op { source, .. }) if source.lacks_inputs() => {
-            carry_constants(&mut graph, inputs);
-            infer::infer(&mut graph)?;
+    let mut found = infer::infer(&mut typed);
+    // Floats decide shapes more rarely: they stay data where integers are enough.
+    for floats in [false, true] {
+        if !matches!(&found, Err(EngineError::Op { source, .. }) if source.lacks_inputs()) {
+            break;
         }
-        Err(e) => return Err(e),
+        carry_constants(&mut graph, inputs, floats);
+        typed = graph.clone();
+        found = infer::infer(&mut typed);
     }
+    found?;
+    graph = typed;
     passes::run(&mut graph, &options.passes)?;
     let lower = LowerOptions { target: gpu.target(), activations: options.activations };
     let capacity = Symbol::new("capacity");
@@ -77,6 +84,10 @@ pub fn run_graph(
     let run = Run::new(gpu, &plan, &weights, &graph, &arena, &bindings, &bindings)?;
     for port in &plan.inputs {
         if let Some(given) = inputs.get(&port.name) {
+            if !is_held(given, port.view.elem) {
+                let text = format!("input {:?} has numbers that 32 bits do not hold", port.name);
+                return Err(EngineError::model("infer", text));
+            }
             run.write(gpu, &port.name, &elements(given, port.view.elem))?;
         }
     }
@@ -155,14 +166,25 @@ fn check_inputs(graph: &Graph, inputs: &BTreeMap<String, HostTensor>) -> Result<
     }
 }
 
-/// Inputs that decide shapes are known before the run: few integers, and single floats, become constants.
-fn carry_constants(graph: &mut Graph, inputs: &BTreeMap<String, HostTensor>) {
+/// Whether the device, which has no types of 64 bits, holds what is in a tensor.
+fn is_held(tensor: &HostTensor, elem: Elem) -> bool {
+    let integers = |range: std::ops::RangeInclusive<i64>| tensor.to_i64s().iter().all(|v| range.contains(v));
+    match tensor.dtype() {
+        DType::F64 => tensor.to_f64s().iter().all(|v| !v.is_finite() || (*v as f32).is_finite()),
+        DType::I64 if elem == Elem::I32 => integers(i32::MIN.into()..=i32::MAX.into()),
+        DType::U64 if elem == Elem::U32 => integers(0..=u32::MAX.into()),
+        _ => true,
+    }
+}
+
+/// Inputs that decide shapes, and conditions, are known before the run: small ones become constants, floats on demand.
+fn carry_constants(graph: &mut Graph, inputs: &BTreeMap<String, HostTensor>, floats: bool) {
     for id in graph.inputs.clone() {
         let name = graph.value(id).name.clone();
-        let shape = |t: &&HostTensor| t.dtype().is_int() && t.len() <= SHAPE || t.len() == 1;
-        let Some(given) = inputs.get(&name).filter(shape) else {
-            continue;
+        let decides = |t: &&HostTensor| {
+            if t.dtype().is_float() { floats && t.len() <= SCALES } else { t.len() <= SHAPE }
         };
+        let Some(given) = inputs.get(&name).filter(decides) else { continue };
         let constant = graph.add_constant(&format!("{name} (given)"), given.clone());
         graph.replace_uses(id, constant);
         graph.inputs.retain(|i| *i != id);

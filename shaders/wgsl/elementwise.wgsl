@@ -202,6 +202,11 @@ fn apply(x: First, y: Num, z: Num) -> Out {
     return Out(1.0 / sqrt(x));
 #elif OP == reciprocal
     return Out(1.0 / x);
+#elif OP == asin
+    // Drivers' own is right to 12 bits only.
+    return Out(atan2(x, sqrt((1.0 + x) * (1.0 - x))));
+#elif OP == acos
+    return Out(atan2(sqrt((1.0 + x) * (1.0 - x)), x));
 #elif OP == tanh
     return Out(safe_tanh(x));
 #elif OP == sign && FLOAT

@@ -118,7 +118,7 @@ fn a_range_of_floats_starts_at_a_size() {
     let source = WeightSource::Model(engine::host::Fit::Search);
     let weights = Weights::upload(&gpu, &[(&graph, &*plan)], &source, &|_| {}).unwrap();
     let arena = Arena::new(&gpu, plan.arena_bytes(&bindings).unwrap(), &plan, &bindings).unwrap();
-    let run = Run::new(&gpu, &plan, &weights, &graph, &arena, &bindings).unwrap();
+    let run = Run::new(&gpu, &plan, &weights, &graph, &arena, &bindings, &bindings).unwrap();
     let words = |values: [f32; 5]| values.map(f32::to_le_bytes).concat();
     run.write(&gpu, "x", &words([1.0, 2.0, 1.0, 1.0, 0.5])).unwrap();
     run.submit(&gpu).unwrap();

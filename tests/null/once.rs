@@ -196,3 +196,26 @@ fn numbers_that_decide_a_shape_are_taken_from_the_inputs() {
         assert_eq!((outputs[0].1.dtype(), outputs[0].1.to_f64s()), (dtype, want));
     }
 }
+
+#[test]
+fn numbers_that_the_device_does_not_hold_are_refused() {
+    let square = |tensor: &HostTensor| {
+        let mut graph = Graph::default();
+        let fact = Fact::new(tensor.dtype(), vec![Expr::from(2)]);
+        let x = graph.add_value("x", Some(fact));
+        graph.inputs.push(x);
+        let out = graph.add_node("square", Arc::new(Binary::Mul), vec![Some(x), Some(x)], None);
+        graph.outputs.push(out);
+        engine::infer::infer(&mut graph).unwrap();
+        run_of(graph, &[("x", tensor.clone())])
+    };
+    let double = |value: f64| HostTensor::from_f64s(DType::F64, vec![2], &[value, 1.0]).unwrap();
+    let long = |value: i64| HostTensor::from_i64(vec![2], &[value, 1]).unwrap();
+    for fine in [double(3e38), double(f64::INFINITY), long(i32::MIN.into())] {
+        assert!(square(&fine).is_ok());
+    }
+    for beyond in [double(4e38), long(1 << 31), long(-1).cast(DType::U64)] {
+        let error = square(&beyond).unwrap_err();
+        assert!(error.contains("input \"x\" has numbers that 32 bits do not hold"), "{error}");
+    }
+}

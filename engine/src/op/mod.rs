@@ -1,5 +1,6 @@
 //! What an operator is: the trait its file implements, its row in the table, and its test cases.
 
+mod attributes;
 mod body;
 mod composite;
 mod destination;
@@ -17,6 +18,7 @@ mod view;
 
 use std::{any::Any, fmt::Debug, ops::RangeInclusive, sync::Arc};
 
+pub use attributes::with_constants;
 pub use body::{Body, Placed};
 pub use composite::{Composite, composite};
 pub use destination::Destination;

@@ -46,15 +46,20 @@ impl<'a> Typing<'a> {
         let facts = facts.collect::<Result<Vec<_>, _>>()?;
         let hosts: Vec<Option<HostTensor>> =
             node.inputs.iter().map(|i| i.and_then(|i| self.graph.host(i).cloned())).collect();
-        let inferred = op.infer(&mut Infer::new(&node.name, &facts, self.equalities).with_hosts(&hosts))?;
+        let known = node.inputs.iter().zip(&hosts).all(|(input, host)| input.is_none() || host.is_some());
+        let data: Vec<Option<&HostTensor>> = hosts.iter().map(Option::as_ref).collect();
+        let inferred = match op.infer(&mut Infer::new(&node.name, &facts, self.equalities).with_hosts(&hosts))
+        {
+            // What the facts do not say of a shape, the data does.
+            Err(OpError::NotConstant { .. }) if known => op.reference(&data)?.iter().map(fact_of).collect(),
+            inferred => inferred?,
+        };
         for (output, fact) in node.outputs.iter().zip(&inferred) {
             self.graph.value_mut(*output).fact = Some(fact.clone());
         }
-        let known = node.inputs.iter().zip(&hosts).all(|(input, host)| input.is_none() || host.is_some());
         let small = inferred.iter().all(|f| constant_len(f).is_some_and(|n| n <= FOLDED));
         if known && small {
-            let hosts: Vec<Option<&HostTensor>> = hosts.iter().map(Option::as_ref).collect();
-            for (output, tensor) in node.outputs.iter().zip(op.reference(&hosts)?) {
+            for (output, tensor) in node.outputs.iter().zip(op.reference(&data)?) {
                 self.settle(*output, tensor);
             }
         } else {

@@ -11,7 +11,7 @@ use crate::{
     op::{
         Case, Infer, Lowering, OnnxNode, Op, Operator, Tolerance, elementwise,
         nd::{given, optional},
-        sample, standard,
+        sample, standard, with_constants,
     },
 };
 
@@ -67,8 +67,17 @@ impl Op for Clip {
     }
 }
 
-fn decode(_: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
-    Ok(Arc::new(Clip))
+/// Before opset 11 the bounds are attributes.
+fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
+    let mut constants = Vec::new();
+    if node.version() < 11 {
+        for (at, name) in [(1, "min"), (2, "max")] {
+            if let Some(bound) = node.float(name)? {
+                constants.push((at, HostTensor::from_f32(vec![], &[bound])?));
+            }
+        }
+    }
+    Ok(with_constants(Arc::new(Clip), constants))
 }
 
 fn cases() -> Vec<Case> {
@@ -88,4 +97,4 @@ fn cases() -> Vec<Case> {
 }
 
 /// The row of the operator table.
-pub static OPERATOR: Operator = Operator { onnx: &[standard("Clip", 11..=27)], decode, cases };
+pub static OPERATOR: Operator = Operator { onnx: &[standard("Clip", 1..=27)], decode, cases };

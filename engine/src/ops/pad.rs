@@ -15,7 +15,7 @@ use crate::{
         Case, Destination, Dispatch, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Slot, Tolerance,
         View, fill,
         nd::{given, optional, pick, strides},
-        padded, sample, standard, stretched,
+        padded, sample, standard, stretched, with_constants,
     },
 };
 
@@ -194,7 +194,15 @@ fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
         "wrap" => Mode::Wrap,
         other => return Err(invalid(format!("mode = {other:?} is not known"))),
     };
-    Ok(Arc::new(Pad { mode }))
+    // Before opset 11 the counts and the value are attributes.
+    let mut constants = Vec::new();
+    if node.version() < 11 {
+        let pads = node.ints("pads")?.or(node.ints("paddings")?);
+        let pads = pads.ok_or_else(|| invalid("attribute \"pads\" is missing"))?;
+        constants.push((1, HostTensor::from_i64(vec![pads.len()], pads)?));
+        constants.push((2, HostTensor::from_f32(vec![], &[node.float_or("value", 0.0)?])?));
+    }
+    Ok(with_constants(Arc::new(Pad { mode }), constants))
 }
 
 fn cases() -> Vec<Case> {
@@ -224,7 +232,7 @@ fn cases() -> Vec<Case> {
 }
 
 /// The row of the operator table.
-pub static OPERATOR: Operator = Operator { onnx: &[standard("Pad", 11..=27)], decode, cases };
+pub static OPERATOR: Operator = Operator { onnx: &[standard("Pad", 1..=27)], decode, cases };
 
 #[cfg(test)]
 mod tests {

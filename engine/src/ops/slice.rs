@@ -11,7 +11,7 @@ use crate::{
     op::{
         Case, Infer, Lowering, OnnxNode, Op, Operator, Tolerance,
         nd::{Positions, fixed, given, moved, optional, pick},
-        sample, standard,
+        sample, standard, with_constants,
     },
 };
 
@@ -154,8 +154,17 @@ impl Op for Slice {
     }
 }
 
-fn decode(_: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
-    Ok(Arc::new(Slice))
+/// Before opset 10 the bounds are attributes.
+fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
+    let mut constants = Vec::new();
+    if node.version() < 10 {
+        for (at, name) in [(1, "starts"), (2, "ends"), (3, "axes")] {
+            if let Some(list) = node.ints(name)? {
+                constants.push((at, HostTensor::from_i64(vec![list.len()], list)?));
+            }
+        }
+    }
+    Ok(with_constants(Arc::new(Slice), constants))
 }
 
 fn cases() -> Vec<Case> {
@@ -185,7 +194,7 @@ fn cases() -> Vec<Case> {
 }
 
 /// The row of the operator table.
-pub static OPERATOR: Operator = Operator { onnx: &[standard("Slice", 10..=27)], decode, cases };
+pub static OPERATOR: Operator = Operator { onnx: &[standard("Slice", 1..=27)], decode, cases };
 
 #[cfg(test)]
 mod tests {
