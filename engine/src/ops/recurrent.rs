@@ -42,7 +42,7 @@ pub struct Recurrent {
     hidden: i64,
     /// Of each direction: whether it begins at the end, and its functions.
     directions: Vec<(bool, Vec<Function>)>,
-    /// Greatest magnitude of what the functions are given.
+    /// Greatest magnitude of the sums that the functions of the gates are given.
     clip: Option<f32>,
     /// Whether the batch is the first dimension of the sequence and of the states.
     batch_first: bool,

@@ -204,6 +204,7 @@ fn lstm(
     let show = sum(parts, 1)?;
     let show = step.peek(parts, show, 1, next_cell)?;
     let show = step.apply(parts, 0, show)?;
-    let bounded = step.apply(parts, 2, next_cell)?;
+    // Not clipped: ONNX leaves it open, ONNX Runtime clips the sums alone.
+    let bounded = step.functions[2.min(step.functions.len() - 1)].apply(parts, next_cell)?;
     Ok((parts.add(Binary::Mul, &[show, bounded])?, next_cell))
 }
