@@ -9,7 +9,7 @@ use crate::{
     dtype::DType,
     error::EngineError,
     gpu::{Arena, Gpu, Run, Weights},
-    graph::Graph,
+    graph::{Graph, ValueId},
     host::HostTensor,
     infer,
     op::{Elem, LowerOptions},
@@ -73,6 +73,7 @@ pub fn run_graph(
     }
     found?;
     graph = typed;
+    find_flags(&mut graph, inputs);
     passes::run(&mut graph, &options.passes)?;
     let lower = LowerOptions { target: gpu.target(), activations: options.activations };
     let capacity = Symbol::new("capacity");
@@ -164,6 +165,15 @@ fn check_inputs(graph: &Graph, inputs: &BTreeMap<String, HostTensor>) -> Result<
         }
         _ => Err(EngineError::model("infer", problems.join("\n  "))),
     }
+}
+
+/// Integer inputs that hold nothing but 0 and 1 in this run: a pass may take them for masks.
+fn find_flags(graph: &mut Graph, inputs: &BTreeMap<String, HostTensor>) {
+    let is_flag = |id: &ValueId| {
+        let given = inputs.get(&graph.value(*id).name);
+        given.is_some_and(|t| t.dtype().is_int() && t.to_i64s().iter().all(|v| matches!(v, 0 | 1)))
+    };
+    graph.flags = graph.inputs.iter().copied().filter(is_flag).collect();
 }
 
 /// Whether the device, which has no types of 64 bits, holds what is in a tensor.

@@ -161,6 +161,8 @@ impl LanguageModel {
         }
         let logits = (0..graph.outputs.len()).find(|o| caches.iter().all(|c| c.present != *o));
         let logits = logits.ok_or_else(|| fail("every output is a cache: there are no logits".to_owned()))?;
+        let whole = |m: &ValueId| graph.fact(*m).is_some_and(|f| f.dtype.is_int());
+        graph.flags = mask.into_iter().filter(whole).collect();
         Ok(Self { tokens, mask, positions, logits, caches, cursors, graph })
     }
 

@@ -101,8 +101,7 @@ fn main(
             let other = values[local + step];
 #if INDEX
             let there = places[local + step];
-            let earlier = other == values[local] && there < places[local];
-            if better(other, values[local]) || earlier { places[local] = there; }
+            if better(other, values[local]) || other == values[local] && there < places[local] { places[local] = there; }
 #endif
             values[local] = combine(values[local], other);
         }

@@ -6,7 +6,6 @@ mod conformance;
 mod contrib;
 mod dialects;
 mod formats;
-mod genai;
 mod limits;
 mod models;
 mod operators;

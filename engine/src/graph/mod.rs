@@ -136,6 +136,8 @@ pub struct Graph {
     pub inputs: Vec<ValueId>,
     /// Values that a run returns.
     pub outputs: Vec<ValueId>,
+    /// Inputs that hold nothing but 0 and 1, whatever their type, such as a mask of which positions are padding.
+    pub flags: Vec<ValueId>,
     /// Sizes that must be equal and are not known to be: inference could not solve them for a symbol, so that each
     /// binding is checked.
     pub pending: Vec<Equality>,

@@ -8,7 +8,9 @@ use crate::{
     dtype::DType,
     error::{OpError, invalid},
     graph::{Graph, Node, ValueId},
-    op::{Body, Case, Composite, OnnxNode, Op, Operator, Parts, Tolerance, composite, sample, standard},
+    op::{
+        Body, Case, Composite, OnnxNode, Op, Operator, Parts, Tolerance, composite, fact_of, sample, standard,
+    },
 };
 
 /// The input is the condition.
@@ -100,9 +102,8 @@ fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
 }
 
 fn cases() -> Vec<Case> {
-    use super::unary::Unary;
     // Both branches read `x`, the second input; one returns it as it is.
-    let branch = |op: Option<Unary>| {
+    let branch = |op: Option<super::unary::Unary>| {
         let mut graph = Graph::default();
         let x = graph.add_value("x", None);
         let result = match op {
@@ -119,12 +120,15 @@ fn cases() -> Vec<Case> {
     };
     let constant = || {
         let mut graph = Graph::default();
-        let x = graph.add_constant("x", sample::floats(&[2], 9));
-        graph.outputs.push(x);
+        let x = sample::floats(&[2], 9);
+        let fact = fact_of(&x);
+        let id = graph.add_constant("x", x);
+        graph.value_mut(id).fact = Some(fact);
+        graph.outputs.push(id);
         Body::new(graph, Vec::new())
     };
     let case = |name: &str, truth: f64, else_branch: Body| {
-        let op = If { then_branch: branch(Some(Unary::Neg)), else_branch };
+        let op = If { then_branch: branch(Some(super::unary::Unary::Neg)), else_branch };
         let inputs = vec![Some(sample::of(DType::Bool, &[1], &[truth])), Some(sample::floats(&[3, 5], 1))];
         Case::composite(name, op, inputs).tolerance(Tolerance::EXACT)
     };

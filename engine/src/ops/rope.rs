@@ -52,16 +52,21 @@ impl Op for Rope {
 
     fn infer(&self, cx: &mut Infer<'_>) -> Result<Vec<Fact>, OpError> {
         let x = cx.input(0)?;
-        let [_, _, seq, width] = x.shape.as_slice() else { return Err(invalid(format!("the input is {x}"))) };
+        let [batch, _, seq, width] = x.shape.as_slice() else {
+            return Err(invalid(format!("the input is {x}")));
+        };
         if width.constant().is_some_and(|w| w < self.rotary_dim as i64) || !self.rotary_dim.is_multiple_of(2)
         {
             return Err(invalid(format!("{} of {width} elements cannot be turned", self.rotary_dim)));
         }
         for index in [1, 2] {
             let table = cx.input(index)?;
-            let [_, positions, width] = table.shape.as_slice() else {
+            let [rows, positions, width] = table.shape.as_slice() else {
                 return Err(invalid(format!("a table is {table}")));
             };
+            if *rows != Expr::ONE {
+                cx.unify(batch, "batch", rows, "table")?;
+            }
             cx.unify(seq, "positions", positions, "table")?;
             cx.unify(&Expr::from(self.width()), "width", width, "table")?;
         }
@@ -73,15 +78,20 @@ impl Op for Rope {
         let &[_, heads, seq, width] = x.shape() else {
             return Err(invalid("the input has not 4 dimensions"));
         };
-        let (w, one) = (self.width(), cos.shape().first() == Some(&1));
-        if cos.shape() != sin.shape() || cos.shape().get(1..) != Some(&[seq, w]) {
-            return Err(invalid(format!("tables are {:?} and {:?}", cos.shape(), sin.shape())));
+        let (batch, w) = (x.shape()[0], self.width());
+        for table in [cos, sin] {
+            let fits = matches!(table.shape(), [b, s, n] if (*b == batch || *b == 1) && [*s, *n] == [seq, w]);
+            if !fits {
+                return Err(invalid(format!("a table is {:?}", table.shape())));
+            }
         }
+        // The tables' rows repeat where they are for one batch.
         let (cos, sin, mut data) = (cos.to_f64s(), sin.to_f64s(), x.to_f64s());
-        for (row, head) in data.chunks_mut(width.max(1)).enumerate() {
-            let (batch, position) = (row / (heads * seq), row % seq);
-            let at = (if one { 0 } else { batch } * seq + position) * w;
-            self.turn(head, &cos[at..at + w], &sin[at..at + w]);
+        let row = |table: &'_ [f64], at: usize| (at * w) % table.len().max(1);
+        for (n, head) in data.chunks_mut(width.max(1)).enumerate() {
+            let at = n / (heads * seq) * seq + n % seq;
+            let (c, s) = (row(&cos, at), row(&sin, at));
+            self.turn(head, &cos[c..c + w], &sin[s..s + w]);
         }
         Ok(vec![floats(x.dtype(), x.shape().to_vec(), &data)?])
     }
@@ -169,6 +179,10 @@ fn cases() -> Vec<Case> {
             cases.push(Case::new(format!("{op:?} of {shape:?}"), op, inputs));
         }
     }
+    let op = Rope { interleaved: false, rotary_dim: 8, full_table: true };
+    let inputs =
+        [sample::floats(&[2, 3, 5, 8], 1), sample::floats(&[1, 5, 8], 2), sample::floats(&[2, 5, 8], 3)];
+    cases.push(Case::new("cosines of one batch, sines of each", op, inputs.map(Some).to_vec()));
     cases
 }
 

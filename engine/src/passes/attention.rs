@@ -5,7 +5,8 @@ use std::sync::Arc;
 use symbolic::Expr;
 
 use super::{
-    element::{Element, moved_element},
+    element::moved_element,
+    formula::Element,
     mask::{self, Mask, coordinates},
     pattern::{Cx, Pattern, Rewrite},
 };

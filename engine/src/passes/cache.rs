@@ -6,7 +6,8 @@ use symbolic::{Expr, Substitution};
 
 use super::{
     Report,
-    element::{Element, element},
+    element::element,
+    formula::Element,
     mask::coordinates,
     pattern::{Cx, Refusal, Rewrite, apply_all},
 };

@@ -7,41 +7,18 @@ use std::cell::Cell;
 
 use symbolic::Expr;
 
-use super::pattern::Cx;
+use super::{
+    formula::{
+        Element::{self, Bool, Float, Int, Load, Set},
+        and, binary, cast, choose, non_negative, not, truth,
+    },
+    pattern::Cx,
+};
 use crate::{
     dtype::DType,
     graph::{Node, ValueId},
     ops::{concat, gather, gather_nd, pad, transpose},
 };
-
-/// A formula for one element.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Element {
-    /// An integer.
-    Int(Expr),
-    /// A number.
-    Float(f64),
-    /// A truth value.
-    Bool(bool),
-    /// Whether an expression is at least 0.
-    NonNegative(Expr),
-    /// An element of a value that is not looked into.
-    Load(ValueId, Vec<Expr>),
-    /// Negation of a truth value.
-    Not(Box<Element>),
-    /// Both.
-    And(Box<Element>, Box<Element>),
-    /// Either.
-    Or(Box<Element>, Box<Element>),
-    /// `if .0 { .1 } else { .2 }`.
-    Choose(Box<Element>, Box<Element>, Box<Element>),
-    /// Sum of numbers.
-    Sum(Box<Element>, Box<Element>),
-    /// Product of numbers.
-    Product(Box<Element>, Box<Element>),
-}
-
-use Element::{And, Bool, Choose, Float, Int, Load, NonNegative, Not, Or, Product, Sum};
 
 /// Nodes looked through before giving up: masks are shallow.
 const DEPTH: usize = 64;
@@ -66,7 +43,7 @@ struct Walk<'a, 'b> {
 impl Walk<'_, '_> {
     fn element(&self, value: ValueId, at: &[Expr], depth: usize) -> Element {
         self.steps.set(self.steps.get() + 1);
-        let load = || Load(value, at.to_vec());
+        let load = || if self.is_flag(value) { Set(value, at.to_vec()) } else { Load(value, at.to_vec()) };
         if let Some(known) = self.known(value, at) {
             return known;
         }
@@ -75,6 +52,12 @@ impl Walk<'_, '_> {
             return load();
         }
         self.through(node, value, at, depth - 1).unwrap_or_else(load)
+    }
+
+    /// Whether the value holds nothing but 0 and 1.
+    fn is_flag(&self, value: ValueId) -> bool {
+        let graph = self.cx.graph;
+        graph.flags.contains(&value) || graph.fact(value).is_some_and(|f| f.dtype == DType::Bool)
     }
 
     /// Constants and known contents.
@@ -106,7 +89,7 @@ impl Walk<'_, '_> {
             "Cast" => {
                 let (from, to) = (fact(input(0)?)?.dtype, fact(value)?.dtype);
                 let kept = self.arithmetic || from.is_float() == to.is_float();
-                kept.then(|| cast(operand(0)?, to))?
+                kept.then(|| cast(operand(0)?, from, to))?
             }
             "Expand" => operand(0),
             "Unsqueeze" | "Squeeze" | "Reshape" | "Flatten" => {
@@ -265,15 +248,6 @@ fn from_front(index: Expr, size: &Expr) -> Option<Expr> {
     index.provably_lt(&Expr::ZERO).then(|| &index + size)
 }
 
-/// Numbers lose their fraction in an integer type.
-fn cast(e: Element, to: DType) -> Option<Element> {
-    match e {
-        Float(v) if to == DType::Bool => Some(Bool(v != 0.0)),
-        Float(v) if to.is_int() && v.fract() != 0.0 => None,
-        other => Some(other),
-    }
-}
-
 /// Coordinates of an operand that is broadcast: 0 where its size is 1.
 fn narrowed(shape: &[Expr], at: &[Expr]) -> Option<Vec<Expr>> {
     let own = at.get(at.len().checked_sub(shape.len())?..)?;
@@ -332,140 +306,4 @@ fn regroup(from: &[Expr], at: &[Expr], to: &[Expr]) -> Option<Vec<Expr>> {
         }
     }
     (i == sources.len() && j == targets.len()).then_some(out)
-}
-
-fn truth(e: Element) -> Option<Element> {
-    match e {
-        Int(v) => Some(Bool(v.constant()? != 0)),
-        Float(v) => Some(Bool(v != 0.0)),
-        Bool(_) | NonNegative(_) | Load(..) | Not(_) | And(..) | Or(..) => Some(e),
-        Choose(condition, then, otherwise) => {
-            let (then, otherwise) = (truth(*then)?, truth(*otherwise)?);
-            Some(or(and((*condition).clone(), then), and(not(*condition), otherwise)))
-        }
-        Sum(..) | Product(..) => None,
-    }
-}
-
-fn not(e: Element) -> Element {
-    match e {
-        Bool(b) => Bool(!b),
-        Not(inner) => *inner,
-        NonNegative(v) => non_negative(&(&Expr::from(-1) - &v)),
-        other => Not(Box::new(other)),
-    }
-}
-
-fn and(a: Element, b: Element) -> Element {
-    match (a, b) {
-        (Bool(true), x) | (x, Bool(true)) => x,
-        (Bool(false), _) | (_, Bool(false)) => Bool(false),
-        (a, b) => And(Box::new(a), Box::new(b)),
-    }
-}
-
-fn or(a: Element, b: Element) -> Element {
-    match (a, b) {
-        (Bool(false), x) | (x, Bool(false)) => x,
-        (Bool(true), _) | (_, Bool(true)) => Bool(true),
-        (a, b) => Or(Box::new(a), Box::new(b)),
-    }
-}
-
-fn non_negative(e: &Expr) -> Element {
-    if Expr::from(0).provably_le(e) {
-        Bool(true)
-    } else if e.provably_lt(&Expr::from(0)) {
-        Bool(false)
-    } else {
-        NonNegative(e.clone())
-    }
-}
-
-fn choose(condition: Element, then: Element, otherwise: Element) -> Option<Element> {
-    Some(match truth(condition)? {
-        Bool(true) => then,
-        Bool(false) => otherwise,
-        condition => Choose(Box::new(condition), Box::new(then), Box::new(otherwise)),
-    })
-}
-
-/// A truth value used as a number is 0 or 1.
-fn number(e: Element) -> Element {
-    match e {
-        Bool(b) => Float(f64::from(b)),
-        NonNegative(_) | Not(_) | And(..) | Or(..) => {
-            Choose(Box::new(e), Box::new(Float(1.0)), Box::new(Float(0.0)))
-        }
-        Int(v) => v.constant().map_or(Int(v), |c| Float(c as f64)),
-        other => other,
-    }
-}
-
-fn binary(name: &str, a: Element, b: Element) -> Option<Element> {
-    if let (Int(a), Int(b)) = (&a, &b) {
-        return integers(name, a, b);
-    }
-    match name {
-        "And" => Some(and(truth(a)?, truth(b)?)),
-        "Or" => Some(or(truth(a)?, truth(b)?)),
-        "Equal" => equal(a, b),
-        "Add" => Some(sum(number(a), number(b))),
-        "Sub" => Some(sum(number(a), product(number(b), Float(-1.0)))),
-        "Mul" => Some(product(number(a), number(b))),
-        "Div" => match number(b) {
-            Float(v) if v != 0.0 => Some(product(number(a), Float(1.0 / v))),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-fn integers(name: &str, a: &Expr, b: &Expr) -> Option<Element> {
-    let one = Expr::from(1);
-    Some(match name {
-        "Add" => Int(a + b),
-        "Sub" => Int(a - b),
-        "Mul" => Int(a * b),
-        "Max" => Int(a.max(b)),
-        "Min" => Int(a.min(b)),
-        "LessOrEqual" => non_negative(&(b - a)),
-        "Less" => non_negative(&(&(b - a) - &one)),
-        "GreaterOrEqual" => non_negative(&(a - b)),
-        "Greater" => non_negative(&(&(a - b) - &one)),
-        "Equal" => and(non_negative(&(a - b)), non_negative(&(b - a))),
-        _ => return None,
-    })
-}
-
-/// A loaded mask element compared with 0 or 1: masks hold nothing else.
-fn equal(a: Element, b: Element) -> Option<Element> {
-    let (load, other) = if matches!(a, Load(..)) { (a, number(b)) } else { (b, number(a)) };
-    match (&load, other) {
-        (Load(..), Float(0.0)) => Some(not(load)),
-        (Load(..), Float(1.0)) => Some(load),
-        _ => None,
-    }
-}
-
-fn sum(a: Element, b: Element) -> Element {
-    match (a, b) {
-        (Float(x), Float(y)) => Float(x + y),
-        (Float(0.0), x) | (x, Float(0.0)) => x,
-        (Choose(c, t, f), Float(y)) | (Float(y), Choose(c, t, f)) => {
-            Choose(c, Box::new(sum(*t, Float(y))), Box::new(sum(*f, Float(y))))
-        }
-        (a, b) => Sum(Box::new(a), Box::new(b)),
-    }
-}
-
-fn product(a: Element, b: Element) -> Element {
-    match (a, b) {
-        (Float(x), Float(y)) => Float(if x == 0.0 || y == 0.0 { 0.0 } else { x * y }),
-        (Float(1.0), x) | (x, Float(1.0)) => x,
-        (Choose(c, t, f), Float(y)) | (Float(y), Choose(c, t, f)) => {
-            Choose(c, Box::new(product(*t, Float(y))), Box::new(product(*f, Float(y))))
-        }
-        (a, b) => Product(Box::new(a), Box::new(b)),
-    }
 }

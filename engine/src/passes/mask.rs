@@ -3,7 +3,8 @@
 use symbolic::{Expr, Substitution, Symbol};
 
 use super::{
-    element::{Element, element},
+    element::element,
+    formula::{Element, truth},
     pattern::Cx,
 };
 use crate::graph::ValueId;
@@ -55,9 +56,12 @@ pub(super) fn read(cx: &Cx<'_>, value: ValueId, scores: &[Expr], additive: bool)
         }
     }
     let formula = element(cx, value, &at);
-    let seen = if additive { visible(&formula) } else { Some(formula.clone()) };
-    let seen =
-        seen.ok_or_else(|| format!("the mask {name:?} adds something else than 0 or minus infinity"))?;
+    let seen = if additive {
+        visible(&formula)
+            .ok_or_else(|| format!("the mask {name:?} adds something else than 0 or minus infinity"))?
+    } else {
+        truth(formula).ok_or_else(|| format!("the mask {name:?} is no truth value"))?
+    };
     let mut mask = Mask::default();
     collect(cx, &seen, scores, &mut mask).map_err(|text| format!("the mask {name:?} {text}"))?;
     if let Some(behind) = mask.window.take() {
@@ -89,27 +93,6 @@ fn visible(e: &Element) -> Option<Element> {
             }
             _ => None,
         },
-        Element::Product(a, b) => match (&**a, &**b) {
-            (Element::Float(v), c) | (c, Element::Float(v)) if *v <= MASKED => complement(c),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// The visible keys of `condition * minus infinity`, the condition being 0 or 1.
-fn complement(e: &Element) -> Option<Element> {
-    match e {
-        Element::Load(..) => Some(Element::Not(Box::new(e.clone()))),
-        Element::Sum(a, b) => match (&**a, &**b) {
-            (Element::Float(1.0), Element::Product(x, y)) | (Element::Product(x, y), Element::Float(1.0)) => {
-                match (&**x, &**y) {
-                    (Element::Float(-1.0), load) | (load, Element::Float(-1.0)) => Some(load.clone()),
-                    _ => None,
-                }
-            }
-            _ => None,
-        },
         _ => None,
     }
 }
@@ -131,7 +114,7 @@ fn collect(cx: &Cx<'_>, e: &Element, scores: &[Expr], mask: &mut Mask) -> Result
             _ => Err("hides keys where a loaded value is set, which is not a padding mask".into()),
         },
         Element::NonNegative(v) => bound(v, scores, mask),
-        Element::Load(value, at) => padding(cx, *value, at, scores, mask),
+        Element::Set(value, at) => padding(cx, *value, at, scores, mask),
         _ => Err("is neither causal, nor padding, nor a window".into()),
     }
 }
@@ -203,5 +186,167 @@ fn padding(cx: &Cx<'_>, value: ValueId, at: &[Expr], scores: &[Expr], mask: &mut
             mask.padding = Some(value);
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use symbolic::Expr;
+
+    use super::{Mask, read};
+    use crate::{
+        dtype::DType,
+        graph::{Fact, Graph, ValueId},
+        host::HostTensor,
+        op::Op,
+        ops::{binary::Binary, cast::Cast, reshape::Reshape, select::Where, unary::Unary},
+        passes::pattern::Cx,
+    };
+
+    const SCORES: [i64; 4] = [2, 3, 4, 5];
+    const HIDDEN: f64 = -3e38;
+
+    /// A graph with an int64 input `[2, 5]`.
+    struct Built {
+        graph: Graph,
+        given: ValueId,
+    }
+
+    impl Built {
+        fn new(flag: bool) -> Self {
+            let mut graph = Graph::default();
+            let shape = [SCORES[0], SCORES[3]].map(Expr::from).to_vec();
+            let given = graph.add_value("given", Some(Fact::new(DType::I64, shape)));
+            graph.inputs.push(given);
+            graph.flags.extend(flag.then_some(given));
+            Self { graph, given }
+        }
+
+        fn add(&mut self, op: impl Op, inputs: &[ValueId]) -> ValueId {
+            let name = format!("value {}", self.graph.values.len());
+            let inputs = inputs.iter().copied().map(Some).collect();
+            self.graph.add_node(&name, Arc::new(op), inputs, None)
+        }
+
+        fn number(&mut self, dtype: DType, v: f64) -> ValueId {
+            let number = HostTensor::from_f64s(dtype, vec![], &[v]).unwrap();
+            self.graph.add_constant(&format!("constant {}", self.graph.values.len()), number)
+        }
+
+        fn cast(&mut self, to: DType, value: ValueId) -> ValueId {
+            self.add(Cast { to: Some(to) }, &[value])
+        }
+
+        fn shaped(&mut self, value: ValueId, shape: &[i64]) -> ValueId {
+            let shape = HostTensor::from_i64(vec![shape.len()], shape).unwrap();
+            let shape = self.graph.add_constant(&format!("shape {}", self.graph.values.len()), shape);
+            self.add(Reshape { allow_zero: false }, &[value, shape])
+        }
+
+        /// `(1 - value) * HIDDEN` in floats.
+        fn inverted(&mut self, value: ValueId) -> ValueId {
+            let (one, hidden) = (self.number(DType::F32, 1.0), self.number(DType::F32, HIDDEN));
+            let float = self.cast(DType::F32, value);
+            let left = self.add(Binary::Sub, &[one, float]);
+            self.add(Binary::Mul, &[left, hidden])
+        }
+
+        /// Reads `value [2, 5]` as a mask over keys.
+        fn read(mut self, value: ValueId, additive: bool) -> Result<Option<ValueId>, String> {
+            let mask = self.shaped(value, &[2, 1, 1, 5]);
+            self.read_whole(mask, additive)
+        }
+
+        fn read_whole(mut self, mask: ValueId, additive: bool) -> Result<Option<ValueId>, String> {
+            self.graph.outputs.push(mask);
+            crate::infer::infer(&mut self.graph).unwrap();
+            let found = read(&Cx::new(&self.graph), mask, &SCORES.map(Expr::from), additive)?;
+            assert_eq!(Mask { padding: None, ..found.clone() }, Mask::default());
+            Ok(found.padding)
+        }
+    }
+
+    #[test]
+    fn what_is_added_for_one_less_a_flag_is_padding() {
+        let mut built = Built::new(true);
+        let (given, added) = (built.given, built.inverted(built.given));
+        assert_eq!(built.read(added, true), Ok(Some(given)));
+        let mut built = Built::new(false);
+        let added = built.inverted(built.given);
+        assert!(
+            built.read(added, true).unwrap_err().ends_with("adds something else than 0 or minus infinity")
+        );
+    }
+
+    #[test]
+    fn one_less_a_truth_value_is_padding_whatever_it_is_of() {
+        let mut built = Built::new(false);
+        let seen = built.cast(DType::Bool, built.given);
+        let (given, added) = (built.given, built.inverted(seen));
+        assert_eq!(built.read(added, true), Ok(Some(given)));
+    }
+
+    #[test]
+    fn a_mask_that_hides_its_own_zeros_is_padding() {
+        let mut built = Built::new(true);
+        let (one, hidden) = (built.number(DType::F32, 1.0), built.number(DType::F32, HIDDEN));
+        let float = built.cast(DType::F32, built.given);
+        let left = built.add(Binary::Sub, &[one, float]);
+        let hides = built.cast(DType::Bool, left);
+        let added = built.add(Where, &[hides, hidden, left]);
+        let given = built.given;
+        assert_eq!(built.read(added, true), Ok(Some(given)));
+    }
+
+    #[test]
+    fn only_a_flag_that_is_one_is_a_flag_that_is_set() {
+        for (flag, number, of_given) in
+            [(true, 1.0, true), (false, 1.0, false), (true, 2.0, false), (false, 2.0, false)]
+        {
+            let mut built = Built::new(flag);
+            let (given, number) = (built.given, built.number(DType::I64, number));
+            let equal = built.add(Binary::Equal, &[built.given, number]);
+            let padding = built.read(equal, false);
+            if flag && !of_given {
+                assert!(padding.is_err(), "nothing is seen: {padding:?}");
+            } else {
+                assert_eq!(padding, Ok(Some(if of_given { given } else { equal })));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_zero_is_set_whatever_else_it_may_be() {
+        let mut built = Built::new(false);
+        let (given, zero) = (built.given, built.number(DType::I64, 0.0));
+        let hidden = built.add(Binary::Equal, &[built.given, zero]);
+        let seen = built.add(Unary::Not, &[hidden]);
+        assert_eq!(built.read(seen, false), Ok(Some(given)));
+        let mut built = Built::new(false);
+        let seen = built.cast(DType::Bool, built.given);
+        assert_eq!(built.read(seen, false), Ok(Some(given)));
+    }
+
+    #[test]
+    fn numbers_that_a_narrower_type_changes_are_not_looked_through() {
+        let mut built = Built::new(false);
+        let byte = built.cast(DType::U8, built.given);
+        let seen = built.cast(DType::Bool, byte);
+        assert_eq!(built.read(seen, false), Ok(Some(byte)));
+    }
+
+    #[test]
+    fn segments_that_must_be_equal_are_no_padding() {
+        let mut built = Built::new(false);
+        let rows = built.shaped(built.given, &[2, 1, 5, 1]);
+        let columns = built.shaped(built.given, &[2, 1, 1, 5]);
+        let same = built.add(Binary::Equal, &[rows, columns]);
+        let scores = [2, 3, 5, 5].map(Expr::from);
+        built.graph.outputs.push(same);
+        crate::infer::infer(&mut built.graph).unwrap();
+        let error = read(&Cx::new(&built.graph), same, &scores, false).unwrap_err();
+        assert!(error.contains("which is not [batch, key]"), "{error}");
     }
 }

@@ -8,6 +8,7 @@ mod attention;
 mod cache;
 mod cse;
 mod element;
+mod formula;
 mod gate;
 mod identity;
 mod linear;

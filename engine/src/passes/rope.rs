@@ -36,7 +36,7 @@ impl Pattern for Rope {
             .into_iter()
             .find_map(|(a, b)| (a == x).then_some(b))
             .ok_or("the other half of the sum is not the same input times a cosine")?;
-        let (cos, sin) = (table(cx, cos, &width)?, table(cx, sin, &width)?);
+        let (cos, sin) = (table(cx, cos, x)?, table(cx, sin, x)?);
         let rotary_dim = width.constant().and_then(|w| usize::try_from(w).ok());
         let rotary_dim = rotary_dim.ok_or("the width is not a number")?;
         let op = rope::Rope { interleaved: false, rotary_dim, full_table: true };
@@ -107,20 +107,112 @@ fn last_slice(cx: &Cx<'_>, value: ValueId) -> Option<(ValueId, Expr, Expr)> {
     fits.then(|| (source, start, to.shape[last].clone()))
 }
 
-/// The `[batch, seq, width]` behind a cosine or sine that is broadcast over heads.
-fn table(cx: &Cx<'_>, value: ValueId, width: &Expr) -> Result<ValueId, String> {
+/// The `[batch or 1, seq, width]` behind a cosine or sine that is broadcast over the heads of `x`, and over nothing else
+/// but its batch.
+fn table(cx: &Cx<'_>, value: ValueId, x: ValueId) -> Result<ValueId, String> {
     let name = &cx.graph.value(value).name;
-    let fact = cx.graph.fact(value).ok_or("a table has no type")?;
-    if fact.rank() == 4 && fact.shape[1].constant() == Some(1) && fact.shape[3] == *width {
-        let node = cx.producer(value).filter(|n| matches!(n.op.name(), "Unsqueeze" | "Reshape"));
-        let source = node.and_then(|n| n.input(0));
-        let flat = source.filter(|s| {
-            let shape = cx.graph.fact(*s).map(|f| f.shape.as_slice());
-            shape.is_some_and(|s| {
-                s.len() == 3 && s[0] == fact.shape[0] && s[1] == fact.shape[2] && s[2] == *width
-            })
-        });
-        return flat.ok_or_else(|| format!("the table {name:?} is not an unsqueezed [batch, seq, width]"));
+    let shape = |value| cx.graph.fact(value).map(|f| f.shape.as_slice());
+    let (Some(found), Some([batch, _, seq, width])) = (shape(value), shape(x)) else {
+        return Err(format!("the table {name:?} has no type"));
+    };
+    let wide = |b: &Expr| b == batch || *b == Expr::ONE;
+    let [b, one, s, w] = found else { return Err(format!("the table {name:?} has not four dimensions")) };
+    if !wide(b) || *one != Expr::ONE || s != seq || w != width {
+        return Err(format!("the table {name:?} is {found:?}, not [{batch} or 1, 1, {seq}, {width}]"));
     }
-    Err(format!("the table {name:?} is not [batch, 1, seq, width]"))
+    let node = cx.producer(value).filter(|n| matches!(n.op.name(), "Unsqueeze" | "Reshape"));
+    let source = node.and_then(|n| n.input(0));
+    let flat = source.filter(|flat| matches!(shape(*flat), Some([fb, fs, fw]) if [fb, fs, fw] == [b, s, w]));
+    flat.ok_or_else(|| format!("the table {name:?} is not an unsqueezed [batch, seq, width]"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use symbolic::{Expr, Symbol};
+
+    use super::Rope;
+    use crate::{
+        dtype::DType,
+        graph::{Fact, Graph, ValueId},
+        host::HostTensor,
+        op::Op,
+        ops::{binary::Binary, concat::Concat, reshape::Reshape, rope, slice::Slice, unary::Unary},
+        passes::{Report, pattern::rewrite},
+    };
+
+    fn add(graph: &mut Graph, op: impl Op, inputs: &[ValueId]) -> ValueId {
+        let name = format!("value {}", graph.values.len());
+        graph.add_node(&name, Arc::new(op), inputs.iter().copied().map(Some).collect(), None)
+    }
+
+    fn list(graph: &mut Graph, values: &[i64]) -> ValueId {
+        let name = format!("list {}", graph.values.len());
+        graph.add_constant(&name, HostTensor::from_i64(vec![values.len()], values).unwrap())
+    }
+
+    /// The rotation of `x [batch, 3, seq, 8]` by tables `[batch, seq, 8]`, fused if it can be.
+    fn fused(x: [&Expr; 2], tables: [[&Expr; 2]; 2]) -> (Graph, Report) {
+        let mut graph = Graph::default();
+        let input = |graph: &mut Graph, name: &str, shape: Vec<Expr>| {
+            let id = graph.add_value(name, Some(Fact::new(DType::F32, shape)));
+            graph.inputs.push(id);
+            id
+        };
+        let eight = Expr::from(8);
+        let x = input(&mut graph, "x", vec![x[0].clone(), Expr::from(3), x[1].clone(), eight.clone()]);
+        let [cos, sin] = [("cos", tables[0]), ("sin", tables[1])].map(|(name, [batch, seq])| {
+            let flat = input(&mut graph, name, vec![batch.clone(), seq.clone(), eight.clone()]);
+            let size = |e: &Expr| e.constant().unwrap_or(-1);
+            let shape = list(&mut graph, &[size(batch), 1, size(seq), 8]);
+            add(&mut graph, Reshape { allow_zero: false }, &[flat, shape])
+        });
+        let [zero, four, eight, axis] = [0, 4, 8, 3].map(|n| list(&mut graph, &[n]));
+        let low = add(&mut graph, Slice, &[x, zero, four, axis]);
+        let high = add(&mut graph, Slice, &[x, four, eight, axis]);
+        let negated = add(&mut graph, Unary::Neg, &[high]);
+        let turned = add(&mut graph, Concat { axis: -1 }, &[negated, low]);
+        let by_sin = add(&mut graph, Binary::Mul, &[turned, sin]);
+        let by_cos = add(&mut graph, Binary::Mul, &[x, cos]);
+        let sum = add(&mut graph, Binary::Add, &[by_cos, by_sin]);
+        graph.outputs.push(sum);
+        crate::infer::infer(&mut graph).unwrap();
+        let mut report = Report::default();
+        rewrite(&mut graph, &Rope, &mut report).unwrap();
+        (graph, report)
+    }
+
+    #[test]
+    fn tables_of_one_or_each_batch_are_fused() {
+        let (one, two, four) = (Expr::ONE, Expr::from(2), Expr::from(4));
+        let seq = Expr::from(&Symbol::new("seq").with_range(1, 64));
+        for (x, cos, sin) in [
+            ([&two, &four], [&two, &four], [&two, &four]),
+            ([&two, &four], [&one, &four], [&two, &four]),
+            ([&one, &seq], [&one, &seq], [&one, &seq]),
+        ] {
+            let (graph, report) = fused(x, [cos, sin]);
+            assert_eq!(report.refused, [], "{graph}");
+            assert!(graph.nodes.iter().any(|n| n.op_as::<rope::Rope>().is_some()), "{graph}");
+        }
+    }
+
+    #[test]
+    fn other_broadcasts_are_not_fused() {
+        let (one, two, four) = (Expr::ONE, Expr::from(2), Expr::from(4));
+        let seq = Expr::from(&Symbol::new("seq").with_range(1, 64));
+        for (x, cos, sin) in [
+            ([&two, &four], [&two, &one], [&two, &four]),
+            ([&two, &four], [&two, &four], [&two, &one]),
+            ([&one, &four], [&two, &four], [&two, &four]),
+            ([&one, &one], [&one, &four], [&one, &four]),
+            ([&one, &seq], [&one, &one], [&one, &one]),
+        ] {
+            let (graph, report) = fused(x, [cos, sin]);
+            assert!(graph.nodes.iter().all(|n| n.op_as::<rope::Rope>().is_none()), "{graph}");
+            let [refusal] = report.refused.as_slice() else { panic!("{graph}") };
+            assert!(refusal.reason.starts_with("the table "), "{}", refusal.reason);
+        }
+    }
 }
