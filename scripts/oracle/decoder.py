@@ -17,7 +17,8 @@ def present_name(past: str) -> str:
 class Decoder:
     """Runs batch 1 on the CPU, feeding the cache back."""
 
-    def __init__(self, path: Path, threads: int = 2):
+    def __init__(self, path: Path, threads: int = 2, head_dim: int | None = None):
+        self.head_dim = head_dim
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -36,7 +37,8 @@ class Decoder:
         self.past = {}
         for name in self.past_names:
             info = self.inputs[name]
-            _, heads, _, head_dim = info.shape  # an exporter may write them as text, "16"
+            _, heads, _, head_dim = info.shape  # an exporter may write them as text, "16", or not at all
+            head_dim = head_dim if str(head_dim).isdigit() else self.head_dim
             self.past[name] = np.zeros((1, int(heads), 0, int(head_dim)), TYPES[info.type])
 
     def feed(self, tokens: np.ndarray) -> dict:

@@ -2,8 +2,10 @@
 
 usage: dialects.py FIXTURES                 transformers' own exporter
        dialects.py FIXTURES --optimum       Optimum, which needs an environment of its own (see README.md)
+       dialects.py FIXTURES --genai         the model builder of onnxruntime-genai
 writes FIXTURES/dialects/NAME/{model.onnx, expected/*.npy}
 """
+import subprocess
 import sys
 import tempfile
 import warnings
@@ -14,6 +16,8 @@ import torch
 from transformers import DynamicCache, Gemma3ForCausalLM, Gemma3TextConfig, Phi3Config, Phi3ForCausalLM
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
+from contrib_cases import without_norms
+from decoder import Decoder
 from forms import FORMS, export
 from tiny import VOCAB, llama, randomise, record, store
 
@@ -92,17 +96,64 @@ OPTIMUM_JOBS = {
 }
 
 
-def main(fixtures: Path, optimum: bool) -> None:
+def build_genai(path: Path, model, precision: str, provider: str, **options) -> None:
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({f"t{i}": i for i in range(VOCAB)}, unk_token="t0"))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="t0", bos_token="t1", eos_token="t2")
+    given, made = path.parent / "given", path.parent / "made"
+    model.save_pretrained(given)
+    tokenizer.save_pretrained(given)
+    command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", given, "-o", made]
+    command += ["-p", precision, "-e", provider, "-c", path.parent]
+    if options:
+        command += ["--extra_options", *(f"{name}={value}" for name, value in options.items())]
+    subprocess.run(command, check=True, capture_output=True)
+    onnx.save(onnx.load(made / "model.onnx"), path)
+
+
+def on_the_cpu(path: Path) -> Path:
+    """The model with nodes in place of the normalisation that GroupQueryAttention has on GPUs only."""
+    model = onnx.load(path)
+    nodes = []
+    for node in model.graph.node:
+        normalised = node.op_type == "GroupQueryAttention" and len(node.input) > 14
+        nodes += without_norms(node) if normalised else [node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, path.with_suffix(".cpu"))
+    return path.with_suffix(".cpu")
+
+
+# accuracy level 1: activations stay floats. The attention of these models takes padding to be on the right, behind the
+# prompt, so that nothing is recorded behind padding.
+GENAI_JOBS = {
+    "llama_genai_int4": lambda path: build_genai(path, llama(), "int4", "cpu", accuracy_level=1),
+    "llama_genai_int8": lambda path: build_genai(path, llama(), "int8", "cpu", accuracy_level=1, is_symmetric="false"),
+    "llama_genai_graph": lambda path: build_genai(
+        path, llama(), "int4", "webgpu", accuracy_level=1, block_size=64, use_webgpu_fp32="true", enable_webgpu_graph="true"
+    ),
+    "qwen3_genai_fp16": lambda path: build_genai(path, qwen3(), "fp16", "webgpu"),
+}
+
+
+def main(fixtures: Path, which: str) -> None:
     warnings.filterwarnings("ignore")
     torch.manual_seed(0)
-    for name, job in (OPTIMUM_JOBS if optimum else JOBS).items():
+    for name, job in {"": JOBS, "--optimum": OPTIMUM_JOBS, "--genai": GENAI_JOBS}[which].items():
         path = fixtures / "dialects" / name / "model.onnx"
         with tempfile.TemporaryDirectory() as folder:
             exported = Path(folder, "model.onnx")
             job(exported)
             store(onnx.load(exported), path, "inline")
-        print(record(path), flush=True)
+        if which == "--genai":
+            decoder = Decoder(on_the_cpu(path), head_dim=16)
+            path.with_suffix(".cpu").unlink()
+            print(record(path, decoder, padding=False), flush=True)
+        else:
+            print(record(path), flush=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), "--optimum" in sys.argv)
+    main(Path(sys.argv[1]), *sys.argv[2:3] or [""])

@@ -81,13 +81,15 @@ def store(model: onnx.ModelProto, path: Path, layout: str) -> None:
     onnx.save(model, path)
 
 
-def record(path: Path) -> str:
+def record(path: Path, decoder: Decoder | None = None, padding: bool = True) -> str:
     """Store what ONNX Runtime computes beside the model file."""
-    decoder = Decoder(path)
+    decoder = decoder or Decoder(path)
     prompt = np.random.default_rng(0).integers(3, VOCAB, PROMPT)
     arrays = continuation(decoder, prompt, DECODE_STEPS)
     tokens, lead = greedy(decoder, prompt, GREEDY_STEPS)
     save(path.parent / "expected", arrays | {"greedy_tokens": tokens})
+    if not padding:
+        return f"{path.parent}: least greedy lead {lead:.3f}"
     padded = continuation(decoder, prompt, DECODE_STEPS, 0, PADDING)
     save(path.parent / "expected_padded", padded)
     shift = np.abs(padded["prefill_logits"][PADDING:] - arrays["prefill_logits"]).max()

@@ -2,64 +2,101 @@
 
 use std::collections::BTreeSet;
 
-use crate::models::{CLOSE, differences};
-use tests::{Choices, models};
+use crate::models::{differences, tolerance};
+use engine::{
+    language::{LanguageModel, Phase, Prepared},
+    open::ModelFile,
+};
+use tests::{Choices, gpu, language_options, models};
 
-/// What comes of a model today.
-#[derive(Debug)]
-enum Outcome {
-    /// It gives the other runtime's logits, padded on the left or not.
-    Runs,
-    /// It is refused with an error that says all of this.
-    Refused(&'static [&'static str]),
+/// What a prompt behind padding gives.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Padded {
+    /// The same as without it.
+    Same,
+    /// Nothing: the model's attention takes sequences to begin at the front of the cache.
+    Undefined,
 }
 
-use Outcome::{Refused, Runs};
+use Padded::{Same, Undefined};
 
-const DIALECTS: [(&str, Outcome); 11] = [
-    ("gemma3_dynamo20", Runs),
-    ("gemma3_dynamo23", Runs),
-    ("llama_20", Runs),
-    ("llama_23", Runs),
-    ("llama_24", Runs),
-    ("llama_optimum", Runs),
-    (
-        "llama_webgpu",
-        Refused(&[
-            "3 of the model's operators are not supported",
-            "com.microsoft::MultiHeadAttention (opset 1): 2 nodes",
-            "com.microsoft::RotaryEmbedding (opset 1): 4 nodes",
-            "com.microsoft::SkipSimplifiedLayerNormalization (opset 1): 4 nodes",
-        ]),
-    ),
-    ("phi3_20", Runs),
-    ("qwen2_20", Runs),
-    ("qwen3_23", Runs),
-    ("qwen3_optimum", Runs),
+const DIALECTS: [(&str, Padded); 15] = [
+    ("gemma3_dynamo20", Same),
+    ("gemma3_dynamo23", Same),
+    ("llama_20", Same),
+    ("llama_23", Same),
+    ("llama_24", Same),
+    ("llama_genai_graph", Undefined),
+    ("llama_genai_int4", Undefined),
+    ("llama_genai_int8", Undefined),
+    ("llama_optimum", Same),
+    ("llama_webgpu", Same),
+    ("phi3_20", Same),
+    ("qwen2_20", Same),
+    ("qwen3_23", Same),
+    ("qwen3_genai_fp16", Undefined),
+    ("qwen3_optimum", Same),
 ];
 
 #[test]
-fn each_dialect_gives_the_other_runtimes_logits_or_says_why_not() {
+fn each_dialect_gives_the_other_runtimes_logits() {
     let names =
         models("dialects").iter().map(|f| f.file_name().unwrap().to_string_lossy().into_owned()).collect();
     assert_eq!(DIALECTS.iter().map(|(n, _)| (*n).to_owned()).collect::<BTreeSet<_>>(), names);
-    for (name, outcome) in &DIALECTS {
+    for (name, padded) in &DIALECTS {
         let folder = tests::fixture("dialects").join(name);
-        for which in ["expected", "expected_padded"] {
-            let got = differences(&folder, which, Choices::default(), 64);
-            match (outcome, got) {
-                (Runs, Ok((prefill, decode))) => {
-                    assert!(
-                        prefill < CLOSE && decode < CLOSE,
-                        "{name} {which}: {prefill} and {decode} apart"
-                    );
+        let recorded: &[&str] =
+            if *padded == Same { &["expected", "expected_padded"] } else { &["expected"] };
+        for which in recorded {
+            let found = differences(&folder, which, Choices::default(), 64);
+            let (prefill, decode) = found.unwrap_or_else(|e| panic!("{name} {which}: {e}"));
+            let limit = tolerance(&folder);
+            assert!(prefill < limit && decode < limit, "{name} {which}: {prefill} and {decode} apart");
+        }
+    }
+}
+
+#[test]
+fn the_runtimes_own_operators_give_the_same_unfused_and_in_chunks() {
+    for (name, _) in DIALECTS.iter().filter(|(n, _)| n.contains("genai") || n.contains("webgpu")) {
+        let folder = tests::fixture("dialects").join(name);
+        for (fuse, chunk) in [(false, 64), (true, 5)] {
+            let choices = Choices { fuse, ..Choices::default() };
+            let (prefill, decode) = differences(&folder, "expected", choices, chunk).unwrap();
+            let limit = tolerance(&folder);
+            assert!(
+                prefill < limit && decode < limit,
+                "{name}, chunks of {chunk}: {prefill} and {decode} apart"
+            );
+        }
+    }
+}
+
+fn prepared(name: &str, phase: Phase, choices: Choices) -> (Prepared, usize) {
+    let file = ModelFile::open(&tests::fixture("dialects").join(name).join("model.onnx")).unwrap();
+    let model = LanguageModel::recognise(file.graph).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let prepared =
+        model.prepare(phase, &language_options(&gpu(), choices)).unwrap_or_else(|e| panic!("{name}: {e}"));
+    (prepared, model.cache_count() / 2)
+}
+
+#[test]
+fn each_dialect_is_fused() {
+    for (name, padded) in &DIALECTS {
+        for phase in [Phase::Prefill { chunk: 64 }, Phase::Decode] {
+            for padding in [false, true] {
+                if padding && *padded == Undefined {
+                    continue;
                 }
-                (Refused(texts), Err(error)) => {
-                    let error = error.to_string();
-                    let missing = texts.iter().find(|t| !error.contains(**t));
-                    assert_eq!(missing, None, "{name} {which}: {error}");
-                }
-                (_, got) => panic!("{name} {which}: {got:?} instead of {outcome:?}"),
+                let (found, layers) = prepared(name, phase, Choices { padding, ..Choices::default() });
+                let count = |names: &[&str]| {
+                    found.graph.nodes.iter().filter(|n| names.contains(&n.op.name())).count()
+                };
+                let what = format!("{name}, {phase:?}, padding {padding}: {:?}", found.report.refused);
+                assert_eq!(count(&["Attention"]), layers, "attention of {what}");
+                assert_eq!(count(&["MaskedAttention", "Softmax"]), 0, "{what}");
+                assert_eq!(count(&["Rope", "RotaryEmbedding"]), 2 * layers, "rotary embedding of {what}");
+                assert!(count(&["RMSNormalization"]) > 2 * layers, "norms of {what}");
             }
         }
     }

@@ -82,7 +82,7 @@ fn a_matrix_larger_than_the_largest_binding_is_multiplied_and_looked_up() {
     let table = graph.add_constant("matrix", matrix);
     let format = WeightFormat::F32;
     output(&mut graph, Arc::new(Linear { format, transposed: false, residual: false }), [a, table]);
-    output(&mut graph, Arc::new(GatherRows { format }), [table, b]);
+    output(&mut graph, Arc::new(GatherRows { format, transposed: false }), [table, b]);
     engine::infer::infer(&mut graph).unwrap();
     let options = OnceOptions {
         passes: PassOptions { formats: WeightFormats::uniform(format), fuse: false },

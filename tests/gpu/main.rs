@@ -6,6 +6,7 @@ mod conformance;
 mod contrib;
 mod dialects;
 mod formats;
+mod genai;
 mod limits;
 mod models;
 mod operators;

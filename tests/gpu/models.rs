@@ -10,7 +10,8 @@ pub(crate) const CLOSE: f32 = 1e-4;
 /// Models stored as f16: the other runtime rounds between operators.
 const HALF: f32 = 2e-2;
 
-fn tolerance(folder: &Path) -> f32 {
+/// How far logits of the model in a folder may be from the other runtime's.
+pub(crate) fn tolerance(folder: &Path) -> f32 {
     if folder.to_string_lossy().contains("fp16") { HALF } else { CLOSE }
 }
 

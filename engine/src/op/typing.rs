@@ -168,15 +168,22 @@ impl Parts<'_, '_> {
     /// it is over the same bytes. Named after the last source.
     pub fn blocks(&mut self, matrix: BlockMatrix, dtype: DType, sources: &[ValueId]) -> ValueId {
         let (graph, grid) = (&mut *self.typing.graph, *matrix.grid());
-        let sources: Arc<[String]> = sources.iter().map(|id| graph.value(*id).name.clone()).collect();
+        let mut sources: Vec<String> = sources.iter().map(|id| graph.value(*id).name.clone()).collect();
         let mut name = format!("{} (blocks)", sources.last().map_or("", String::as_str));
         if let Some(id) = graph.find(&name) {
-            let same = graph.blocks(id).is_some_and(|there| there.is_same(&matrix));
-            if same && graph.fact(id).is_some_and(|f| f.dtype == dtype) {
+            let value = graph.value_mut(id);
+            if let (Some(Constant::Blocks { matrix: there, sources: known }), Some(fact)) =
+                (&mut value.constant, &value.fact)
+                && there.is_same(&matrix)
+                && fact.dtype == dtype
+            {
+                sources.extend(known.iter().cloned());
+                *known = sources.into();
                 return id;
             }
             name = format!("{name} of {}", self.name);
         }
+        let sources = sources.into();
         let id = graph.add_value(&name, Some(Fact::new(dtype, vec![grid.n.into(), grid.k.into()])));
         graph.value_mut(id).constant = Some(Constant::Blocks { matrix: Arc::new(matrix), sources });
         id

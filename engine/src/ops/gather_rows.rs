@@ -6,7 +6,7 @@ use symbolic::Expr;
 use crate::{
     error::{OpError, invalid},
     graph::Fact,
-    host::{HostTensor, WeightFormat},
+    host::{GroupSize, HostTensor, WeightFormat},
     op::{
         Case, Destination, Dispatch, Elem, Grid, Infer, Lowering, Op, Operator, Param, Slot, View,
         WeightPart, converted, made_by_passes,
@@ -21,6 +21,8 @@ use crate::{
 pub struct GatherRows {
     /// How the table is held on the device.
     pub format: WeightFormat,
+    /// Whether the model stores it `[width, rows]` instead, as an output head that is the embedding too.
+    pub transposed: bool,
 }
 
 impl Op for GatherRows {
@@ -30,14 +32,15 @@ impl Op for GatherRows {
 
     fn infer(&self, cx: &mut Infer<'_>) -> Result<Vec<Fact>, OpError> {
         let (table, indices) = (cx.input(0)?, cx.input(1)?);
-        let [_, width] = table.shape.as_slice() else { return Err(invalid(format!("the table is {table}"))) };
+        let [a, b] = table.shape.as_slice() else { return Err(invalid(format!("the table is {table}"))) };
+        let width = if self.transposed { a } else { b };
         let shape = indices.shape.iter().chain([width]).cloned().collect();
         Ok(vec![Fact::new(table.dtype, shape)])
     }
 
     fn reference(&self, inputs: &[Option<&HostTensor>]) -> Result<Vec<HostTensor>, OpError> {
         let (table, indices) = (given(inputs, 0)?, given(inputs, 1)?);
-        let packed = linear::packed(table, self.format, false)?;
+        let packed = linear::packed(table, self.format, self.transposed)?;
         let mut data = Vec::with_capacity(indices.len() * packed.k());
         for index in indices.to_i64s() {
             let at = if index < 0 { index + packed.n() as i64 } else { index };
@@ -51,7 +54,7 @@ impl Op for GatherRows {
     }
 
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
-        let (weight, rows, k) = cx.matrix(0, self.format, false)?;
+        let (weight, rows, k) = cx.matrix(0, self.format, self.transposed)?;
         let indices = cx.shaped(1)?;
         let indices = cx.contiguous(indices)?;
         let indices = converted(cx, indices, Elem::I32)?;
@@ -100,6 +103,7 @@ impl GatherRows {
             return Err(OpError::Unsupported(text));
         }
         let table = cx.shaped(0)?;
+        let table = if self.transposed { table.transpose(&[1, 0]) } else { table };
         gather::along(cx, table, indices, 0, &out.view)?;
         out.finish(cx)
     }
@@ -113,14 +117,20 @@ fn cases() -> Vec<Case> {
             let indices = sample::integers_in(shape, 2, 0, 21);
             let case = Case::new(
                 format!("{format} {shape:?}"),
-                GatherRows { format },
+                GatherRows { format, transposed: false },
                 vec![Some(table.clone()), Some(indices)],
             );
             cases.push(case.constants(&[0]));
         }
     }
     let narrow = vec![Some(sample::floats(&[9, 5], 1)), Some(sample::integers_in(&[4], 2, -9, 9))];
-    let op = GatherRows { format: WeightFormat::F32 };
+    let m0e4 = WeightFormat::M0e4 { group: GroupSize::G32 };
+    for (format, table) in [(m0e4, [96, 21]), (WeightFormat::F32, [5, 9])] {
+        let inputs = vec![Some(sample::floats(&table, 1)), Some(sample::integers_in(&[1, 5], 2, 0, 9))];
+        let op = GatherRows { format, transposed: true };
+        cases.push(Case::new(format!("{format}, transposed"), op, inputs).constants(&[0]));
+    }
+    let op = GatherRows { format: WeightFormat::F32, transposed: false };
     cases.push(Case::new("a narrow table", op, narrow).constants(&[0]));
     cases
 }

@@ -306,3 +306,44 @@ fn cases() -> Vec<Case> {
 
 /// The row of the operator table.
 pub static OPERATOR: Operator = Operator { onnx: &[microsoft("GroupQueryAttention")], decode, cases };
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use onnx_import::{Attribute, Node, ValueId};
+
+    use super::decode;
+    use crate::op::OnnxNode;
+
+    /// What decoding says of a node with these inputs beside the required ones, this attribute, and all four outputs.
+    fn refusal(given: &[usize], attribute: (&str, Attribute)) -> String {
+        let heads = [("num_heads", 4), ("kv_num_heads", 2)].map(|(n, v)| (n.to_owned(), Attribute::Int(v)));
+        let node = Node {
+            name: "attention".into(),
+            domain: "com.microsoft".into(),
+            op_type: "GroupQueryAttention".into(),
+            version: 1,
+            inputs: (0..16).map(|i| (i < 7 || given.contains(&i)).then_some(ValueId(i as u32))).collect(),
+            outputs: vec![Some(ValueId(20)); 4],
+            attributes: heads.into_iter().chain([(attribute.0.to_owned(), attribute.1)]).collect(),
+        };
+        decode(&OnnxNode::new(&node, &BTreeMap::new())).map_or_else(|e| e.to_string(), |op| format!("{op:?}"))
+    }
+
+    #[test]
+    fn what_is_not_supported_is_named() {
+        let none = || ("scale", Attribute::Float(0.5));
+        for (given, attribute, text) in [
+            (&[11][..], none(), "attention sinks"),
+            (&[], ("smooth_softmax", Attribute::Int(1)), "attention sinks"),
+            (&[12, 13], none(), "a quantised cache"),
+            (&[], ("k_quant_type", Attribute::String(b"PER_TENSOR".to_vec())), "a quantised cache"),
+            (&[], ("sliding_window_cache", Attribute::Int(1)), "a window only"),
+            (&[], none(), "the scores as an output"),
+        ] {
+            let got = refusal(given, attribute);
+            assert!(got.contains(text), "{given:?}: {got}");
+        }
+    }
+}

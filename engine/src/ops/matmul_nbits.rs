@@ -151,3 +151,43 @@ fn cases() -> Vec<Case> {
 
 /// The row of the operator table.
 pub static OPERATOR: Operator = Operator { onnx: &[microsoft("MatMulNBits")], decode, cases };
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use onnx_import::{Attribute, Node, ValueId};
+
+    use super::decode;
+    use crate::op::OnnxNode;
+
+    fn decoded(inputs: u32, attributes: &[(&str, i64)]) -> String {
+        let size = [("N", 8), ("K", 64), ("block_size", 32)];
+        let all = size.iter().chain(attributes).map(|(n, v)| ((*n).to_owned(), Attribute::Int(*v)));
+        let node = Node {
+            name: "product".into(),
+            domain: "com.microsoft".into(),
+            op_type: "MatMulNBits".into(),
+            version: 1,
+            inputs: (0..inputs).map(|i| Some(ValueId(i))).collect(),
+            outputs: vec![Some(ValueId(9))],
+            attributes: all.collect(),
+        };
+        decode(&OnnxNode::new(&node, &BTreeMap::new())).map_or_else(|e| e.to_string(), |op| format!("{op:?}"))
+    }
+
+    #[test]
+    fn what_is_not_supported_is_named() {
+        assert!(decoded(4, &[]).contains("MatMulNBits"));
+        for (inputs, attribute, text) in [
+            (5, ("bits", 4), "g_idx"),
+            (4, ("bits", 2), "2 bits"),
+            (4, ("weight_prepacked", 1), "weight_prepacked"),
+            (4, ("block_size", 48), "power of two"),
+            (4, ("K", -1), "[8, -1]"),
+        ] {
+            let got = decoded(inputs, &[attribute]);
+            assert!(got.contains(text), "{attribute:?}: {got}");
+        }
+    }
+}

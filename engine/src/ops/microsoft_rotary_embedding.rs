@@ -5,7 +5,12 @@ use std::sync::Arc;
 use symbolic::Expr;
 
 use super::{
-    binary::Binary, range::Range, rotary_embedding::RotaryEmbedding, shape::Shape, squeeze::Squeeze,
+    binary::Binary,
+    onnx_attention::{join_heads, split_heads},
+    range::Range,
+    rotary_embedding::RotaryEmbedding,
+    shape::Shape,
+    squeeze::Squeeze,
 };
 use crate::{
     error::{OpError, invalid},
@@ -21,7 +26,7 @@ pub struct MicrosoftRotaryEmbedding {
     /// Whether neighbours are a pair.
     pub interleaved: bool,
     /// Heads of a 3-dimensional input; 0 where the tables turn whole heads and so tell their width.
-    pub heads: usize,
+    pub heads: i64,
     /// How many elements of a head are turned; 0 for all.
     pub rotary_dim: usize,
 }
@@ -39,21 +44,22 @@ impl Composite for MicrosoftRotaryEmbedding {
             let twice = parts.fact(cos)?.shape.last().map(|w| w * &Expr::from(2));
             let all = twice.and_then(|width| fact.shape[2].exact_div(&width)?.constant());
             let unknown = || invalid(format!("how many heads {fact} has is not known"));
-            heads = all.and_then(|n| usize::try_from(n).ok()).ok_or_else(unknown)?;
+            heads = all.ok_or_else(unknown)?;
         }
+        let x = if flat { split_heads(parts, x, heads)? } else { x };
         if parts.fact(ids)?.rank() < 2 {
-            let seq = if flat { 1 } else { 2 };
-            ids = counted_from(parts, ids, x, seq)?;
+            ids = counted_from(parts, ids, x)?;
         }
-        let op = RotaryEmbedding { interleaved: self.interleaved, heads, rotary_dim: self.rotary_dim };
-        Ok(vec![parts.add(op, &[x, cos, sin, ids])?])
+        let op = RotaryEmbedding { interleaved: self.interleaved, heads: 0, rotary_dim: self.rotary_dim };
+        let turned = parts.add(op, &[x, cos, sin, ids])?;
+        Ok(vec![if flat { join_heads(parts, turned)? } else { turned }])
     }
 }
 
-/// `[1, n]`: `first`, `first + 1`, … for each position along axis `seq` of x.
-fn counted_from(parts: &mut Parts<'_, '_>, first: ValueId, x: ValueId, seq: i64) -> Result<ValueId, OpError> {
+/// `[1, seq]`: `first`, `first + 1`, … for each position of `x [batch, heads, seq, head_dim]`.
+fn counted_from(parts: &mut Parts<'_, '_>, first: ValueId, x: ValueId) -> Result<ValueId, OpError> {
     let (zero, one) = (parts.integers(&[0])?, parts.integers(&[1])?);
-    let size = parts.add(Shape { start: seq, end: Some(seq + 1), total: false }, &[x])?;
+    let size = parts.add(Shape { start: 2, end: Some(3), total: false }, &[x])?;
     let count = parts.add(Range, &[zero, size, one])?;
     let ids = parts.add(Binary::Add, &[count, first])?;
     parts.add(Squeeze { insert: true, axes: Some(vec![0]) }, &[ids])
@@ -67,14 +73,16 @@ fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
         let text = "attribute \"scale\" of RotaryEmbedding, which ONNX Runtime's kernels do not agree about";
         return Err(OpError::Unsupported(text.into()));
     }
-    let size = |name: &str| {
-        let value = usize::try_from(node.int_or(name, 0)?);
-        value.map_err(|_| invalid(format!("attribute {name:?} is negative")))
-    };
+    let negative = |name: &str| invalid(format!("attribute {name:?} is negative"));
+    let heads = node.int_or("num_heads", 0)?;
+    if heads < 0 {
+        return Err(negative("num_heads"));
+    }
+    let rotary_dim = usize::try_from(node.int_or("rotary_embedding_dim", 0)?);
     Ok(composite(MicrosoftRotaryEmbedding {
         interleaved: node.int_or("interleaved", 0)? != 0,
-        heads: size("num_heads")?,
-        rotary_dim: size("rotary_embedding_dim")?,
+        heads,
+        rotary_dim: rotary_dim.map_err(|_| negative("rotary_embedding_dim"))?,
     }))
 }
 

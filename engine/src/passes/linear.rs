@@ -44,11 +44,13 @@ pub(super) fn run(
     report: &mut Report,
 ) -> Result<(), EngineError> {
     let cx = Cx::new(graph);
-    let tables: HashSet<ValueId> = cx.graph.nodes.iter().filter_map(|n| table(&cx, n)).collect();
+    let tables: HashSet<ValueId> =
+        cx.graph.nodes.iter().filter_map(|n| table(&cx, n)).map(|(matrix, _)| matrix).collect();
     let mut rewrites = Vec::new();
     for node in &cx.graph.nodes {
-        if let Some(matrix) = table(&cx, node) {
-            let op = gather_rows::GatherRows { format: fitting(&cx, matrix, false, formats.embedding) };
+        if let Some((matrix, transposed)) = table(&cx, node) {
+            let format = fitting(&cx, matrix, transposed, formats.embedding);
+            let op = gather_rows::GatherRows { format, transposed };
             let inputs = vec![Some(matrix), node.input(1)];
             rewrites.push(Rewrite { replaces: node.outputs[0], op: Arc::new(op), inputs });
         } else if let Some((x, matrix, transposed)) = product(&cx, node) {
@@ -70,13 +72,26 @@ pub(super) fn run(
     if fuse { residuals(graph, report) } else { Ok(()) }
 }
 
-/// The table of a look-up of rows.
-fn table(cx: &Cx<'_>, node: &Node) -> Option<ValueId> {
+/// The table of a look-up of rows, and whether it is stored `[width, rows]`.
+fn table(cx: &Cx<'_>, node: &Node) -> Option<(ValueId, bool)> {
     let op = node.op_as::<gather::Gather>()?;
     let data = node.input(0)?;
     let fact = cx.graph.fact(data)?;
     let fits = fact.rank() == 2 && fact.dtype.is_float() && matches!(op.axis, 0 | -2);
-    (fits && cx.graph.is_constant(data) && fact.len().constant()? >= TABLE).then_some(data)
+    if !fits || fact.len().constant()? < TABLE {
+        return None;
+    }
+    if cx.graph.is_constant(data) {
+        return Some((data, false));
+    }
+    turned(cx, data).filter(|stored| cx.graph.blocks(*stored).is_none()).map(|stored| (stored, true))
+}
+
+/// The constant of which a matrix is the transpose.
+fn turned(cx: &Cx<'_>, matrix: ValueId) -> Option<ValueId> {
+    let node = cx.producer(matrix)?;
+    let swapped = node.op_as::<transpose::Transpose>()?.perm_of(2) == [1, 0];
+    node.input(0).filter(|stored| swapped && cx.graph.is_constant(*stored))
 }
 
 /// Activation, matrix and whether the matrix is stored `[k, n]`.
@@ -92,12 +107,7 @@ fn product(cx: &Cx<'_>, node: &Node) -> Option<(ValueId, ValueId, bool)> {
     if cx.graph.is_constant(matrix) {
         return Some((x, matrix, true));
     }
-    let turned = cx.producer(matrix)?;
-    if turned.op_as::<transpose::Transpose>()?.perm_of(2) != [1, 0] {
-        return None;
-    }
-    let stored = turned.input(0)?;
-    cx.graph.is_constant(stored).then_some((x, stored, false))
+    turned(cx, matrix).map(|stored| (x, stored, false))
 }
 
 /// The wanted format, or f16 where the width does not fill its words. A matrix that is quantised already keeps its codes,
@@ -131,4 +141,43 @@ fn residuals(graph: &mut Graph, report: &mut Report) -> Result<(), EngineError> 
     }
     *report.applied.entry("Residual").or_default() += rewrites.len();
     apply_all(graph, rewrites)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Report, WeightFormats, run};
+    use crate::{
+        dtype::DType,
+        graph::{Fact, Graph},
+        host::{HostTensor, WeightFormat},
+        ops::{gather, gather_rows, linear, matmul, transpose},
+    };
+
+    fn fact(dtype: DType, shape: &[i64]) -> Fact {
+        Fact::new(dtype, shape.iter().map(|d| (*d).into()).collect())
+    }
+
+    #[test]
+    fn a_head_that_is_the_embedding_too_is_packed_once() {
+        let mut graph = Graph::default();
+        let head = graph.add_constant("head", HostTensor::from_f32(vec![64, 80], &[0.5; 64 * 80]).unwrap());
+        let ids = graph.add_value("ids", Some(fact(DType::I64, &[1, 3])));
+        let turn = Arc::new(transpose::Transpose { perm: Some(vec![1, 0]) });
+        let table = graph.add_node("table", turn, vec![Some(head)], Some(fact(DType::F32, &[80, 64])));
+        let look = Arc::new(gather::Gather { axis: 0 });
+        let x = graph.add_node("x", look, vec![Some(table), Some(ids)], Some(fact(DType::F32, &[1, 3, 64])));
+        let inputs = vec![Some(x), Some(head)];
+        let out =
+            graph.add_node("out", Arc::new(matmul::MatMul), inputs, Some(fact(DType::F32, &[1, 3, 80])));
+        (graph.inputs, graph.outputs) = (vec![ids], vec![out]);
+        let format: WeightFormat = "m0e4-g64".parse().unwrap();
+        let formats = WeightFormats { embedding: format, ..WeightFormats::uniform(WeightFormat::F32) };
+        run(&mut graph, &formats, true, &mut Report::default()).unwrap();
+        let [look, product] = &graph.nodes[..] else { panic!("{} nodes", graph.nodes.len()) };
+        assert_eq!(look.op_as(), Some(&gather_rows::GatherRows { format, transposed: true }));
+        assert_eq!(product.op_as(), Some(&linear::Linear { format, transposed: true, residual: false }));
+        assert_eq!((look.input(0), product.input(1)), (Some(head), Some(head)));
+    }
 }

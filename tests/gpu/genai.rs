@@ -1,0 +1,107 @@
+//! Models whose weights are quantised already, as onnxruntime-genai's builder makes them.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use engine::{
+    host::{GroupSize, WeightFormat},
+    language::{LanguageModel, LanguageOptions, Phase, Prepared},
+    op::WeightPacking,
+    open::ModelFile,
+    passes::WeightFormats,
+    session::{LoadedModel, Session},
+    weights::WeightSource,
+};
+use tests::{Choices, Expected, gpu, language_options, largest_difference};
+
+/// Scales are stored as f16, which moves a weight of 4 bits by 1/400 of a step and one of 8 bits by up to 1/10.
+const HALVES: f32 = 5e-2;
+
+const M0E4: WeightFormat = WeightFormat::M0e4 { group: GroupSize::G32 };
+const AFFINE8: WeightFormat = WeightFormat::Affine8 { group: GroupSize::G32 };
+
+fn folder(name: &str) -> PathBuf {
+    tests::fixture("dialects").join(name)
+}
+
+fn options(formats: WeightFormats) -> LanguageOptions {
+    let mut options = language_options(&gpu(), Choices::default());
+    options.passes.formats = formats;
+    options
+}
+
+fn prepared(file: &ModelFile, formats: WeightFormats) -> Prepared {
+    let model = LanguageModel::recognise(file.graph.clone()).unwrap();
+    model.prepare(Phase::Decode, &options(formats)).unwrap()
+}
+
+/// How many matrices a plan holds in which format.
+fn held(prepared: &Prepared) -> BTreeMap<WeightFormat, usize> {
+    let mut found = BTreeMap::new();
+    for wanted in &prepared.plan.weights {
+        if let WeightPacking::Matrix { format, .. } = wanted.packing {
+            *found.entry(format).or_default() += 1;
+        }
+    }
+    found
+}
+
+#[test]
+fn quantised_matrices_keep_their_codes_and_groups() {
+    let wide = WeightFormat::M0e4 { group: GroupSize::G64 };
+    // Two layers of five matrices each, and a head that is the embedding too where that is quantised.
+    let cases = [
+        ("llama_genai_int4", vec![(M0E4, 11)]),
+        ("llama_genai_graph", vec![(wide, 11)]),
+        ("llama_genai_int8", vec![(M0E4, 1), (AFFINE8, 11)]),
+    ];
+    for (name, wanted) in cases {
+        let file = ModelFile::open(&folder(name).join("model.onnx")).unwrap();
+        assert_eq!(
+            held(&prepared(&file, WeightFormats::uniform(M0E4))),
+            wanted.into_iter().collect(),
+            "{name}"
+        );
+        let plain = held(&prepared(&file, WeightFormats::uniform(WeightFormat::F32)));
+        assert!(plain.len() == 1 && plain.contains_key(&WeightFormat::F32), "{name}: {plain:?}");
+    }
+}
+
+/// All logits of the recorded prompt and steps.
+fn logits(file: &ModelFile, expected: &Expected, formats: WeightFormats) -> Vec<f32> {
+    let model = LanguageModel::recognise(file.graph.clone()).unwrap();
+    let loaded = LoadedModel::load(gpu(), &model, &file.source, options(formats), 64, &|_| {}).unwrap();
+    let mut session = Session::new(loaded, 64).unwrap();
+    let mut all = session.run(&expected.prompt).unwrap();
+    all.extend(expected.decode_tokens.iter().flat_map(|t| session.run(&[*t]).unwrap()));
+    all
+}
+
+#[test]
+fn quantised_models_give_the_other_runtimes_logits_packed_or_not() {
+    let four = WeightFormats::uniform(M0E4);
+    let plain_embedding = WeightFormats { embedding: WeightFormat::F32, ..four };
+    let cases =
+        [("llama_genai_int4", four), ("llama_genai_int8", plain_embedding), ("llama_genai_graph", four)];
+    for (name, formats) in cases {
+        let expected = Expected::read(&folder(name).join("expected"));
+        let want = [&expected.prefill_logits[..], &expected.decode_logits].concat();
+        let file = ModelFile::open(&folder(name).join("model.onnx")).unwrap();
+        let got = logits(&file, &expected, formats);
+        let difference = largest_difference(&got, &want);
+        assert!(difference < HALVES, "{name}: {difference}");
+
+        let (kept, plan) = (tempfile::tempdir().unwrap(), prepared(&file, formats));
+        let packed = kept.path().join("model.packed");
+        let bytes = file.pack(&plan.graph, &plan.plan.weights, &formats, &packed, &|_, _| {}).unwrap();
+        assert_eq!(bytes, packed.metadata().unwrap().len());
+        let again = ModelFile::open(&packed).unwrap();
+        let WeightSource::Packed(model) = &again.source else { panic!("{name}: nothing is packed") };
+        let kept = |part: &str| {
+            file.graph.values.iter().any(|v| v.name.ends_with(part) && model.tensor(&v.name).is_some())
+        };
+        for part in ["weight_Q4", "weight_Q8", "weight_scales", "weight_zero_points"] {
+            assert!(!kept(part), "{name}: {part} is kept beside the packed matrix");
+        }
+        assert_eq!(logits(&again, &expected, formats), got, "{name} packed");
+    }
+}
