@@ -15,8 +15,8 @@ const BASE: Profile = Profile {
     f16: Sourced::new(F16::Native, "wgpu 30 on current desktop drivers"),
     reduction: Sourced::new(Reduction::Subgroup, "our choice: no fault of these drivers is known"),
     avoid_workgroups: &[],
-    decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64, rows: 4 },
-    prefill: Prefill { tokens: 8, outputs: 4, workgroup: [16, 8] },
+    decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64 },
+    prefill: Prefill { tokens: 8, outputs: 4, workgroup: [16, 4] },
     activations: Activations::F32,
     layout: WeightLayout::FourRows,
     max_submit_ms: 50,
@@ -42,7 +42,6 @@ pub(crate) static PROFILES: [Profile; 4] = [
             Subgroups { min: 8, max: 32 },
             "wgpu 30, AdapterInfo::subgroup_min_size",
         )),
-        prefill: Prefill { tokens: 8, outputs: 4, workgroup: [16, 8] },
         ..BASE
     },
     Profile {
@@ -52,7 +51,6 @@ pub(crate) static PROFILES: [Profile; 4] = [
         subgroups: None,
         f16: Sourced::new(F16::None, "nothing is known"),
         reduction: Sourced::new(Reduction::SharedMemory, "the form that no driver is known to break"),
-        prefill: Prefill { tokens: 8, outputs: 4, workgroup: [16, 4] },
         max_submit_ms: 8,
         ..BASE
     },

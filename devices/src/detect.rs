@@ -90,7 +90,7 @@ fn by_vendor(vendor: u32) -> Option<&'static Profile> {
     })
 }
 
-/// The first whole number after `word`, and whatever stands between them.
+/// The first whole number after `word`, whatever stands between them.
 pub(crate) fn number_after(name: &str, word: &str) -> Option<u32> {
     let rest = &name[name.find(word)? + word.len()..];
     let digits = rest.find(|c: char| c.is_ascii_digit())?;

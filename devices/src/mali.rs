@@ -20,13 +20,13 @@ const SHUFFLE_RACE: Quirk = Quirk {
 };
 const LONG_PREFILL: Quirk = Quirk {
     symptom: "G715: fence timeout in long prefill, nearly always when the app is in the background",
-    answer: "submissions of bounded time",
+    answer: "a bound on the time of a submission, not kept yet",
     source: "llama.cpp#23359",
 };
 const REGISTERS: Quirk = Quirk {
-    symptom: "threads are halved above 32 registers; a tile of 8 x 2 vec4<f16> takes 64 and spills",
-    answer: "prefill tiles of 4 x 4",
-    source: "Mesa 26.1 panfrost compiler statistics",
+    symptom: "threads are halved above 32 registers, and there are 64: M0E4 tiles of 4 tokens x 4 outputs spill",
+    answer: "prefill tiles of 2 x 4, which take 51; the M0E4 GEMV takes 32",
+    source: "Mesa 26.1 panfrost compiler statistics of a G720",
 };
 const FMA: Quirk = Quirk {
     symptom: "half-precision fma runs at the rate of single precision; a multiplication and an addition run twice as fast",
@@ -42,7 +42,7 @@ const BASE: Profile = Profile {
     f16: Sourced::new(F16::Native, "Mesa 26.1 panvk under wgpu 30"),
     reduction: Sourced::new(Reduction::SharedMemory, "eliza#9508"),
     avoid_workgroups: &[],
-    decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64, rows: 4 },
+    decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64 },
     prefill: Prefill { tokens: 2, outputs: 4, workgroup: [16, 4] },
     activations: Activations::F16,
     layout: WeightLayout::FourRows,

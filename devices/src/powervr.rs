@@ -7,7 +7,7 @@ use crate::profile::{
 
 const FIRMWARE: Quirk = Quirk {
     symptom: "CXTP (Tensor G6): prefill crashes the firmware and reboots the phone",
-    answer: "submissions of bounded time; small tiles",
+    answer: "small tiles; a bound on the time of a submission, not kept yet",
     source: "llama.cpp#28214",
 };
 const SUBGROUP_GEMV: Quirk = Quirk {
@@ -29,8 +29,8 @@ pub(crate) static PROFILES: [Profile; 1] = [Profile {
     f16: Sourced::new(F16::None, "not known"),
     reduction: Sourced::new(Reduction::SharedMemory, "llama.cpp#28341"),
     avoid_workgroups: &[],
-    decode: Decode { shape: DecodeShape::LanesAlongK, threads: 128, rows: 4 },
-    prefill: Prefill { tokens: 2, outputs: 4, workgroup: [32, 4] },
+    decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64 },
+    prefill: Prefill { tokens: 2, outputs: 4, workgroup: [16, 4] },
     activations: Activations::F32,
     layout: WeightLayout::FourRows,
     max_submit_ms: 4,

@@ -97,18 +97,17 @@ pub enum DecodeShape {
 pub struct Decode {
     /// Who does what.
     pub shape: DecodeShape,
-    /// Threads of a workgroup, in one dimension.
+    /// Threads of a workgroup, in one dimension; a power of two.
     pub threads: u32,
-    /// Rows of weights that one workgroup finishes; a multiple of 4.
-    pub rows: u32,
 }
 
-/// The preferred matrix-matrix kernel: the largest tile that Mesa's compilers hold in registers without spilling.
+/// The preferred matrix-matrix kernel: a tile that Mesa's compilers hold in registers. A larger one without spilling is
+/// no gain where it leaves fewer threads to wait for memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Prefill {
-    /// Tokens that one thread computes.
+    /// Tokens that one thread computes: 2, 4 or 8.
     pub tokens: u32,
-    /// Outputs that one thread computes for each token; a multiple of 4.
+    /// Outputs that one thread computes for each token: 4, or 8 for up to 4 tokens.
     pub outputs: u32,
     /// Threads of a workgroup: along outputs, along tokens.
     pub workgroup: [u32; 2],
@@ -150,7 +149,8 @@ pub struct Profile {
     pub activations: Activations,
     /// Layout of packed weights.
     pub layout: WeightLayout,
-    /// Longest GPU time of one submission, milliseconds: our choice, so that the screen gets its turn in every frame.
+    /// Longest GPU time of one submission, milliseconds: our choice, so that the screen gets its turn in every frame. Not
+    /// kept yet: a run is one submission.
     pub max_submit_ms: u32,
     /// Memory bandwidth, GB/s; measured rather than theoretical where both are known.
     pub bandwidth: Option<Sourced<f64>>,

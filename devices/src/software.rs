@@ -27,7 +27,7 @@ const BASE: Profile = Profile {
     f16: Sourced::new(F16::Native, LAVAPIPE),
     reduction: Sourced::new(Reduction::Subgroup, LAVAPIPE),
     avoid_workgroups: &[],
-    decode: Decode { shape: DecodeShape::RowPerLane, threads: 32, rows: 4 },
+    decode: Decode { shape: DecodeShape::RowPerLane, threads: 64 },
     prefill: Prefill { tokens: 8, outputs: 4, workgroup: [64, 1] },
     activations: Activations::F32,
     layout: WeightLayout::FourRows,
@@ -46,6 +46,7 @@ pub(crate) static PROFILES: [Profile; 2] = [
         subgroups: None,
         f16: Sourced::new(F16::None, "not known"),
         reduction: Sourced::new(Reduction::SharedMemory, "the form that needs no feature"),
+        prefill: Prefill { tokens: 8, outputs: 4, workgroup: [16, 4] },
         ..BASE
     },
 ];

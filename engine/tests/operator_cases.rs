@@ -2,6 +2,7 @@
 
 #![allow(clippy::panic)] // a test's way to fail
 
+use devices::{Decode, DecodeShape, Prefill};
 use engine::{
     graph::{Graph, Node},
     infer::infer,
@@ -81,11 +82,15 @@ fn names_are_unique_in_their_file() {
 #[test]
 fn every_case_can_be_planned() {
     let mut wrong = Vec::new();
-    for (activations, subgroups, row_per_lane, tokens_per_thread) in
-        [(Elem::F32, false, false, 8), (Elem::F32, true, true, 4), (Elem::F16, true, false, 2)]
-    {
+    for (activations, subgroups, shape, tokens) in [
+        (Elem::F32, false, DecodeShape::LanesAlongK, 8),
+        (Elem::F32, true, DecodeShape::RowPerLane, 4),
+        (Elem::F16, true, DecodeShape::LanesAlongK, 2),
+    ] {
         let f16 = activations == Elem::F16;
-        let target = Target { f16, subgroups, max_binding: 1 << 27, row_per_lane, tokens_per_thread };
+        let decode = Decode { shape, threads: 64 };
+        let prefill = Prefill { tokens, outputs: 4, workgroup: [16, 4] };
+        let target = Target { f16, subgroups, max_binding: 1 << 27, decode, prefill };
         for case in all_cases() {
             let mut graph = graph_of(&case, false);
             infer(&mut graph).unwrap();

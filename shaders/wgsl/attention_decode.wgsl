@@ -1,8 +1,9 @@
 // Attention of few rows over one of `splits` parts of the keys: writes, unscaled, the weighted values of part i of row r
 // to partial[(r * splits + i) * (head_dim + 4) ..], followed by the maximum and the sum of weights; attention_merge joins
 // them. Row r of key head kv of the batch counts (batch * kv_heads + kv) * seq * group + r. Workgroups: x over
-// ceil(seq * group / ROWS) * splits with the split innermost, y over key heads, z over the batch. A part has `part` keys, a multiple of 32.
-// See lib/attention.wgsl. D16 is head_dim / 16. BROADCAST shares reads of q within subgroups of 8 to 32 threads.
+// ceil(seq * group / ROWS) * splits with the split innermost, y over key heads, z over the batch. A part has `part` keys,
+// a multiple of 32. See lib/attention.wgsl. D16 is head_dim / 16. BROADCAST shares reads of q within subgroups of 8 to 32
+// threads.
 #variant ELEM = f32 | f16
 #variant D16 = 4 | 1 | 2 | 5 | 6 | 7 | 8 | 16
 #variant HALF_ROWS = 2 | 1 | 4 | 8

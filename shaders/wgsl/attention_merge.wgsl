@@ -44,7 +44,8 @@ fn main(
     let kv = row / (params.seq * params.group) % params.kv_heads;
     let batch = row / (params.seq * params.group) / params.kv_heads;
     let s = params.out_strides;
-    let place = params.out_offset + batch * s.x + (kv * params.group + r % params.group) * s.y + r / params.group * s.z;
+    let head = kv * params.group + r % params.group;
+    let place = params.out_offset + batch * s.x + head * s.y + r / params.group * s.z;
     for (var d = local; d < vec4s; d += WG_X) {
         var sum = vec4<f32>();
         var weight = 0.0;

@@ -3,7 +3,7 @@
 // reads of q within subgroups of 8 to 32 threads.
 #variant ELEM = f32 | f16
 #variant D16 = 4 | 1 | 2 | 5 | 6 | 7 | 8 | 16
-#variant HALF_ROWS = 8 | 4 | 2
+#variant HALF_ROWS = 8 | 4 | 2 | 1
 #variant PADDING = false | true
 #variant BROADCAST = false | true
 #let MIXED = D16 == 5 || D16 == 6 || D16 == 7
@@ -71,7 +71,8 @@ fn main(
         let sum = weight_sum[item$r.row];
         let place = row + item$r.row;
         let s = params.out_strides;
-        let at = params.out_offset + batch * s.x + (kv * params.group + place % params.group) * s.y + place / params.group * s.z;
+        let head = kv * params.group + place % params.group;
+        let at = params.out_offset + batch * s.x + head * s.y + place / params.group * s.z;
         out[at / 4u + item$r.d] = vec4<Elem>(select(acc$r / sum, vec4<f32>(), sum == 0.0));
     }
 #endfor

@@ -78,20 +78,17 @@ fn main(
 #for b in 0..2
 #if b == 0 || WIDE
         let s$b = load_scale(block$b, j);
+        let scale$b = low(s$b);
+        let base$b = high(s$b);
 #endif
 #endfor
 #endif
 #if X == shared
-        // The bound keeps drivers from unrolling this and running out of registers.
+        // Four chunks unless k ends here. A bound that is not constant also keeps Apple's compiler from unrolling M0E4.
         for (var c = 0u; c < here; c++) {
 #for b in 0..2
 #if b == 0 || WIDE
             let w$b = words(block$b, j + c);
-#if SCALED
-            // Unpacked anew for each chunk: four registers less to keep on Mali.
-            let scale$b = low(s$b);
-            let base$b = high(s$b);
-#endif
 #endif
 #endfor
 #for h in 0..2
@@ -158,7 +155,7 @@ fn main(
 #endif
 #for b in 0..2
 #if SCALED && (b == 0 || WIDE)
-        acc${m}_$b += low(s$b) * part${m}_$b + high(s$b) * sum$m;
+        acc${m}_$b += scale$b * part${m}_$b + base$b * sum$m;
 #elif b == 0 || WIDE
         acc${m}_$b += part${m}_$b;
 #endif

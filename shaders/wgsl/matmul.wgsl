@@ -1,6 +1,6 @@
-// out[i, j, m, n] = sum_k a[i, j, m, k] * b[i, j, k, n], any strides (0 broadcasts a batch dimension). A workgroup of 8 x 8
-// threads computes 32 x 32 elements, a thread 4 x 4. Workgroups: x along n, y along m, z over i * j. Strides are
-// (i, j, row, column).
+// out[i, j, m, n] = sum_k a[i, j, m, k] * b[i, j, k, n], any strides (0 broadcasts a batch dimension). A workgroup of 64
+// threads, which count as 8 x 8, computes 32 x 32 elements, a thread 4 x 4. Workgroups: x along n, y along m, z over
+// i * j. Strides are (i, j, row, column).
 #variant ELEM = f32 | f16 | i32
 #if ELEM == f16
 enable f16;
@@ -48,9 +48,9 @@ fn b_at(base: u32, k: u32, n: u32) -> Num {
     return select(Num(0), Num(b[at]), k < params.k);
 }
 
-@compute @workgroup_size(8, 8)
+// In one dimension: Adreno 8xx get workgroups of 8 x 8 wrong (executorch#22327).
+@compute @workgroup_size(64)
 fn main(
-    @builtin(local_invocation_id) local: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
     @builtin(workgroup_id) workgroup: vec3<u32>,
 ) {
@@ -60,6 +60,8 @@ fn main(
     let b_base = params.b_offset + i * params.b_strides.x + j * params.b_strides.y;
     let m = workgroup.y * TILE;
     let n = workgroup.x * TILE;
+    let column = index % 8u;
+    let row = index / 8u;
 #for r in 0..4
     var acc$r = vec4<Num>();
 #endfor
@@ -77,19 +79,19 @@ fn main(
         }
         workgroupBarrier();
         for (var d = 0u; d < DEPTH; d++) {
-            let rows = a_tile[d * 8u + local.y];
-            let columns = b_tile[d * 8u + local.x];
+            let rows = a_tile[d * 8u + row];
+            let columns = b_tile[d * 8u + column];
 #for r in 0..4
             acc$r += rows[$r] * columns;
 #endfor
         }
     }
 #for r in 0..4
-    let m$r = m + local.y * 4u + ${r}u;
+    let m$r = m + row * 4u + ${r}u;
     if m$r < params.m {
         let at = params.out_offset + i * params.out_strides.x + j * params.out_strides.y + m$r * params.out_strides.z;
 #for c in 0..4
-        let n$c = n + local.x * 4u + ${c}u;
+        let n$c = n + column * 4u + ${c}u;
         if n$c < params.n { out[at + n$c * params.out_strides.w] = Elem(acc$r[$c]); }
 #endfor
     }

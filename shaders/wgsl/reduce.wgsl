@@ -101,7 +101,8 @@ fn main(
             let other = values[local + step];
 #if INDEX
             let there = places[local + step];
-            if better(other, values[local]) || other == values[local] && there < places[local] { places[local] = there; }
+            let earlier = other == values[local] && there < places[local];
+            if better(other, values[local]) || earlier { places[local] = there; }
 #endif
             values[local] = combine(values[local], other);
         }

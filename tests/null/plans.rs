@@ -57,6 +57,11 @@ fn on_profile(profile: &'static Profile, folder: &std::path::Path, format: Weigh
     for (phase, seq, past) in [(Phase::Prefill { chunk: CHUNK }, CHUNK, 0), (Phase::Decode, 1, 2000)] {
         let prepared = model.prepare(phase, &options).unwrap_or_else(|e| panic!("{}: {e}", profile.name));
         let plan = Arc::new(prepared.plan);
+        let device = devices::Target::from_profile(profile);
+        for call in &plan.calls {
+            let size = call.kernel.reflection.workgroup_size;
+            assert!(device.allows_workgroup(size), "{}: {} has {size:?}", profile.name, call.spec);
+        }
         let source = WeightSource::Model(Fit::MinMax);
         let weights = Weights::upload(&gpu, &[(&prepared.graph, &*plan)], &source, &|_| {}).unwrap();
         let bindings = bindings(seq, past);

@@ -20,10 +20,18 @@ pub struct Target {
     pub subgroups: bool,
     /// Bytes of the largest storage binding.
     pub max_binding: u64,
+    /// The preferred matrix-vector kernel.
+    pub decode: devices::Decode,
+    /// The preferred matrix-matrix kernel; its tile tells how many registers a thread has.
+    pub prefill: devices::Prefill,
+}
+
+impl Target {
     /// Whether one lane should own whole rows: software devices gain nothing from splitting a sum over lanes.
-    pub row_per_lane: bool,
-    /// Tokens that one thread of the prefill kernels computes: 2, 4 or 8, as the registers allow.
-    pub tokens_per_thread: u32,
+    #[must_use]
+    pub fn row_per_lane(&self) -> bool {
+        self.decode.shape == devices::DecodeShape::RowPerLane
+    }
 }
 
 impl From<&devices::Target> for Target {
@@ -32,8 +40,8 @@ impl From<&devices::Target> for Target {
             f16: device.f16 != devices::F16::None,
             subgroups: device.reduction == devices::Reduction::Subgroup,
             max_binding: device.max_binding(),
-            row_per_lane: device.profile.decode.shape == devices::DecodeShape::RowPerLane,
-            tokens_per_thread: device.profile.prefill.tokens,
+            decode: device.profile.decode,
+            prefill: device.profile.prefill,
         }
     }
 }

@@ -107,8 +107,15 @@ impl Op for Linear {
 /// The kernels read this many columns at a time.
 pub(super) const CHUNK: usize = 8;
 
-/// The matrix-vector kernel takes up to this many rows of `x`.
-const FEW: i64 = 4;
+/// The matrix-vector kernel takes up to this many rows of `x`, and no more than the matrix-matrix kernel takes a thread:
+/// on a Mali-G720, whose threads take 2, sums of 4 rows spill up to 16 times.
+const FEW: u32 = 4;
+
+/// Threads that share a block of rows where sums go through shared memory.
+const LANES: u32 = 16;
+
+/// Matrices of fewer rows are shared out in small workgroups where each thread has rows of its own, so that no core idles.
+const MANY_ROWS: usize = 2048;
 
 /// Pieces of a matrix begin at multiples of this many rows, so that they begin at multiples of 256 bytes.
 const PIECE: usize = 64;
@@ -245,7 +252,8 @@ impl Product {
     }
 
     fn piece(&self, cx: &Lowering<'_>, first: usize, count: usize) -> Dispatch {
-        let few = self.x.count.range().max.is_some_and(|m| m <= FEW);
+        let most = FEW.min(cx.target().prefill.tokens);
+        let few = self.x.count.range().max.is_some_and(|m| m <= i64::from(most));
         let (spec, grid) = if few { self.vector(cx, count) } else { self.tiles(cx, count) };
         let mut spec = spec
             .with("WEIGHT", variant(self.format))
@@ -288,29 +296,36 @@ impl Product {
             Some(2) => "2",
             _ => "4",
         };
-        // A thread each for blocks of rows: few rows are shared out in small workgroups, so that no core idles.
-        let own: u32 = if count < 2048 { 16 } else { 64 };
-        let (reduce, threads, blocks) = match (target.row_per_lane, target.subgroups) {
-            (true, true) => ("broadcast", own, own as usize),
-            (true, false) => ("none", own, own as usize),
-            (false, true) => ("subgroup", 64, 1),
-            (false, false) => ("shared", 64, 4),
+        let all = target.decode.threads;
+        let own = if count < MANY_ROWS { all / 4 } else { all };
+        let (reduce, threads, blocks) = match (target.row_per_lane(), target.subgroups) {
+            (true, true) => ("broadcast", own, own),
+            (true, false) => ("none", own, own),
+            (false, true) => ("subgroup", all, 1),
+            (false, false) => ("shared", all, all / LANES),
         };
-        let groups = count.div_ceil(4).div_ceil(blocks);
+        let groups = count.div_ceil(4).div_ceil(blocks as usize);
         let spec = KernelSpec::new("linear_gemv").with("ROWS", rows).with("REDUCE", reduce);
+        let spec = if reduce == "shared" { spec.set("LANES", LANES) } else { spec };
         (spec.set("WG_X", threads), Grid::Linear(Expr::from(groups)))
     }
 
-    /// The kernel for many: threads compute some rows of `x` by 4 of the matrix.
+    /// The kernel for many: threads compute some rows of `x` by some of the matrix.
     fn tiles(&self, cx: &Lowering<'_>, count: usize) -> (KernelSpec, Grid) {
         let target = cx.target();
-        let (x, columns, threads) =
-            if target.row_per_lane && target.subgroups { ("broadcast", 256, 1) } else { ("shared", 64, 4) };
-        let tile = target.tokens_per_thread;
-        let spec =
-            KernelSpec::new("linear_gemm").with("TILE_M", tile.to_string()).with("TILE_N", "4").with("X", x);
-        let rows = i64::from(tile) * threads;
-        (spec, Grid::Xyz([Expr::from(count.div_ceil(columns)), self.x.count.ceil_div(rows), Expr::ONE]))
+        let devices::Prefill { tokens, outputs, workgroup: [along_n, along_m] } = target.prefill;
+        let spec = KernelSpec::new("linear_gemm")
+            .with("TILE_M", tokens.to_string())
+            .with("TILE_N", outputs.to_string())
+            .set("WG_X", along_n);
+        let (spec, along_m) = if target.row_per_lane() && target.subgroups {
+            (spec.with("X", "broadcast"), 1)
+        } else {
+            (spec.with("X", "shared").set("WG_Y", along_m), along_m)
+        };
+        let columns = (along_n * outputs) as usize;
+        let rows = self.x.count.ceil_div(i64::from(along_m * tokens));
+        (spec, Grid::Xyz([Expr::from(count.div_ceil(columns)), rows, Expr::ONE]))
     }
 }
 

@@ -79,6 +79,7 @@ fn score_tile(batch: u32, kv: u32, row: u32, first: u32, local: u32, lane: u32) 
 #endif
 #endfor
     }
+    // The branch asks for the score too, lest it hang on a uniform alone; and drivers compute tanh by exp, which overflows.
 #for r in 0..$HALF_ROWS
     var s$r = dot$r * params.scale;
     if params.softcap * abs(s$r) > 0.0 { s$r = params.softcap * tanh(clamp(s$r / params.softcap, -15.0, 15.0)); }

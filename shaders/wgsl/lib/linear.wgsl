@@ -185,10 +185,8 @@ fn store(m: u32, block: u32, value: vec4<f32>) {
     let left = params.n - block * 4u;
     let at = params.y_offset + m * params.y_m_stride + n / params.n_inner * params.y_outer_stride
         + n % params.n_inner * params.y_inner_stride;
-    // m is not 0. Counting by a parameter keeps drivers from unrolling this: sixteen addresses at once spill on Mali.
-    let one = min(params.m, 1u);
     var sums = value;
-    for (var i = 0u; i < min(left, 4u); i += one) {
+    for (var i = 0u; i < min(left, 4u); i++) {
         var sum = sums.x;
 #if BIAS
         sum += bias[params.bias_offset + n + i];
