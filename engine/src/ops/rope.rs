@@ -15,8 +15,8 @@ use crate::{
     },
 };
 
-/// Inputs: `x [batch, heads, seq, head_dim]`, and cosines and sines `[batch or 1, seq, width]` (Su et al.,
-/// "RoFormer: Enhanced Transformer with Rotary Position Embedding", 2021).
+/// Inputs: `x [batch, heads, seq, head_dim]`, and cosines and sines `[batch or 1, seq, width]`, or `[batch or 1, 1, seq,
+/// width]` (Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding", 2021).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rope {
     /// Whether neighbours are a pair, instead of one of the first and one of the second half.
@@ -61,8 +61,10 @@ impl Op for Rope {
         }
         for index in [1, 2] {
             let table = cx.input(index)?;
-            let [rows, positions, width] = table.shape.as_slice() else {
-                return Err(invalid(format!("a table is {table}")));
+            let (rows, positions, width) = match table.shape.as_slice() {
+                [rows, positions, width] => (rows, positions, width),
+                [rows, one, positions, width] if *one == Expr::ONE => (rows, positions, width),
+                _ => return Err(invalid(format!("a table is {table}"))),
             };
             if *rows != Expr::ONE {
                 cx.unify(batch, "batch", rows, "table")?;
@@ -80,7 +82,8 @@ impl Op for Rope {
         };
         let (batch, w) = (x.shape()[0], self.width());
         for table in [cos, sin] {
-            let fits = matches!(table.shape(), [b, s, n] if (*b == batch || *b == 1) && [*s, *n] == [seq, w]);
+            let fits = matches!(table.shape(), [b, s, n] | [b, 1, s, n]
+                if (*b == batch || *b == 1) && [*s, *n] == [seq, w]);
             if !fits {
                 return Err(invalid(format!("a table is {:?}", table.shape())));
             }
@@ -183,6 +186,10 @@ fn cases() -> Vec<Case> {
     let inputs =
         [sample::floats(&[2, 3, 5, 8], 1), sample::floats(&[1, 5, 8], 2), sample::floats(&[2, 5, 8], 3)];
     cases.push(Case::new("cosines of one batch, sines of each", op, inputs.map(Some).to_vec()));
+    let op = Rope { interleaved: true, rotary_dim: 6, full_table: true };
+    let tables = [2, 3].map(|seed| sample::floats_in(&[2, 1, 5, 6], seed, -1.0, 1.0));
+    let inputs = [sample::floats(&[2, 3, 5, 8], 1)].into_iter().chain(tables).map(Some).collect();
+    cases.push(Case::new("tables with a dimension for heads", op, inputs));
     cases
 }
 

@@ -28,7 +28,7 @@ struct Found {
     /// Value and constant factor.
     q: (ValueId, f64),
     k: (ValueId, f64),
-    v: (ValueId, f64),
+    v: ValueId,
     scale: f64,
     softcap: f32,
     mask: Mask,
@@ -48,11 +48,8 @@ impl Pattern for Attention {
             Some(op) => from_operator(cx, node, op)?,
             None => from_softmax(cx, node)?,
         };
-        if found.v.1 != 1.0 {
-            return Err("the values are scaled".into());
-        }
         let heads = |value| cx.graph.fact(value).map(|f| &f.shape[1]);
-        if heads(found.k.0) != heads(found.v.0) {
+        if heads(found.k.0) != heads(found.v) {
             return Err("keys and values have different numbers of heads".into());
         }
         let shape = |value: ValueId| cx.graph.fact(value).map(|f| f.shape.as_slice()).unwrap_or_default();
@@ -71,7 +68,7 @@ impl Pattern for Attention {
             window: found.mask.window,
             keys: (keys != *room).then_some(keys),
         };
-        let mut inputs = vec![Some(found.q.0), Some(found.k.0), Some(found.v.0)];
+        let mut inputs = vec![Some(found.q.0), Some(found.k.0), Some(found.v)];
         inputs.extend(found.mask.padding.map(Some));
         Ok(Rewrite { replaces: found.replaces, op: Arc::new(op), inputs })
     }
@@ -102,7 +99,8 @@ fn from_softmax(cx: &Cx<'_>, softmax: &Node) -> Result<Found, String> {
     if !matches!(op.axis, -1 | 3) {
         return Err(format!("the softmax is along axis {}, not along the keys", op.axis));
     }
-    let (product, scale, masks) = peel(cx, softmax.input(0).ok_or("the softmax has no input")?)?;
+    let Peeled { product, scale, softcap, masks } =
+        peel(cx, softmax.input(0).ok_or("the softmax has no input")?)?;
     let (q, k) = (product.input(0).ok_or("no query")?, product.input(1).ok_or("no key")?);
     let after = after_nan_guard(cx, cx.after_casts(weights));
     let after = cx.after_casts(after);
@@ -120,10 +118,10 @@ fn from_softmax(cx: &Cx<'_>, softmax: &Node) -> Result<Found, String> {
     Ok(Found {
         replaces,
         q: query(cx, q, &scores)?,
-        k: heads(cx, k, &scores, true, "keys")?,
-        v: heads(cx, v, &scores, false, "values")?,
+        k: heads(cx, k, &scores, Side::Keys { transposed: true })?,
+        v: heads(cx, v, &scores, Side::Values)?.0,
         scale,
-        softcap: 0.0,
+        softcap,
         mask,
     })
 }
@@ -161,8 +159,8 @@ fn from_operator(cx: &Cx<'_>, node: &Node, op: &MaskedAttention) -> Result<Found
     Ok(Found {
         replaces: node.outputs[0],
         q: query(cx, q, &scores)?,
-        k: heads(cx, k, &scores, false, "keys")?,
-        v: heads(cx, v, &scores, false, "values")?,
+        k: heads(cx, k, &scores, Side::Keys { transposed: false })?,
+        v: heads(cx, v, &scores, Side::Values)?.0,
         scale: f64::from(op.scale(&facts.0.shape[3]).map_err(|e| e.to_string())?),
         softcap: op.softcap,
         mask: found_mask,
@@ -185,17 +183,32 @@ fn merge(into: &mut Mask, other: Mask) -> Result<(), String> {
     Ok(())
 }
 
-/// Scaling and masks between the product of queries and keys and the softmax.
-fn peel<'a>(cx: &Cx<'a>, value: ValueId) -> Result<(&'a Node, f64, Vec<ValueId>), String> {
-    let (mut value, mut scale, mut masks) = (cx.through_casts(value), 1.0, Vec::new());
+/// What lies between the product of queries and keys and the softmax.
+struct Peeled<'a> {
+    product: &'a Node,
+    scale: f64,
+    /// The scores become `softcap * tanh(score / softcap)` before the masks; 0 for none.
+    softcap: f32,
+    masks: Vec<ValueId>,
+}
+
+fn peel<'a>(cx: &Cx<'a>, value: ValueId) -> Result<Peeled<'a>, String> {
+    let (mut value, mut scale, mut softcap, mut masks) = (cx.through_casts(value), 1.0, None, Vec::new());
     loop {
         let node = cx.producer(value).ok_or("the scores are an input of the graph")?;
         let operands = (node.input(0), node.input(1));
         match (node.op.name(), operands) {
-            ("MatMul", _) => return Ok((node, scale, masks)),
+            ("MatMul", _) => {
+                return Ok(Peeled { product: node, scale, softcap: softcap.unwrap_or(0.0), masks });
+            }
             ("Add", (Some(a), Some(b))) => {
-                let (inner, mask) = if leads_to_product(cx, a, SCALINGS) { (a, b) } else { (b, a) };
-                if scale != 1.0 {
+                let of_product = [a, b].map(|v| leads_to_product(cx, v, SCALINGS));
+                let (inner, mask) = match of_product {
+                    [true, _] => (a, b),
+                    [false, true] => (b, a),
+                    [false, false] => return Err("a sum has no product of queries and keys in it".into()),
+                };
+                if scale != 1.0 || softcap.is_some() {
                     return Err("the mask is scaled together with the scores".into());
                 }
                 masks.push(mask);
@@ -208,6 +221,11 @@ fn peel<'a>(cx: &Cx<'a>, value: ValueId) -> Result<(&'a Node, f64, Vec<ValueId>)
             }
             ("Div", (Some(a), Some(b))) => {
                 scale /= cx.scalar(b).ok_or("the scores are divided by something computed")?;
+                value = a;
+            }
+            // The factor outside is the cap; inside, the scores are divided by it.
+            ("Tanh", (Some(a), _)) if softcap.is_none() && scale > 0.0 => {
+                softcap = Some(scale as f32);
                 value = a;
             }
             (other, _) => return Err(format!("between the product and the softmax stands {other}")),
@@ -223,7 +241,7 @@ fn leads_to_product(cx: &Cx<'_>, value: ValueId, depth: usize) -> bool {
     let value = cx.through_casts(value);
     match cx.producer(value).map(|n| (n.op.name(), n)) {
         Some(("MatMul", _)) => true,
-        Some(("Mul" | "Div" | "Add", node)) if depth > 0 => {
+        Some(("Mul" | "Div" | "Add" | "Tanh", node)) if depth > 0 => {
             node.inputs.iter().flatten().any(|v| leads_to_product(cx, *v, depth - 1))
         }
         _ => false,
@@ -246,29 +264,55 @@ fn after_nan_guard(cx: &Cx<'_>, weights: ValueId) -> ValueId {
     }
 }
 
-/// The value behind a movement of elements that leaves `[batch, heads, queries, width]` in place, and its factor.
+/// Most nodes that move a value on its way into a product.
+const MOVES: usize = 32;
+
+/// The values that `value` comes from by movement and by products with constants alone: the furthest first, itself last.
+fn origins(cx: &Cx<'_>, value: ValueId) -> Vec<ValueId> {
+    let before = |value: &ValueId| {
+        let node = cx.producer(*value)?;
+        match node.op.name() {
+            "Identity" | "Cast" | "Expand" | "Unsqueeze" | "Squeeze" | "Reshape" | "Flatten"
+            | "Transpose" | "Slice" => node.input(0),
+            "Mul" | "Div" => node.inputs.iter().flatten().copied().find(|v| cx.scalar(*v).is_none()),
+            _ => None,
+        }
+    };
+    let mut all: Vec<ValueId> = std::iter::successors(Some(value), before).take(MOVES).collect();
+    all.reverse();
+    all
+}
+
+/// The value furthest back that is moved to the queries without leaving `[batch, heads, queries, width]`, and the factor
+/// between.
 fn query(cx: &Cx<'_>, value: ValueId, scores: &[Expr]) -> Result<(ValueId, f64), String> {
     let shape = &cx.graph.fact(value).ok_or("the queries have no type")?.shape;
     if shape.len() != 4 || shape[..3] != scores[..3] {
         return Err(format!("the queries are {shape:?}, not [batch, heads, queries, width] of the scores"));
     }
     let at = with_width(scores[..3].to_vec(), shape[3].clone());
-    let (source, factor, found) =
-        load(moved_element(cx, value, &at)).ok_or("the queries are computed oddly")?;
-    if found != at {
-        return Err(format!("the queries are read at {found:?}, not at [batch, head, query, width]"));
-    }
-    Ok((source, factor))
+    let straight = |origin: ValueId| {
+        let (source, factor, found) = load(moved_element(cx, value, &at, Some(origin)))?;
+        (source == origin && found == at).then_some((source, factor))
+    };
+    origins(cx, value)
+        .into_iter()
+        .find_map(straight)
+        .ok_or_else(|| "the queries are computed oddly".to_owned())
 }
 
-/// The keys or values `[batch, kv_heads, keys, width]` behind repeated heads and a transpose.
-fn heads(
-    cx: &Cx<'_>,
-    value: ValueId,
-    scores: &[Expr],
-    transposed: bool,
-    what: &str,
-) -> Result<(ValueId, f64), String> {
+/// The operand of the first or of the second product.
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    Keys { transposed: bool },
+    Values,
+}
+
+/// The keys or values `[batch, kv_heads, keys, width]` furthest back, behind repeated heads and a transpose, and the
+/// factor between; that of values is 1.
+fn heads(cx: &Cx<'_>, value: ValueId, scores: &[Expr], side: Side) -> Result<(ValueId, f64), String> {
+    let what = if side == Side::Values { "values" } else { "keys" };
+    let transposed = side == (Side::Keys { transposed: true });
     let fact = cx.graph.fact(value).ok_or("keys or values have no type")?;
     if fact.rank() != 4 {
         return Err(format!("the {what} have {} dimensions, not 4", fact.rank()));
@@ -280,22 +324,49 @@ fn heads(
     if transposed {
         at.swap(2, 3);
     }
-    let (source, factor, found) =
-        load(moved_element(cx, value, &at)).ok_or_else(|| format!("the {what} are computed oddly"))?;
-    let source_heads = cx.graph.fact(source).and_then(|f| f.shape.get(1).cloned()).ok_or("no heads")?;
-    let sizes = (scores[1].constant(), source_heads.constant());
-    let (Some(all), Some(own)) = sizes else { return Err("the number of heads is not a number".into()) };
-    if own < 1 || all % own != 0 {
-        return Err(format!("{all} query heads cannot share {own} heads of {what}"));
+    let mut reason = None;
+    for origin in origins(cx, value) {
+        let Some((source, factor, found)) = load(moved_element(cx, value, &at, Some(origin))) else {
+            continue;
+        };
+        match grouped(cx, source, &scores[1], &fact.shape[1], &straight) {
+            Ok(wanted) if found == wanted && (side != Side::Values || factor == 1.0) => {
+                return Ok((source, factor));
+            }
+            Ok(_) => {
+                let text =
+                    format!("the {what} are read at {found:?}, not with whole groups of heads repeated");
+                reason.get_or_insert(text);
+            }
+            Err(text) => {
+                reason.get_or_insert(format!("the {what} are {text}"));
+            }
+        }
     }
-    let mut wanted = straight;
-    if fact.shape[1] != source_heads {
+    Err(reason.unwrap_or_else(|| format!("the {what} are computed oddly")))
+}
+
+/// Where each of `all` heads finds its own among the fewer ones of `source`, of which the product has `given`.
+fn grouped(
+    cx: &Cx<'_>,
+    source: ValueId,
+    all: &Expr,
+    given: &Expr,
+    straight: &[Expr],
+) -> Result<Vec<Expr>, String> {
+    let shape = cx.graph.fact(source).map(|f| f.shape.as_slice()).unwrap_or_default();
+    let [_, own_heads, _, _] = shape else { return Err(format!("from {shape:?}, which has no heads")) };
+    let (Some(all), Some(own)) = (all.constant(), own_heads.constant()) else {
+        return Err("of a number of heads that is not known".into());
+    };
+    if own < 1 || all % own != 0 {
+        return Err(format!("{own} heads, which {all} query heads cannot share"));
+    }
+    let mut wanted = straight.to_vec();
+    if given != own_heads {
         wanted[1] = if own == 1 { Expr::from(0) } else { wanted[1].floor_div(all / own) };
     }
-    if found != wanted {
-        return Err(format!("the {what} are read at {found:?}, not with whole groups of heads repeated"));
-    }
-    Ok((source, factor))
+    Ok(wanted)
 }
 
 /// Coordinates of queries, heads or keys, and a last one for the width.

@@ -25,18 +25,19 @@ const DEPTH: usize = 64;
 
 /// The element of `value` at the coordinates `at`, one for each dimension, with all arithmetic followed.
 pub(super) fn element(cx: &Cx<'_>, value: ValueId, at: &[Expr]) -> Element {
-    Walk { cx, arithmetic: true, steps: Cell::new(0) }.element(value, at, DEPTH)
+    Walk { cx, arithmetic: true, stop: None, steps: Cell::new(0) }.element(value, at, DEPTH)
 }
 
-/// Like [`element`], but only movement of elements and products with constants are followed: a computed float is
-/// a load.
-pub(super) fn moved_element(cx: &Cx<'_>, value: ValueId, at: &[Expr]) -> Element {
-    Walk { cx, arithmetic: false, steps: Cell::new(0) }.element(value, at, DEPTH)
+/// Like [`element`], but only movement of elements and products with constants are followed, and not past `stop`: a
+/// computed float is a load.
+pub(super) fn moved_element(cx: &Cx<'_>, value: ValueId, at: &[Expr], stop: Option<ValueId>) -> Element {
+    Walk { cx, arithmetic: false, stop, steps: Cell::new(0) }.element(value, at, DEPTH)
 }
 
 struct Walk<'a, 'b> {
     cx: &'b Cx<'a>,
     arithmetic: bool,
+    stop: Option<ValueId>,
     steps: Cell<usize>,
 }
 
@@ -48,7 +49,7 @@ impl Walk<'_, '_> {
             return known;
         }
         let Some(node) = self.cx.producer(value) else { return load() };
-        if depth == 0 || self.steps.get() > 4096 {
+        if depth == 0 || self.steps.get() > 4096 || self.stop == Some(value) {
             return load();
         }
         self.through(node, value, at, depth - 1).unwrap_or_else(load)

@@ -1,4 +1,5 @@
-//! Rotary embedding as exporters spell it: `x * cos + concat(-x[half..], x[..half]) * sin`.
+//! Rotary embedding as exporters spell it: `x * cos + concat(-x[half..], x[..half]) * sin`, or, where neighbours are
+//! pairs, with `-x[1], x[0], -x[3], x[2], …` in place of the concat.
 
 use std::sync::Arc;
 
@@ -18,12 +19,11 @@ impl Pattern for Rope {
     }
 
     fn tells(&self, cx: &Cx<'_>, node: &Node) -> bool {
-        node.op.name() == "Concat" && node.input(0).is_some_and(|v| cx.made_by(v, "Neg").is_some())
+        node.op.name() == "Concat" && node.input(0).and_then(|v| negated(cx, v)).is_some()
     }
 
     fn apply(&self, cx: &Cx<'_>, node: &Node) -> Result<Rewrite, String> {
-        let (x, width) = rotated(cx, node)?;
-        let turned = node.outputs[0];
+        let Turned { x, width, value: turned, interleaved } = turned(cx, node)?;
         let by_sin =
             cx.only_reader(turned, "Mul").ok_or("the turned half goes elsewhere than into one product")?;
         let sin = other(by_sin, turned).ok_or("the turned half is squared")?;
@@ -39,7 +39,7 @@ impl Pattern for Rope {
         let (cos, sin) = (table(cx, cos, x)?, table(cx, sin, x)?);
         let rotary_dim = width.constant().and_then(|w| usize::try_from(w).ok());
         let rotary_dim = rotary_dim.ok_or("the width is not a number")?;
-        let op = rope::Rope { interleaved: false, rotary_dim, full_table: true };
+        let op = rope::Rope { interleaved, rotary_dim, full_table: true };
         Ok(Rewrite {
             replaces: sum.outputs[0],
             op: Arc::new(op),
@@ -56,29 +56,82 @@ fn other(node: &Node, one: ValueId) -> Option<ValueId> {
     }
 }
 
-/// The `x [batch, heads, seq, width]` of `concat(-x[.., half..], x[.., ..half])`, and its width.
-fn rotated(cx: &Cx<'_>, concat: &Node) -> Result<(ValueId, Expr), String> {
+/// The pairs of `x [batch, heads, seq, width]`, turned by a right angle.
+struct Turned {
+    x: ValueId,
+    width: Expr,
+    value: ValueId,
+    interleaved: bool,
+}
+
+/// What is negated, before a dimension is put behind it.
+fn negated(cx: &Cx<'_>, value: ValueId) -> Option<ValueId> {
+    let value = cx.made_by(value, "Unsqueeze").map_or(Some(value), |n| n.input(0))?;
+    cx.made_by(value, "Neg")?.input(0)
+}
+
+fn turned(cx: &Cx<'_>, concat: &Node) -> Result<Turned, String> {
     let halves = (concat.input(0), concat.input(1), concat.inputs.len());
-    let (Some(high), Some(low), 2) = halves else { return Err("the concat has not two inputs".into()) };
-    let high = cx.made_by(high, "Neg").and_then(|n| n.input(0)).ok_or("the first half is not negated")?;
-    let (x, start, high_width) =
-        last_slice(cx, high).ok_or("the negated half is not a slice of the last axis")?;
-    let (same, zero, low_width) =
-        last_slice(cx, low).ok_or("the other half is not a slice of the last axis")?;
+    let (Some(first), Some(second), 2) = halves else { return Err("the concat has not two inputs".into()) };
+    let high = negated(cx, first).ok_or("the first half is not negated")?;
+    let stacked = cx.made_by(first, "Unsqueeze").is_some();
+    let low = if stacked { stacked_part(cx, second) } else { Some(second) };
+    let low = low.ok_or("the other half has no dimension put behind it")?;
+    let high = last_slice(cx, high).ok_or("the negated half is not a slice of the last axis")?;
+    let low = last_slice(cx, low).ok_or("the other half is not a slice of the last axis")?;
+    let x = high.source;
     let fact = cx.graph.fact(x).ok_or("the input has no type")?;
     let width = fact.shape.last().ok_or("the input is a scalar")?;
-    let halved = same == x && high_width == low_width && start == low_width && zero == Expr::from(0);
-    if !halved || &low_width + &high_width != *width {
+    let whole = low.source == x && high.width == low.width && &low.width + &high.width == *width;
+    let (start, step) = if stacked { (Expr::ONE, 2) } else { (low.width.clone(), 1) };
+    if !whole || low.start != Expr::ZERO || high.start != start || [low.step, high.step] != [step; 2] {
         return Err("the two slices are not the two halves of one value".into());
     }
     if fact.rank() != 4 {
         return Err(format!("the input has {} dimensions, not [batch, heads, seq, head_dim]", fact.rank()));
     }
-    Ok((x, width.clone()))
+    let value = if stacked { interleaved(cx, concat, first, x)? } else { concat.outputs[0] };
+    let sizes = cx.graph.fact(value).map(|f| &f.shape);
+    if sizes != Some(&fact.shape) {
+        return Err("the halves are joined along another axis".into());
+    }
+    Ok(Turned { x, width: width.clone(), value, interleaved: stacked })
 }
 
-/// Source, start and width of a slice of the last axis.
-fn last_slice(cx: &Cx<'_>, value: ValueId) -> Option<(ValueId, Expr, Expr)> {
+/// The part before a last dimension of size 1 is put behind it.
+fn stacked_part(cx: &Cx<'_>, value: ValueId) -> Option<ValueId> {
+    let part = cx.made_by(value, "Unsqueeze")?.input(0)?;
+    let mut shape = cx.graph.fact(part)?.shape.clone();
+    shape.push(Expr::ONE);
+    (cx.graph.fact(value)?.shape == shape).then_some(part)
+}
+
+/// The value in which parts that are stacked behind one another alternate.
+fn interleaved(cx: &Cx<'_>, concat: &Node, part: ValueId, x: ValueId) -> Result<ValueId, String> {
+    let pairs = concat.outputs[0];
+    let mut shape = cx.graph.fact(part).map(|f| f.shape.clone()).unwrap_or_default();
+    if let Some(last) = shape.last_mut() {
+        *last = Expr::from(2);
+    }
+    let stacked = stacked_part(cx, part).is_some() && cx.graph.fact(pairs).is_some_and(|f| f.shape == shape);
+    let joined = cx.only_reader(pairs, "Reshape").filter(|_| stacked);
+    let joined = joined.ok_or("the pairs are not stacked behind one another and then joined")?.outputs[0];
+    let sizes = |value: ValueId| cx.graph.fact(value).map(|f| &f.shape);
+    if sizes(joined) != sizes(x) {
+        return Err("the pairs are joined into another shape".into());
+    }
+    Ok(joined)
+}
+
+/// A slice of the last axis.
+struct Cut {
+    source: ValueId,
+    start: Expr,
+    step: i64,
+    width: Expr,
+}
+
+fn last_slice(cx: &Cx<'_>, value: ValueId) -> Option<Cut> {
     if let Some(node) = cx.made_by(value, "Split") {
         let source = node.input(0)?;
         let at = node.outputs.iter().position(|o| *o == value)?;
@@ -88,7 +141,7 @@ fn last_slice(cx: &Cx<'_>, value: ValueId) -> Option<(ValueId, Expr, Expr)> {
         let start = widths[..at].iter().fold(Expr::from(0), |sum, w| &sum + *w);
         let total = widths.iter().fold(Expr::from(0), |sum, w| &sum + *w);
         let whole = cx.graph.fact(source)?.shape.last()? == &total;
-        return whole.then(|| (source, start, widths[at].clone()));
+        return whole.then(|| Cut { source, start, step: 1, width: widths[at].clone() });
     }
     let node = cx.made_by(value, "Slice")?;
     let source = node.input(0)?;
@@ -103,12 +156,12 @@ fn last_slice(cx: &Cx<'_>, value: ValueId) -> Option<(ValueId, Expr, Expr)> {
     let step = if node.input(4).is_some() { one(4)?.constant()? } else { 1 };
     let start = one(1)?;
     let start = if start.constant()? < 0 { &start + &from.shape[last] } else { start };
-    let fits = (axis == -1 || axis == last as i64) && step == 1;
-    fits.then(|| (source, start, to.shape[last].clone()))
+    let fits = axis == -1 || axis == last as i64;
+    fits.then(|| Cut { source, start, step, width: to.shape[last].clone() })
 }
 
 /// The `[batch or 1, seq, width]` behind a cosine or sine that is broadcast over the heads of `x`, and over nothing else
-/// but its batch.
+/// but its batch; itself where there is none.
 fn table(cx: &Cx<'_>, value: ValueId, x: ValueId) -> Result<ValueId, String> {
     let name = &cx.graph.value(value).name;
     let shape = |value| cx.graph.fact(value).map(|f| f.shape.as_slice());
@@ -123,7 +176,7 @@ fn table(cx: &Cx<'_>, value: ValueId, x: ValueId) -> Result<ValueId, String> {
     let node = cx.producer(value).filter(|n| matches!(n.op.name(), "Unsqueeze" | "Reshape"));
     let source = node.and_then(|n| n.input(0));
     let flat = source.filter(|flat| matches!(shape(*flat), Some([fb, fs, fw]) if [fb, fs, fw] == [b, s, w]));
-    flat.ok_or_else(|| format!("the table {name:?} is not an unsqueezed [batch, seq, width]"))
+    Ok(flat.unwrap_or(value))
 }
 
 #[cfg(test)]

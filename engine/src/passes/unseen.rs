@@ -1,8 +1,10 @@
 //! Rows of attention that see nothing: exporters write zeros for them, `where(sum(mask) < 1, 0, attention)`, and the
 //! fused operator gives zeros by itself.
 
+use symbolic::Expr;
+
 use super::{
-    mask::{self, Mask},
+    mask,
     pattern::{Cx, Pattern, Rewrite},
 };
 use crate::{
@@ -41,9 +43,14 @@ impl Pattern for UnseenRows {
         let counts = shape(Some(counted)).and_then(|s| s.last());
         let keys = op.keys.as_ref().filter(|used| counts == Some(used)).unwrap_or(room);
         let scores = [batch, heads, queries, keys].map(Clone::clone);
-        let Mask { causal, window, padding, keys } = mask::read(cx, counted, &scores, false)?;
-        let same = (causal, window, padding) == (op.causal.clone(), op.window.clone(), fused.input(3));
-        if !same || keys.is_some() && keys != op.keys {
+        // What hides a key from the guard's mask must hide it from the attention too.
+        let guard = mask::read(cx, counted, &scores, false)?;
+        let implied = |guard: &Option<Expr>, own: &Option<Expr>| guard.is_none() || guard == own;
+        let all = implied(&guard.causal, &op.causal)
+            && implied(&guard.window, &op.window)
+            && implied(&guard.keys, &op.keys)
+            && (guard.padding.is_none() || guard.padding == fused.input(3));
+        if !all {
             return Err("the rows are those of another mask".into());
         }
         Ok(Rewrite { replaces: node.outputs[0], op: fused.op.clone(), inputs: fused.inputs.clone() })
@@ -63,7 +70,7 @@ fn none_seen(cx: &Cx<'_>, condition: ValueId) -> Option<ValueId> {
     let sum = cx.made_by(less.input(0)?, "ReduceSum").filter(|_| limit > 0.0 && limit <= 1.0)?;
     let number = sum.input(0)?;
     let mut kept = cx.graph.fact(number)?.shape.clone();
-    *kept.last_mut()? = symbolic::Expr::ONE;
+    *kept.last_mut()? = Expr::ONE;
     let rows = cx.graph.fact(sum.outputs[0])?.shape == kept;
     rows.then(|| cx.made_by(number, "Cast")?.input(0))?
 }

@@ -57,6 +57,8 @@ enum Extra {
     Weights,
 }
 
+/// What makes it mean something else, but for heads that are interleaved and values that are scaled: these are taken as
+/// they are.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Twist {
     Nothing,
@@ -68,6 +70,7 @@ enum Twist {
     ValuesScaled,
     Bias,
     PaddingOfQueries,
+    MaskCapped,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +87,10 @@ struct Variant {
     low: Low,
     scale: Scale,
     repeated: bool,
+    /// Whether heads lie one behind the other in rows.
+    flat: bool,
+    /// Whether scores are held below a bound by tanh.
+    capped: bool,
     widened: bool,
     /// Whether NaN weights are made zeros.
     nan_guard: bool,
@@ -96,7 +103,7 @@ struct Variant {
 
 fn variants() -> impl Strategy<Value = Variant> {
     use Twist::{
-        AntiCausal, Bias, FiniteBias, HeadsInterleaved, MaskScaled, Nothing, PaddingOfQueries,
+        AntiCausal, Bias, FiniteBias, HeadsInterleaved, MaskCapped, MaskScaled, Nothing, PaddingOfQueries,
         SoftmaxOfQueries, ValuesScaled,
     };
     let twists = [
@@ -114,17 +121,19 @@ fn variants() -> impl Strategy<Value = Variant> {
         ValuesScaled,
         Bias,
         PaddingOfQueries,
+        MaskCapped,
     ];
     let sizes = (any::<bool>(), 1..5i64, 0..6i64, any::<u64>(), any::<u64>());
     let mask =
         (any::<bool>(), any::<bool>(), any::<bool>(), select(&[Low::Infinite, Low::Lowest, Low::Billion]));
     let flags = (proptest::bool::weighted(0.2), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    let more = (any::<bool>(), any::<bool>());
     let how = (
         select(&[Scale::Queries, Scale::Keys, Scale::Both, Scale::Product, Scale::Quotient]),
         select(&[Extra::Nothing, Extra::Nothing, Extra::Product, Extra::Weights]),
         select(twists.to_vec()),
     );
-    (sizes, mask, flags, how).prop_map(|(sizes, mask, flags, (scale, extra, twist))| {
+    (sizes, mask, flags, more, how).prop_map(|(sizes, mask, flags, (flat, capped), (scale, extra, twist))| {
         let (decode, seq, past, pads, swaps) = sizes;
         let (causal, window, padding, low) = mask;
         let (operator, repeated, widened, nan_guard, row_guard) = flags;
@@ -139,6 +148,8 @@ fn variants() -> impl Strategy<Value = Variant> {
             low,
             scale,
             repeated,
+            flat,
+            capped,
             widened,
             nan_guard,
             row_guard,
@@ -154,6 +165,7 @@ const HEADS: i64 = 4;
 const KV_HEADS: i64 = 2;
 const WIDTH: i64 = 6;
 const WINDOW: i64 = 3;
+const CAP: f64 = 2.0;
 
 impl Variant {
     /// The same without what is not there, or changes nothing.
@@ -171,6 +183,9 @@ impl Variant {
             Twist::MaskScaled => masked && !self.operator && self.low != Low::Infinite,
             Twist::AntiCausal => window && !self.decode,
             Twist::PaddingOfQueries => padding && !self.decode,
+            Twist::MaskCapped => {
+                !self.operator && self.capped && (padding || window || causal && !self.decode)
+            }
             Twist::HeadsInterleaved => self.repeated,
             Twist::SoftmaxOfQueries | Twist::ValuesScaled => !self.operator,
         };
@@ -307,7 +322,17 @@ impl Variant {
         if self.widened {
             scores = d.cast(scores, DType::F32);
         }
-        scores = self.masked(d, scores, masks[0], masks[1]);
+        if self.twist == Twist::MaskCapped {
+            scores = self.masked(d, scores, masks[0], masks[1]);
+        }
+        if self.capped {
+            let divided = d.times(scores, 1.0 / CAP);
+            let bounded = d.unary(Unary::Tanh, divided);
+            scores = d.times(bounded, CAP);
+        }
+        if self.twist != Twist::MaskCapped {
+            scores = self.masked(d, scores, masks[0], masks[1]);
+        }
         if self.twist == Twist::MaskScaled {
             scores = d.times(scores, 0.5);
         }
@@ -351,7 +376,14 @@ impl Variant {
         let total = &past + &seq;
         let stored = if self.widened { DType::F16 } else { DType::F32 };
         let mut input = |heads: i64, length: &Expr| {
-            d.input(&[Expr::ONE, Expr::from(heads), length.clone(), Expr::from(WIDTH)], stored)
+            let [heads, width] = [heads, WIDTH].map(Expr::from);
+            if !self.flat {
+                return d.input(&[Expr::ONE, heads, length.clone(), width], stored);
+            }
+            let rows = d.input(&[Expr::ONE, length.clone(), &heads * &width], stored);
+            let shape = d.known(vec![Expr::ONE, length.clone(), heads, width]);
+            let split = d.node(Reshape { allow_zero: false }, &[rows, shape]);
+            d.transpose(split, &[0, 2, 1, 3])
         };
         let all = [input(HEADS, &seq), input(self.heads_of(), &total), input(self.heads_of(), &total)];
         let bias = (self.twist == Twist::Bias)
@@ -398,7 +430,13 @@ proptest! {
         let outcome = v.fuse();
         let tolerance = if v.widened { 4e-3 } else { 1e-5 };
         prop_assert!(outcome.difference < tolerance, "{} apart", outcome.difference);
-        let applied = v.twist == Twist::Nothing && v.extra != Extra::Weights;
+        let same = match v.twist {
+            Twist::Nothing | Twist::HeadsInterleaved => true,
+            // Behind a factor they are repeated, and the keys are not.
+            Twist::ValuesScaled => !v.repeated,
+            _ => false,
+        };
+        let applied = same && v.extra != Extra::Weights;
         prop_assert_eq!(outcome.applied("Attention"), usize::from(applied), "{:?}", outcome.report);
         let rows = applied && v.row_guard;
         prop_assert_eq!(outcome.applied("Unseen rows"), usize::from(rows), "{:?}", outcome.report);

@@ -30,12 +30,16 @@ enum Twist {
     OtherInput,
     Subtracted,
     TableOfHeads,
+    TableOfMore,
+    TableOfOne,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Variant {
     /// Whether the halves are made by one Split.
     split: bool,
+    /// Whether neighbours are a pair.
+    interleaved: bool,
     /// Whether tables get their dimension by a Reshape.
     reshaped: bool,
     /// Batch of the tables.
@@ -48,7 +52,10 @@ struct Variant {
 }
 
 fn variants() -> impl Strategy<Value = Variant> {
-    use Twist::{HalvesSwapped, HalvesUneven, NegatedLow, Nothing, OtherInput, Subtracted, TableOfHeads};
+    use Twist::{
+        HalvesSwapped, HalvesUneven, NegatedLow, Nothing, OtherInput, Subtracted, TableOfHeads, TableOfMore,
+        TableOfOne,
+    };
     let twists = [
         Nothing,
         Nothing,
@@ -60,21 +67,18 @@ fn variants() -> impl Strategy<Value = Variant> {
         OtherInput,
         Subtracted,
         TableOfHeads,
+        TableOfMore,
+        TableOfOne,
     ];
     let extras = [Extra::Nothing, Extra::Nothing, Extra::Input, Extra::Straight, Extra::Turned, Extra::BySin];
-    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<u64>());
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<u64>());
     let how = (select(&[1, 2]), select(extras.to_vec()), select(twists.to_vec()));
-    (flags, how).prop_map(|((split, reshaped, narrowed, swaps), (batch, extra, twist))| Variant {
-        split,
-        reshaped,
-        batch,
-        narrowed,
-        extra,
-        twist,
-        swaps,
+    (flags, how).prop_map(|((split, interleaved, reshaped, narrowed, swaps), (batch, extra, twist))| {
+        Variant { split: split && !interleaved, interleaved, reshaped, batch, narrowed, extra, twist, swaps }
     })
 }
 
+const BATCH: i64 = 2;
 const HEADS: i64 = 3;
 const SEQ: i64 = 5;
 const WIDTH: i64 = 8;
@@ -83,6 +87,15 @@ impl Variant {
     /// The second and the first half.
     fn halves(&self, d: &mut Draft, x: ValueId) -> (ValueId, ValueId) {
         let at = if self.twist == Twist::HalvesUneven { 3 } else { WIDTH / 2 };
+        if self.interleaved {
+            // Uneven pairs begin with the second element.
+            let first = i64::from(self.twist == Twist::HalvesUneven);
+            let mut every_other = |start: i64| {
+                let bounds = [start, i64::MAX, -1, 2].map(|n| d.list(&[n]));
+                d.node(Slice, &[x, bounds[0], bounds[1], bounds[2], bounds[3]])
+            };
+            return (every_other(1 - first), every_other(first));
+        }
         if self.split {
             let halves = d.nodes(Split { axis: -1, parts: 2, sizes: Some(vec![at, WIDTH - at]) }, &[x], 2);
             return (halves[1], halves[0]);
@@ -101,13 +114,24 @@ impl Variant {
             Twist::HalvesSwapped => [d.unary(Unary::Neg, low), high],
             _ => [d.unary(Unary::Neg, high), low],
         };
-        d.node(Concat { axis: -1 }, &parts)
+        if !self.interleaved {
+            return d.node(Concat { axis: -1 }, &parts);
+        }
+        let parts = parts.map(|part| d.unsqueeze(part, &[4]));
+        let pairs = d.node(Concat { axis: -1 }, &parts);
+        let shape = d.list(&[0, 0, 0, WIDTH]);
+        d.node(Reshape { allow_zero: false }, &[pairs, shape])
     }
 
     fn table(&self, d: &mut Draft, stored: DType) -> ValueId {
         let of_heads = self.twist == Twist::TableOfHeads;
-        let rows = if of_heads { HEADS } else { SEQ };
-        let mut table = d.input(&sizes(&[self.batch, rows, WIDTH]), DType::F32);
+        let rows = match self.twist {
+            Twist::TableOfHeads => HEADS,
+            Twist::TableOfOne => 1,
+            _ => SEQ,
+        };
+        let batch = if self.twist == Twist::TableOfMore { BATCH } else { self.batch };
+        let mut table = d.input(&sizes(&[batch, rows, WIDTH]), DType::F32);
         if stored != DType::F32 {
             table = d.cast(table, stored);
         }
@@ -115,7 +139,7 @@ impl Variant {
         if !self.reshaped {
             return d.unsqueeze(table, &[axis]);
         }
-        let mut shape = vec![self.batch, rows, WIDTH];
+        let mut shape = vec![batch, rows, WIDTH];
         shape.insert(axis as usize, 1);
         let shape = d.list(&shape);
         d.node(Reshape { allow_zero: false }, &[table, shape])
@@ -124,7 +148,8 @@ impl Variant {
     fn fuse(&self) -> Outcome {
         let mut d = Draft::new(self.swaps);
         let stored = if self.narrowed { DType::F16 } else { DType::F32 };
-        let [x, other] = [0; 2].map(|_| d.input(&sizes(&[2, HEADS, SEQ, WIDTH]), stored));
+        let batch = if self.twist == Twist::TableOfMore { 1 } else { BATCH };
+        let [x, other] = [0; 2].map(|_| d.input(&sizes(&[batch, HEADS, SEQ, WIDTH]), stored));
         let [cos, sin] = [0; 2].map(|_| self.table(&mut d, stored));
         let straight = d.mul(if self.twist == Twist::OtherInput { other } else { x }, cos);
         let turned = self.turned(&mut d, x);

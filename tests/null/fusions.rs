@@ -1,0 +1,131 @@
+//! How often each pattern is fused in each exporter's models: in prefill and in decode, with padding and without. A
+//! form that is not recognised any more fails here, before it is only a slow model.
+
+use engine::{
+    host::WeightFormat,
+    language::{LanguageModel, LanguageOptions, Phase},
+    op::{Elem, LowerOptions},
+    open::ModelFile,
+    passes::{PassOptions, Report, WeightFormats},
+};
+
+/// What fusion finds. What an exporter writes as one operator is not found: opset 23 has norms and rotary embedding.
+const PATTERNS: [&str; 6] = ["RMSNorm", "Activation", "Gate", "RoPE", "Attention", "Unseen rows"];
+
+/// Models of two layers.
+const MODELS: [(&str, [usize; 6]); 56] = [
+    ("architectures/bloom_dynamo20", [0, 2, 0, 0, 0, 0]),
+    ("architectures/bloom_ts17", [0, 2, 0, 0, 0, 0]),
+    ("architectures/falcon_dynamo20", [0, 0, 0, 4, 2, 0]),
+    ("architectures/falcon_ts17", [0, 2, 0, 4, 2, 0]),
+    ("architectures/gemma2_dynamo20", [9, 0, 2, 4, 2, 0]),
+    ("architectures/gemma2_ts17", [9, 2, 2, 4, 2, 0]),
+    ("architectures/gemma3_dynamo20", [13, 0, 2, 4, 2, 0]),
+    ("architectures/gemma3_ts17", [13, 2, 2, 4, 2, 0]),
+    ("architectures/gemma_dynamo20", [5, 0, 2, 4, 2, 0]),
+    ("architectures/gemma_ts17", [5, 2, 2, 4, 2, 0]),
+    ("architectures/glm4_dynamo20", [9, 2, 2, 4, 2, 0]),
+    ("architectures/glm_dynamo20", [5, 2, 2, 4, 2, 0]),
+    ("architectures/gpt2_dynamo20", [0, 2, 0, 0, 2, 0]),
+    ("architectures/gpt2_ts17", [0, 2, 0, 0, 2, 0]),
+    ("architectures/llama_dynamo20", [5, 2, 2, 4, 2, 0]),
+    ("architectures/llama_ts17", [5, 2, 2, 4, 2, 0]),
+    ("architectures/mistral_dynamo20", [5, 2, 2, 4, 2, 0]),
+    ("architectures/mistral_ts17", [5, 2, 2, 4, 2, 0]),
+    ("architectures/olmo2_dynamo20", [9, 2, 2, 4, 2, 0]),
+    ("architectures/olmo2_ts17", [9, 2, 2, 4, 2, 0]),
+    ("architectures/phi3_dynamo20", [5, 2, 2, 4, 2, 0]),
+    ("architectures/phi3_ts17", [5, 2, 2, 4, 2, 0]),
+    ("architectures/qwen2_dynamo20", [5, 2, 2, 4, 2, 0]),
+    ("architectures/qwen2_ts17", [5, 2, 2, 4, 2, 0]),
+    ("architectures/qwen3_dynamo20", [9, 2, 2, 4, 2, 0]),
+    ("architectures/qwen3_ts17", [9, 2, 2, 4, 2, 0]),
+    ("architectures/smollm3_dynamo20", [5, 2, 2, 2, 2, 0]),
+    ("architectures/smollm3_ts17", [5, 2, 2, 2, 2, 0]),
+    ("architectures/stablelm_dynamo20", [0, 2, 2, 4, 2, 0]),
+    ("architectures/stablelm_ts17", [0, 2, 2, 4, 2, 0]),
+    ("caches/attention23", [0, 2, 2, 0, 2, 2]),
+    ("caches/scatter24", [0, 2, 2, 0, 2, 2]),
+    ("caches/scatter24_fixed", [0, 2, 2, 0, 2, 2]),
+    ("caches/static20", [5, 2, 2, 4, 2, 2]),
+    ("caches/static24", [5, 2, 2, 4, 2, 2]),
+    ("dialects/gemma3_dynamo20", [13, 0, 2, 4, 2, 0]),
+    ("dialects/gemma3_dynamo23", [0, 0, 2, 0, 2, 0]),
+    ("dialects/llama_20", [5, 2, 2, 4, 2, 2]),
+    ("dialects/llama_23", [0, 2, 2, 0, 2, 2]),
+    ("dialects/llama_24", [5, 2, 2, 4, 2, 2]),
+    ("dialects/llama_genai_graph", [0, 2, 2, 0, 2, 0]),
+    ("dialects/llama_genai_int4", [0, 2, 2, 0, 2, 0]),
+    ("dialects/llama_genai_int8", [0, 2, 2, 0, 2, 0]),
+    ("dialects/llama_optimum", [5, 2, 2, 4, 2, 0]),
+    ("dialects/llama_webgpu", [0, 2, 2, 0, 2, 0]),
+    ("dialects/phi3_20", [5, 2, 2, 4, 2, 2]),
+    ("dialects/qwen2_20", [5, 2, 2, 4, 2, 2]),
+    ("dialects/qwen3_23", [0, 2, 2, 0, 2, 2]),
+    ("dialects/qwen3_genai_fp16", [0, 2, 2, 0, 2, 0]),
+    ("dialects/qwen3_optimum", [9, 2, 2, 4, 2, 0]),
+    ("tiny_llama/dynamo18", [5, 2, 2, 4, 2, 0]),
+    ("tiny_llama/dynamo20", [5, 2, 2, 4, 2, 0]),
+    ("tiny_llama/dynamo20_fp16", [5, 2, 2, 4, 2, 0]),
+    ("tiny_llama/dynamo23", [0, 2, 2, 0, 2, 0]),
+    ("tiny_llama/ts14", [5, 2, 2, 4, 2, 0]),
+    ("tiny_llama/ts20", [5, 2, 2, 4, 2, 0]),
+];
+
+/// What is refused, and why. ALiBi adds numbers to the scores that are neither 0 nor minus infinity.
+const REFUSED: [(&str, &str); 2] = [
+    ("architectures/bloom_dynamo20", "a sum has no product of queries and keys in it"),
+    ("architectures/bloom_ts17", "a sum has no product of queries and keys in it"),
+];
+
+fn report(model: &LanguageModel, phase: Phase, padding: bool) -> Report {
+    let device = devices::Target::from_profile(devices::by_name("adreno-750").unwrap());
+    let options = LanguageOptions {
+        lower: LowerOptions { target: (&device).into(), activations: Elem::F32 },
+        passes: PassOptions { formats: WeightFormats::uniform(WeightFormat::F32), fuse: true },
+        context: 64,
+        padding,
+        all_logits: false,
+    };
+    model.prepare(phase, &options).unwrap().report
+}
+
+/// What one model's fusions are that they should not be.
+fn differences(name: &str, counts: [usize; 6]) -> Vec<String> {
+    let file =
+        ModelFile::open(&tests::fixture(name).join("model.onnx")).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let model = LanguageModel::recognise(file.graph).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let mut wrong = Vec::new();
+    for padding in [false, true] {
+        for phase in [Phase::Prefill { chunk: 16 }, Phase::Decode] {
+            let report = report(&model, phase, padding);
+            let found = PATTERNS.map(|p| report.applied.get(p).copied().unwrap_or(0));
+            if found != counts {
+                wrong.push(format!(
+                    "{name} {phase:?}, padding {padding}: {found:?}, not {counts:?} of {PATTERNS:?}"
+                ));
+            }
+            let known = |reason: &str| REFUSED.contains(&(name, reason));
+            let refused = report.refused.iter().filter(|r| !known(&r.reason));
+            wrong.extend(refused.map(|r| format!("{name} {phase:?}, padding {padding}: {r:?}")));
+        }
+    }
+    wrong
+}
+
+#[test]
+fn every_form_is_fused_in_prefill_and_decode_with_padding_and_without() {
+    let mut wrong = Vec::new();
+    for group in ["architectures", "caches", "dialects", "tiny_llama"] {
+        for folder in tests::models(group) {
+            let name = format!("{group}/{}", folder.file_name().unwrap().to_string_lossy());
+            match MODELS.iter().find(|(known, _)| *known == name) {
+                Some((_, counts)) => wrong.extend(differences(&name, *counts)),
+                None => wrong.push(format!("{name} has no row in MODELS")),
+            }
+        }
+    }
+    let gone = MODELS.iter().filter(|(name, _)| !tests::fixture(name).is_dir());
+    wrong.extend(gone.map(|(name, _)| format!("{name} is no model any more")));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
