@@ -71,7 +71,9 @@ fn check_operator(operator: &str) {
     let names: BTreeSet<String> = cases.graph.nodes.iter().map(|n| n.name.clone()).collect();
     let each = names.iter().flat_map(|name| [(name, false), (name, true)]);
     let wrong: Vec<String> = each
-        .filter_map(|(name, fuse)| Some(format!("{name}, fused {fuse}: {}", check(&cases, name, fuse).err()?)))
+        .filter_map(|(name, fuse)| {
+            Some(format!("{name}, fused {fuse}: {}", check(&cases, name, fuse).err()?))
+        })
         .collect();
     assert!(!names.is_empty(), "{operator} has no cases");
     assert!(wrong.is_empty(), "{operator}:\n{}", wrong.join("\n"));
