@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use engine::{
     dtype::DType,
-    gpu::{Arena, Run, Weights},
+    gpu::{Arena, Gpu, OpenOptions, Run, Weights},
     graph::{Fact, Graph, Node},
     host::WeightFormat,
     infer_once::{OnceOptions, run_graph},
@@ -46,7 +46,7 @@ fn graph_of(case: &Case) -> (Graph, BTreeMap<String, engine::host::HostTensor>) 
     (graph, inputs)
 }
 
-fn check(case: &Case, activations: Elem) -> Result<(), String> {
+fn check(gpu: &Gpu, case: &Case, activations: Elem) -> Result<(), String> {
     let (mut graph, inputs) = graph_of(case);
     engine::infer::infer(&mut graph).map_err(|e| e.to_string())?;
     let options = OnceOptions {
@@ -54,7 +54,7 @@ fn check(case: &Case, activations: Elem) -> Result<(), String> {
         activations,
     };
     let source = WeightSource::Model(engine::host::Fit::Search);
-    let got = run_graph(&tests::gpu(), graph, &source, &inputs, &options).map_err(|e| e.to_string())?;
+    let got = run_graph(gpu, graph, &source, &inputs, &options).map_err(|e| e.to_string())?;
     let hosts: Vec<_> = case.inputs.iter().map(Option::as_ref).collect();
     let want = case.op.reference(&hosts).map_err(|e| e.to_string())?;
     for (index, ((_, got), want)) in got.iter().zip(&want).enumerate() {
@@ -85,8 +85,40 @@ fn every_case_gives_the_reference() {
     for operator in OPERATORS {
         for case in (operator.cases)() {
             run += 1;
-            if let Err(text) = check(&case, Elem::F32) {
+            if let Err(text) = check(&tests::gpu(), &case, Elem::F32) {
                 wrong.push(format!("{} / {}: {text}", case.op.name(), case.name));
+            }
+        }
+    }
+    assert!(run > 100, "only {run} cases");
+    assert!(wrong.is_empty(), "{} of {run} cases are wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// The plan of a case as one kind of device would have it.
+fn plan_of(gpu: &Gpu, case: &Case) -> String {
+    let mut graph = graph_of(case).0;
+    let lower = LowerOptions { target: gpu.target(), activations: Elem::F32 };
+    let options =
+        PlanOptions { lower, caches: Vec::new(), capacity: Symbol::new("capacity"), stepping: Vec::new() };
+    let plan = engine::infer::infer(&mut graph).and_then(|_| Plan::new(&graph, &options));
+    plan.map_or_else(|e| e.to_string(), |plan| plan.to_string())
+}
+
+/// The kernels that other devices prefer, on the device of these tests: all that differ from its own.
+#[test]
+fn the_kernels_of_other_devices_give_the_reference() {
+    let own = tests::gpu();
+    let (mut run, mut wrong) = (0, Vec::new());
+    for name in ["adreno-750", "mali-g720", "unknown"] {
+        let profile = devices::by_name(name).unwrap();
+        let gpu = Gpu::open(&OpenOptions::default()).unwrap().acting_as(profile);
+        for case in OPERATORS.iter().flat_map(|o| (o.cases)()) {
+            if plan_of(&gpu, &case) == plan_of(&own, &case) {
+                continue;
+            }
+            run += 1;
+            if let Err(text) = check(&gpu, &case, Elem::F32) {
+                wrong.push(format!("{name}: {} / {}: {text}", case.op.name(), case.name));
             }
         }
     }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use devices::Target;
+use devices::{Capabilities, Profile, Target};
 use shaders::KernelSpec;
 
 use super::{Buffer, Counters, DeviceSummary, GpuError, Pipeline, buffer::PATIENCE, disk::DiskCache};
@@ -89,6 +89,15 @@ impl Gpu {
             pipelines: Mutex::default(),
             staging: Mutex::default(),
         }
+    }
+
+    /// Prefers what another kind of device does, as far as this one can: to run a phone's kernels elsewhere.
+    #[must_use]
+    pub fn acting_as(mut self, profile: &'static Profile) -> Self {
+        let Target { limits, f16, subgroups, .. } = self.target;
+        let features = self.device.features();
+        self.target = Target::from_live(profile, Capabilities { limits, features, subgroups, f16 });
+        self
     }
 
     /// What the device offers and its profile prefers.

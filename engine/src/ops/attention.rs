@@ -375,6 +375,11 @@ fn cases() -> Vec<Case> {
         case("room for more keys", [1, 4, 2, 3, 12, 64], roomy.clone(), Some(&left[..7])),
         case("one query, room for more keys", [1, 4, 2, 1, 12, 64], roomy, None),
         case("narrow heads", [1, 2, 1, 3, 5, 16], causal(2), None),
+        case("heads of 80", [1, 2, 1, 5, 40, 80], causal(35), None),
+        case("heads of 112", [1, 2, 1, 5, 40, 112], causal(35), None),
+        case("heads of 256", [1, 2, 1, 5, 40, 256], causal(35), None),
+        case("few queries of many heads of 128", [1, 12, 1, 2, 40, 128], causal(38), None),
+        case("few queries of many heads of 256", [1, 12, 1, 2, 40, 256], causal(38), None),
         case("a width without kernel", [1, 4, 2, 3, 5, 6], causal(2), None),
         case("a width without kernel, padding", [2, 2, 1, 5, 5, 6], causal(0), Some(&left)),
     ]
