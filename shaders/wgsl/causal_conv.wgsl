@@ -1,4 +1,4 @@
-// out[row, t] = sum over j of weight[channel, j] * x[row, t + j - (taps - 1)] + bias[channel], its silu where SILU; present[row, i]
+// out[row, t] = sum over j of filters[channel, j] * x[row, t + j - (taps - 1)] + biases[channel], its silu where SILU; present[row, i]
 // = x[row, steps + i - (taps - 1)]. What lies before the first step is past[row, taps - 1 + it], or 0 without a PAST. One
 // thread: one element of out, behind these of present.
 #variant ELEM = f32 | f16
@@ -21,9 +21,9 @@ struct Params {
     steps: u32,
     taps: u32,
     x_offset: u32,
-    weight_offset: u32,
+    filters_offset: u32,
 #if BIAS
-    bias_offset: u32,
+    biases_offset: u32,
 #endif
 #if PAST
     past_offset: u32,
@@ -33,15 +33,15 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read_write> x: array<Elem>;
-@group(0) @binding(1) var<storage, read_write> weight: array<Elem>;
+@group(0) @binding(1) var<storage, read_write> filters: array<Elem>;
 @group(0) @binding(2) var<storage, read_write> out: array<Elem>;
 @group(0) @binding(3) var<storage, read_write> present: array<Elem>;
 #if BIAS && PAST
-@group(0) @binding(4) var<storage, read_write> bias: array<Elem>;
+@group(0) @binding(4) var<storage, read_write> biases: array<Elem>;
 @group(0) @binding(5) var<storage, read_write> past: array<Elem>;
 @group(0) @binding(6) var<uniform> params: Params;
 #elif BIAS
-@group(0) @binding(4) var<storage, read_write> bias: array<Elem>;
+@group(0) @binding(4) var<storage, read_write> biases: array<Elem>;
 @group(0) @binding(5) var<uniform> params: Params;
 #elif PAST
 @group(0) @binding(4) var<storage, read_write> past: array<Elem>;
@@ -73,12 +73,12 @@ fn main(
         let channel = row % params.channels;
         var sum = 0.0;
 #if BIAS
-        sum = f32(bias[params.bias_offset + channel]);
+        sum = f32(biases[params.biases_offset + channel]);
 #endif
         // A driver that sees bounds known from uniforms alone compiles for each of their values.
         let one = min(workgroup.x + 1u, 1u);
         for (var j = 0u; j < params.taps; j += one) {
-            let w = f32(weight[params.weight_offset + channel * params.taps + j]);
+            let w = f32(filters[params.filters_offset + channel * params.taps + j]);
             sum += w * element(row, index % params.steps + j);
         }
 #if SILU

@@ -1,6 +1,7 @@
 //! Tests that need no GPU.
 
 mod declined;
+mod documents;
 mod fusions;
 mod goldens;
 mod layering;

@@ -99,11 +99,11 @@ impl Op for CausalConv {
         let slot = |view: &View| Slot::View(view.clone());
         let mut slots = vec![
             ("x", slot(&input)),
-            ("weight", slot(&weight)),
+            ("filters", slot(&weight)),
             ("out", slot(&out.view)),
             ("present", slot(state)),
         ];
-        for (name, index) in [("bias", BIAS), ("past", PAST)] {
+        for (name, index) in [("biases", BIAS), ("past", PAST)] {
             if cx.has_input(index) {
                 slots.push((name, Slot::View(flat(cx, index)?)));
             }
