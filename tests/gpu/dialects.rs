@@ -3,11 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::models::{differences, tolerance};
-use engine::{
-    language::{LanguageModel, Phase, Prepared},
-    open::ModelFile,
-};
-use tests::{Choices, gpu, language_options, models};
+use tests::{Choices, models};
 
 /// What a prompt behind padding gives.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,36 +64,6 @@ fn the_runtimes_own_operators_give_the_same_unfused_and_in_chunks() {
                 prefill < limit && decode < limit,
                 "{name}, chunks of {chunk}: {prefill} and {decode} apart"
             );
-        }
-    }
-}
-
-fn prepared(name: &str, phase: Phase, choices: Choices) -> (Prepared, usize) {
-    let file = ModelFile::open(&tests::fixture("dialects").join(name).join("model.onnx")).unwrap();
-    let model = LanguageModel::recognise(file.graph).unwrap_or_else(|e| panic!("{name}: {e}"));
-    let prepared =
-        model.prepare(phase, &language_options(&gpu(), choices)).unwrap_or_else(|e| panic!("{name}: {e}"));
-    (prepared, model.cache_count() / 2)
-}
-
-#[test]
-fn each_dialect_is_fused() {
-    for (name, padded) in &DIALECTS {
-        for phase in [Phase::Prefill { chunk: 64 }, Phase::Decode] {
-            for padding in [false, true] {
-                if padding && *padded == Undefined {
-                    continue;
-                }
-                let (found, layers) = prepared(name, phase, Choices { padding, ..Choices::default() });
-                let count = |names: &[&str]| {
-                    found.graph.nodes.iter().filter(|n| names.contains(&n.op.name())).count()
-                };
-                let what = format!("{name}, {phase:?}, padding {padding}: {:?}", found.report.refused);
-                assert_eq!(count(&["Attention"]), layers, "attention of {what}");
-                assert_eq!(count(&["MaskedAttention", "Softmax"]), 0, "{what}");
-                assert_eq!(count(&["Rope", "RotaryEmbedding"]), 2 * layers, "rotary embedding of {what}");
-                assert!(count(&["RMSNormalization"]) > 2 * layers, "norms of {what}");
-            }
         }
     }
 }

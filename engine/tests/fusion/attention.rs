@@ -1,5 +1,7 @@
 //! Attention with its mask, at any number of new and of past positions.
 
+mod mask;
+
 use engine::{
     dtype::DType,
     graph::ValueId,
@@ -9,7 +11,6 @@ use engine::{
         expand::Expand,
         masked_attention::{MaskedAttention, Scores},
         matmul::MatMul,
-        range::Range,
         reduce::Reduction,
         reshape::Reshape,
         softmax::Softmax,
@@ -71,6 +72,7 @@ enum Twist {
     Bias,
     PaddingOfQueries,
     MaskCapped,
+    GuardOfOthers,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -103,8 +105,8 @@ struct Variant {
 
 fn variants() -> impl Strategy<Value = Variant> {
     use Twist::{
-        AntiCausal, Bias, FiniteBias, HeadsInterleaved, MaskCapped, MaskScaled, Nothing, PaddingOfQueries,
-        SoftmaxOfQueries, ValuesScaled,
+        AntiCausal, Bias, FiniteBias, GuardOfOthers, HeadsInterleaved, MaskCapped, MaskScaled, Nothing,
+        PaddingOfQueries, SoftmaxOfQueries, ValuesScaled,
     };
     let twists = [
         Nothing,
@@ -122,6 +124,7 @@ fn variants() -> impl Strategy<Value = Variant> {
         Bias,
         PaddingOfQueries,
         MaskCapped,
+        GuardOfOthers,
     ];
     let sizes = (any::<bool>(), 1..5i64, 0..6i64, any::<u64>(), any::<u64>());
     let mask =
@@ -186,6 +189,7 @@ impl Variant {
             Twist::MaskCapped => {
                 !self.operator && self.capped && (padding || window || causal && !self.decode)
             }
+            Twist::GuardOfOthers => self.row_guard,
             Twist::HeadsInterleaved => self.repeated,
             Twist::SoftmaxOfQueries | Twist::ValuesScaled => !self.operator,
         };
@@ -202,74 +206,6 @@ impl Variant {
 
     fn heads_of(&self) -> i64 {
         if self.repeated || self.operator { KV_HEADS } else { HEADS }
-    }
-
-    /// `[1, 1, queries, keys]`, true where a key is seen.
-    fn seen(&self, d: &mut Draft, seq: &Expr, past: &Expr) -> Option<ValueId> {
-        let total = past + seq;
-        let range = |d: &mut Draft, from: &Expr, axes: &[i64]| {
-            let (start, step) = (d.known_scalar(from.clone()), d.known_scalar(Expr::ONE));
-            let end = d.known_scalar(total.clone());
-            let range = d.node(Range, &[start, end, step]);
-            d.unsqueeze(range, axes)
-        };
-        let mut all = Vec::new();
-        if self.hidden.causal {
-            let (keys, queries) = (range(d, &Expr::ZERO, &[0, 1, 2]), range(d, past, &[0, 1, 3]));
-            let flip = self.swaps >> 60 & 1 == 1;
-            all.push(match (self.twist, flip) {
-                (Twist::AntiCausal, _) => d.binary(Binary::GreaterOrEqual, keys, queries),
-                (_, false) => d.binary(Binary::LessOrEqual, keys, queries),
-                (_, true) => d.binary(Binary::GreaterOrEqual, queries, keys),
-            });
-            if self.hidden.window {
-                let behind = d.plus(queries, -WINDOW as f64);
-                all.push(d.binary(Binary::Greater, keys, behind));
-            }
-        }
-        if self.hidden.padding {
-            let of_queries = self.twist == Twist::PaddingOfQueries;
-            let shape = if of_queries { vec![seq.clone(), total] } else { vec![Expr::ONE, total] };
-            let sizes: Vec<usize> = shape.iter().map(|e| d.size(e)).collect();
-            let keys = sizes[1];
-            let bit = |i: usize| (self.pads >> (i % keys) & 1) as f64;
-            let bits: Vec<f64> = (0..sizes[0] * keys).map(bit).collect();
-            let mask = d.given(shape, sample::of(DType::I64, &sizes, &bits));
-            let mask = d.cast(mask, DType::Bool);
-            all.push(d.unsqueeze(mask, if of_queries { &[0, 1] } else { &[1, 2] }));
-        }
-        all.into_iter().reduce(|a, b| d.and(a, b))
-    }
-
-    /// Adds what hides keys.
-    fn masked(
-        &self,
-        d: &mut Draft,
-        scores: ValueId,
-        seen: Option<ValueId>,
-        bias: Option<ValueId>,
-    ) -> ValueId {
-        let mut scores = scores;
-        if let Some(seen) = seen {
-            let added = self.additive(d, seen, scores);
-            scores = d.add(scores, added);
-        }
-        bias.map_or(scores, |bias| d.add(scores, bias))
-    }
-
-    fn additive(&self, d: &mut Draft, seen: ValueId, like: ValueId) -> ValueId {
-        let low = match self.low {
-            _ if self.twist == Twist::FiniteBias => -1.0,
-            Low::Infinite => f64::NEG_INFINITY,
-            Low::Lowest => f64::from(f32::MIN),
-            Low::Billion => -1e9,
-        };
-        let (zero, low) = (d.number(0.0, like), d.number(low, like));
-        if self.swaps >> 61 & 1 == 1 {
-            let hidden = d.unary(Unary::Not, seen);
-            return d.select(hidden, low, zero);
-        }
-        d.select(seen, zero, low)
     }
 
     fn repeat(&self, d: &mut Draft, value: ValueId, total: &Expr) -> ValueId {
@@ -401,7 +337,14 @@ impl Variant {
             (out, extra)
         };
         let out = match seen.filter(|_| self.row_guard) {
-            Some(seen) => {
+            Some(mut seen) => {
+                if self.twist == Twist::GuardOfOthers {
+                    let none = sample::of(DType::I64, &[1, d.size(&total)], &[]);
+                    let none = d.given(vec![Expr::ONE, total.clone()], none);
+                    let hidden = d.cast(none, DType::Bool);
+                    let hidden = d.unsqueeze(hidden, &[1, 2]);
+                    seen = d.and(seen, hidden);
+                }
                 let numbers = d.cast(seen, DType::F32);
                 let count = d.reduce(Reduction::Sum, numbers, &[-1]);
                 let one = d.number(1.0, count);
@@ -431,14 +374,14 @@ proptest! {
         let tolerance = if v.widened { 4e-3 } else { 1e-5 };
         prop_assert!(outcome.difference < tolerance, "{} apart", outcome.difference);
         let same = match v.twist {
-            Twist::Nothing | Twist::HeadsInterleaved => true,
+            Twist::Nothing | Twist::HeadsInterleaved | Twist::GuardOfOthers => true,
             // Behind a factor they are repeated, and the keys are not.
             Twist::ValuesScaled => !v.repeated,
             _ => false,
         };
         let applied = same && v.extra != Extra::Weights;
         prop_assert_eq!(outcome.applied("Attention"), usize::from(applied), "{:?}", outcome.report);
-        let rows = applied && v.row_guard;
+        let rows = applied && v.row_guard && v.twist != Twist::GuardOfOthers;
         prop_assert_eq!(outcome.applied("Unseen rows"), usize::from(rows), "{:?}", outcome.report);
     }
 }

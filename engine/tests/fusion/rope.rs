@@ -27,6 +27,9 @@ enum Twist {
     NegatedLow,
     HalvesSwapped,
     HalvesUneven,
+    HalfTwice,
+    /// Pairs of the first and of the second to the fifth element, where neighbours are a pair.
+    Shifted,
     OtherInput,
     Subtracted,
     TableOfHeads,
@@ -53,8 +56,8 @@ struct Variant {
 
 fn variants() -> impl Strategy<Value = Variant> {
     use Twist::{
-        HalvesSwapped, HalvesUneven, NegatedLow, Nothing, OtherInput, Subtracted, TableOfHeads, TableOfMore,
-        TableOfOne,
+        HalfTwice, HalvesSwapped, HalvesUneven, NegatedLow, Nothing, OtherInput, Shifted, Subtracted,
+        TableOfHeads, TableOfMore, TableOfOne,
     };
     let twists = [
         Nothing,
@@ -64,6 +67,8 @@ fn variants() -> impl Strategy<Value = Variant> {
         NegatedLow,
         HalvesSwapped,
         HalvesUneven,
+        HalfTwice,
+        Shifted,
         OtherInput,
         Subtracted,
         TableOfHeads,
@@ -91,7 +96,11 @@ impl Variant {
             // Uneven pairs begin with the second element.
             let first = i64::from(self.twist == Twist::HalvesUneven);
             let mut every_other = |start: i64| {
-                let bounds = [start, i64::MAX, -1, 2].map(|n| d.list(&[n]));
+                let (end, step) = match self.twist {
+                    Twist::Shifted => (start + WIDTH / 2, 1),
+                    _ => (i64::MAX, 2),
+                };
+                let bounds = [start, end, -1, step].map(|n| d.list(&[n]));
                 d.node(Slice, &[x, bounds[0], bounds[1], bounds[2], bounds[3]])
             };
             return (every_other(1 - first), every_other(first));
@@ -110,6 +119,7 @@ impl Variant {
     fn turned(&self, d: &mut Draft, x: ValueId) -> ValueId {
         let (high, low) = self.halves(d, x);
         let parts = match self.twist {
+            Twist::HalfTwice => [d.unary(Unary::Neg, low), low],
             Twist::NegatedLow => [high, d.unary(Unary::Neg, low)],
             Twist::HalvesSwapped => [d.unary(Unary::Neg, low), high],
             _ => [d.unary(Unary::Neg, high), low],
@@ -178,7 +188,8 @@ proptest! {
         let outcome = v.fuse();
         let tolerance = if v.narrowed { 2e-3 } else { 1e-6 };
         prop_assert!(outcome.difference < tolerance, "{} apart", outcome.difference);
-        let applied = v.twist == Twist::Nothing && !matches!(v.extra, Extra::Turned | Extra::BySin);
+        let same = v.twist == Twist::Nothing || v.twist == Twist::Shifted && !v.interleaved;
+        let applied = same && !matches!(v.extra, Extra::Turned | Extra::BySin);
         prop_assert_eq!(outcome.applied("RoPE"), usize::from(applied), "{:?}", outcome.report);
     }
 }
