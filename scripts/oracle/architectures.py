@@ -1,9 +1,10 @@
 """Tiny random-weight models of many architectures, exported by PyTorch, with what ONNX Runtime computes for them.
 
-usage: architectures.py FIXTURES [NAME...]     writes FIXTURES/architectures/NAME_FORM/{model.onnx, expected/*.npy, …}
+usage: architectures.py FIXTURES [NAME | NAME_FORM...]     writes FIXTURES/architectures/NAME_FORM/{model.onnx, expected/*.npy, …}
 
-FORM is dynamo20 (torch.export) or ts17 (TorchScript), both with the cache as flat inputs, as in forms.py; mixtures of
-experts are exported by transformers' own exporter (hf20), which alone can write them.
+FORM is dynamo20 (torch.export) or ts17 (TorchScript), both with the cache as flat inputs, as in forms.py, or hf20
+(transformers' own exporter). The experts of a mixture are gathered for each token (`batched_mm`), which every exporter
+writes; in hf20_grouped they are sorted by expert, which only transformers' own does.
 """
 import sys
 import tempfile
@@ -58,12 +59,13 @@ CONFIGS = {
     "bloom": (t.BloomForCausalLM, lambda: t.BloomConfig(vocab_size=VOCAB, hidden_size=32, n_layer=2, n_head=4, **IDS)),
     "qwen3_moe": (
         t.Qwen3MoeForCausalLM,
-        lambda: t.Qwen3MoeConfig(**GROUPED, head_dim=16, moe_intermediate_size=32, num_experts=4, num_experts_per_tok=2),
+        lambda: t.Qwen3MoeConfig(**GROUPED, head_dim=16, moe_intermediate_size=24, num_experts=4, num_experts_per_tok=2),
     ),
-    "mixtral": (t.MixtralForCausalLM, lambda: t.MixtralConfig(**GROUPED, num_local_experts=4, num_experts_per_tok=2)),
+    "mixtral": (t.MixtralForCausalLM, lambda: t.MixtralConfig(**GROUPED | dict(intermediate_size=24), num_local_experts=4, num_experts_per_tok=2)),
 }
 MIXTURES = ("qwen3_moe", "mixtral")
-FORMS = [Form(True, 20, torch.float32), Form(False, 17, torch.float32)]
+FORMS = {form.name: form for form in (Form(True, 20, torch.float32), Form(False, 17, torch.float32))}
+FORMS |= dict.fromkeys(["hf20", "hf20_grouped"])
 SEED = 3
 
 
@@ -75,27 +77,37 @@ def model_of(name: str):
             setattr(config, missing, getattr(config, value))
     if name == "falcon":
         config.num_key_value_heads = config.num_attention_heads  # it caches keys once they are repeated
-    return randomise(kind(config), SEED)
+    model = randomise(kind(config), SEED)
+    if name in MIXTURES:
+        model.set_experts_implementation("batched_mm")
+    return model
 
 
-def main(fixtures: Path, names: list[str]) -> None:
+def export_as(form: str, name: str, path: Path) -> None:
+    model = model_of(name)
+    if FORMS[form]:
+        return export(model, FORMS[form], path)
+    if form == "hf20_grouped":
+        model.set_experts_implementation("grouped_mm")
+    return export_transformers(path, model, 20)
+
+
+def main(fixtures: Path, chosen: list[str]) -> None:
     warnings.filterwarnings("ignore")
-    for name in names or CONFIGS:
-        for form in [None] if name in MIXTURES else FORMS:
-            label = form.name if form else "hf20"
-            path = fixtures / "architectures" / f"{name}_{label}" / "model.onnx"
-            try:
-                with tempfile.TemporaryDirectory() as folder:
-                    exported = Path(folder, "model.onnx")
-                    if form:
-                        export(model_of(name), form, exported)
-                    else:
-                        export_transformers(exported, model_of(name), 20)
-                    store(onnx.load(exported), path, "inline")
-                print(record(path), flush=True)
-            except Exception as e:
-                print(f"{name} {label}: {type(e).__name__}: {str(e).splitlines()[0][:300] if str(e) else ''}", flush=True)
-                traceback.print_exc(limit=-3)
+    for name, form in ((n, f) for n in CONFIGS for f in FORMS):
+        label = f"{name}_{form}"
+        if (chosen and label not in chosen and name not in chosen) or (form == "hf20_grouped" and name not in MIXTURES):
+            continue
+        path = fixtures / "architectures" / label / "model.onnx"
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                exported = Path(folder, "model.onnx")
+                export_as(form, name, exported)
+                store(onnx.load(exported), path, "inline")
+            print(record(path), flush=True)
+        except Exception as e:
+            print(f"{label}: {type(e).__name__}: {str(e).splitlines()[0][:300] if str(e) else ''}", flush=True)
+            traceback.print_exc(limit=-3)
 
 
 if __name__ == "__main__":

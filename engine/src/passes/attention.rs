@@ -39,8 +39,10 @@ impl Pattern for Attention {
         "Attention"
     }
 
-    fn tells(&self, _: &Cx<'_>, node: &Node) -> bool {
-        node.op.name() == "Softmax" || node.op_as::<MaskedAttention>().is_some()
+    /// A softmax of a matrix is none: it chooses the experts of a mixture.
+    fn tells(&self, cx: &Cx<'_>, node: &Node) -> bool {
+        let scores = node.outputs.first().and_then(|o| cx.graph.fact(*o)).is_none_or(|f| f.rank() > 2);
+        (node.op.name() == "Softmax" && scores) || node.op_as::<MaskedAttention>().is_some()
     }
 
     fn apply(&self, cx: &Cx<'_>, node: &Node) -> Result<Rewrite, String> {
