@@ -9,6 +9,7 @@
 enable f16;
 #endif
 #import grid
+#import opaque_one
 #import float
 
 override WG_X: u32 = 64;
@@ -76,7 +77,7 @@ fn main(
         sum = f32(biases[params.biases_offset + channel]);
 #endif
         // A driver that sees bounds known from uniforms alone compiles for each of their values.
-        let one = min(workgroup.x + 1u, 1u);
+        let one = opaque_one(workgroup);
         for (var j = 0u; j < params.taps; j += one) {
             let w = f32(filters[params.filters_offset + channel * params.taps + j]);
             sum += w * element(row, index % params.steps + j);

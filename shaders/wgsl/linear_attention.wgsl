@@ -10,6 +10,7 @@
 enable f16;
 #endif
 #import grid
+#import opaque_one
 
 override WG_X: u32 = 64;
 
@@ -65,7 +66,7 @@ fn main(
     let index = workgroup_index(workgroup, count) * WG_X + local;
     if index >= params.columns { return; }
     // A driver that sees bounds known from uniforms alone compiles for each of their values.
-    let one = min(workgroup.x + 1u, 1u);
+    let one = opaque_one(workgroup);
     let column = index % params.values;
     let head = index / params.values % params.heads;
     let batch = index / (params.values * params.heads);

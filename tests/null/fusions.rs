@@ -2,6 +2,7 @@
 //! form that is not recognised any more fails here, before it is only a slow model.
 
 use engine::{
+    error::EngineError,
     graph::Node,
     host::WeightFormat,
     language::{LanguageModel, LanguageOptions, Phase, Prepared},
@@ -85,7 +86,15 @@ const REFUSED: [(&str, &str); 2] = [
     ("architectures/bloom_ts17", "a sum has no product of queries and keys in it"),
 ];
 
-fn prepare(model: &LanguageModel, phase: Phase, padding: bool) -> Prepared {
+/// What takes no padding on the left: nothing but a count of positions is made of the mask.
+const UNPADDED: [&str; 4] = [
+    "dialects/llama_genai_graph",
+    "dialects/llama_genai_int4",
+    "dialects/llama_genai_int8",
+    "dialects/qwen3_genai_fp16",
+];
+
+fn prepare(model: &LanguageModel, phase: Phase, padding: bool) -> Result<Prepared, EngineError> {
     let device = devices::Target::from_profile(devices::by_name("adreno-750").unwrap());
     let options = LanguageOptions {
         lower: LowerOptions { target: (&device).into(), activations: Elem::F32 },
@@ -94,7 +103,7 @@ fn prepare(model: &LanguageModel, phase: Phase, padding: bool) -> Prepared {
         padding,
         all_logits: false,
     };
-    model.prepare(phase, &options).unwrap()
+    model.prepare(phase, &options)
 }
 
 /// What one model's fusions are that they should not be.
@@ -105,8 +114,20 @@ fn differences(name: &str, counts: [usize; 6]) -> Vec<String> {
     let mut wrong = Vec::new();
     for padding in [false, true] {
         for phase in [Phase::Prefill { chunk: 16 }, Phase::Decode] {
-            let Prepared { graph, report, .. } = prepare(&model, phase, padding);
             let mut say = |text: String| wrong.push(format!("{name} {phase:?}, padding {padding}: {text}"));
+            let refused = padding && UNPADDED.contains(&name);
+            let Prepared { graph, report, .. } = match prepare(&model, phase, padding) {
+                Ok(_) if refused => {
+                    say("padding is not refused".to_owned());
+                    continue;
+                }
+                Err(error) if refused && error.to_string().contains("would attend to padding") => continue,
+                Err(error) => {
+                    say(error.to_string());
+                    continue;
+                }
+                Ok(prepared) => prepared,
+            };
             let found = PATTERNS.map(|p| report.applied.get(p).copied().unwrap_or(0));
             if found != counts {
                 say(format!("{found:?}, not {counts:?} of {PATTERNS:?}"));

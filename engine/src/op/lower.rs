@@ -175,6 +175,15 @@ impl<'a> Lowering<'a> {
         if view.dims.len() == shape.len() { Ok(view) } else { self.reshaped(view, &shape) }
     }
 
+    /// The view of an input as its elements follow each other, copied if they do not.
+    ///
+    /// # Errors
+    /// As [`Lowering::shaped`].
+    pub fn row_major(&mut self, index: usize) -> Result<View, OpError> {
+        let view = self.shaped(index)?;
+        self.contiguous(view)
+    }
+
     pub(crate) fn view_of(&mut self, id: ValueId) -> Result<View, OpError> {
         if let Some(view) = self.lowered.views.get(&id) {
             return Ok(view.clone());

@@ -3,7 +3,7 @@
 use shaders::KernelSpec;
 use symbolic::Expr;
 
-use super::masked_attention::Steps;
+use super::masked_attention::{Sizes, Steps};
 use crate::{
     error::{OpError, invalid},
     graph::Fact,
@@ -95,17 +95,7 @@ impl Op for Attention {
 
     fn reference(&self, inputs: &[Option<&HostTensor>]) -> Result<Vec<HostTensor>, OpError> {
         let (q, k, v, rule) = (given(inputs, 0)?, given(inputs, 1)?, given(inputs, 2)?, self.rule()?);
-        let (&[batch, heads, queries, d], &[_, groups, keys, dv]) = (q.shape(), v.shape()) else {
-            return Err(invalid("an input has not 4 dimensions"));
-        };
-        if k.shape() != [batch, groups, keys, d] || groups == 0 || heads % groups != 0 {
-            return Err(invalid(format!(
-                "shapes {:?}, {:?}, {:?} do not fit",
-                q.shape(),
-                k.shape(),
-                v.shape()
-            )));
-        }
+        let Sizes { batch, heads, groups, queries, keys, d, dv } = Sizes::of(q, k, v)?;
         let padding = optional(inputs, 3).map(HostTensor::to_i64s);
         let (x, y, z) = (q.to_f64s(), k.to_f64s(), v.to_f64s());
         let in_use = self.keys.as_ref().and_then(Expr::constant).unwrap_or(i64::MAX);

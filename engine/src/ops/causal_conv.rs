@@ -83,11 +83,7 @@ impl Op for CausalConv {
         let (x, taps) = (cx.fact(0)?, taps(cx.fact(1)?)?);
         let (channels, steps) = (x.shape[1].clone(), x.shape[2].clone());
         let rows = &x.shape[0] * &channels;
-        let flat = |cx: &mut Lowering<'_>, index| {
-            let view = cx.shaped(index)?;
-            cx.contiguous(view)
-        };
-        let (input, weight) = (flat(cx, 0)?, flat(cx, 1)?);
+        let (input, weight) = (cx.row_major(0)?, cx.row_major(1)?);
         let (out, present) = (Destination::contiguous(cx, 0)?, Destination::contiguous(cx, 1)?);
         let spec = KernelSpec::new("causal_conv")
             .with("ELEM", out.view.elem.wgsl())
@@ -105,7 +101,7 @@ impl Op for CausalConv {
         ];
         for (name, index) in [("biases", BIAS), ("past", PAST)] {
             if cx.has_input(index) {
-                slots.push((name, Slot::View(flat(cx, index)?)));
+                slots.push((name, Slot::View(cx.row_major(index)?)));
             }
         }
         let threads = &rows * (&steps + (taps - 1));

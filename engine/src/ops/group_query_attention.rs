@@ -5,17 +5,11 @@ use std::sync::Arc;
 use symbolic::Expr;
 
 use super::{
-    binary::Binary,
-    concat::Concat,
-    identity::Identity,
     masked_attention::{MaskedAttention, Scores},
-    onnx_attention::{join_heads, split_heads},
-    range::Range,
+    onnx_attention::{appended, counted_from, join_heads, positions_of, split_heads},
     rms_norm::RmsNorm,
     rotary_embedding::RotaryEmbedding,
-    shape::Shape,
     split::Split,
-    squeeze::Squeeze,
 };
 use crate::{
     dtype::DType,
@@ -119,11 +113,7 @@ impl Composite for GroupQueryAttention {
         };
         let (present, mask, first) = match growth {
             Growth::Appended { first } => {
-                let mut append = |past: Option<ValueId>, new| match past {
-                    Some(past) => parts.add(Concat { axis: 2 }, &[past, new]),
-                    None => parts.add(Identity, &[new]),
-                };
-                ([append(past[0], k)?, append(past[1], v)?], bias, first)
+                ([appended(parts, past[0], k)?, appended(parts, past[1], v)?], bias, first)
             }
             Growth::Ragged(ragged) => {
                 let mask = ragged.mask(parts, self, bias)?;
@@ -185,8 +175,7 @@ impl GroupQueryAttention {
             None => *batch == Expr::ONE && symbols && length.as_ref().is_none_or(fills),
         };
         if appended {
-            let end = Shape { start: 2, end: Some(3), total: false };
-            let first = parts.optional(PAST[0]).map(|past| parts.add(end, &[past])).transpose()?;
+            let first = parts.optional(PAST[0]).map(|past| positions_of(parts, past)).transpose()?;
             return Ok(Growth::Appended { first });
         }
         let length = length.ok_or(OpError::NotConstant { index: LENGTH })?;
@@ -197,16 +186,6 @@ impl GroupQueryAttention {
         let last = parts.input(SEQLENS)?;
         Ok(Growth::Ragged(Ragged::new(parts, last, [batch, seq, past, length])?))
     }
-}
-
-/// `[1, seq]`: positions from `first` on, one for each of `x [batch, heads, seq, width]`.
-fn counted_from(parts: &mut Parts<'_, '_>, first: Option<ValueId>, x: ValueId) -> Result<ValueId, OpError> {
-    let one = parts.integers(&[1])?;
-    let first = first.map_or_else(|| parts.integers(&[0]), Ok)?;
-    let seq = parts.add(Shape { start: 2, end: Some(3), total: false }, &[x])?;
-    let end = parts.add(Binary::Add, &[first, seq])?;
-    let ids = parts.add(Range, &[first, end, one])?;
-    parts.add(Squeeze { insert: true, axes: Some(vec![0]) }, &[ids])
 }
 
 fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {

@@ -146,11 +146,7 @@ impl Op for LinearAttention {
 
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
         let Sizes { batch, steps, keys, values } = self.sizes_of(cx.fact(0)?, cx.fact(2)?)?;
-        let flat = |cx: &mut Lowering<'_>, index| {
-            let view = cx.shaped(index)?;
-            cx.contiguous(view)
-        };
-        let (q, k, v) = (flat(cx, 0)?, flat(cx, 1)?, flat(cx, 2)?);
+        let (q, k, v) = (cx.row_major(0)?, cx.row_major(1)?, cx.row_major(2)?);
         let number = |width: &Expr| Param::Int(width.clone());
         let beta_heads = if cx.has_input(BETA) { cx.fact(BETA)?.shape[2].clone() } else { Expr::ONE };
         let by = match cx.has_input(DECAY).then(|| cx.fact(DECAY)).transpose()? {
@@ -190,7 +186,7 @@ impl Op for LinearAttention {
         ];
         for (name, index) in [("decay", DECAY), ("beta", BETA)] {
             if cx.has_input(index) {
-                slots.push((name, Slot::View(flat(cx, index)?)));
+                slots.push((name, Slot::View(cx.row_major(index)?)));
             }
         }
         let params = vec![

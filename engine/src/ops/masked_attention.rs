@@ -15,9 +15,12 @@ use crate::{
     },
 };
 
+#[path = "masked_attention/sizes.rs"]
+mod sizes;
 #[path = "masked_attention/steps.rs"]
 mod steps;
 
+pub use sizes::Sizes;
 pub use steps::Steps;
 
 /// Inputs: queries `[batch, heads, queries, width]`; keys and values `[batch, kv_heads, keys, width]`, each shared by
@@ -95,17 +98,7 @@ impl Op for MaskedAttention {
 
     fn reference(&self, inputs: &[Option<&HostTensor>]) -> Result<Vec<HostTensor>, OpError> {
         let (q, k, v) = (given(inputs, Q)?, given(inputs, K)?, given(inputs, V)?);
-        let (&[batch, heads, queries, d], &[_, groups, keys, dv]) = (q.shape(), v.shape()) else {
-            return Err(invalid("an input has not 4 dimensions"));
-        };
-        if k.shape() != [batch, groups, keys, d] || groups == 0 || heads % groups != 0 {
-            return Err(invalid(format!(
-                "shapes {:?}, {:?}, {:?} do not fit",
-                q.shape(),
-                k.shape(),
-                v.shape()
-            )));
-        }
+        let Sizes { batch, heads, groups, queries, keys, d, dv } = Sizes::of(q, k, v)?;
         let bias = self.added(inputs, [batch, heads, queries, keys])?;
         let scale = f64::from(self.scale(&Expr::from(d))?);
         let (x, y, z) = (q.to_f64s(), k.to_f64s(), v.to_f64s());

@@ -5,12 +5,8 @@ use std::sync::Arc;
 use symbolic::Expr;
 
 use super::{
-    binary::Binary,
-    onnx_attention::{join_heads, split_heads},
-    range::Range,
+    onnx_attention::{counted_from, join_heads, split_heads},
     rotary_embedding::RotaryEmbedding,
-    shape::Shape,
-    squeeze::Squeeze,
 };
 use crate::{
     error::{OpError, invalid},
@@ -48,21 +44,12 @@ impl Composite for MicrosoftRotaryEmbedding {
         }
         let x = if flat { split_heads(parts, x, heads)? } else { x };
         if parts.fact(ids)?.rank() < 2 {
-            ids = counted_from(parts, ids, x)?;
+            ids = counted_from(parts, Some(ids), x)?;
         }
         let op = RotaryEmbedding { interleaved: self.interleaved, heads: 0, rotary_dim: self.rotary_dim };
         let turned = parts.add(op, &[x, cos, sin, ids])?;
         Ok(vec![if flat { join_heads(parts, turned)? } else { turned }])
     }
-}
-
-/// `[1, seq]`: `first`, `first + 1`, … for each position of `x [batch, heads, seq, head_dim]`.
-fn counted_from(parts: &mut Parts<'_, '_>, first: ValueId, x: ValueId) -> Result<ValueId, OpError> {
-    let (zero, one) = (parts.integers(&[0])?, parts.integers(&[1])?);
-    let size = parts.add(Shape { start: 2, end: Some(3), total: false }, &[x])?;
-    let count = parts.add(Range, &[zero, size, one])?;
-    let ids = parts.add(Binary::Add, &[count, first])?;
-    parts.add(Squeeze { insert: true, axes: Some(vec![0]) }, &[ids])
 }
 
 fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {

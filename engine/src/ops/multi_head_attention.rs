@@ -7,12 +7,9 @@ use symbolic::Expr;
 use super::{
     binary::Binary,
     cast::Cast,
-    concat::Concat,
-    identity::Identity,
     masked_attention::{MaskedAttention, Scores},
-    onnx_attention::{join_heads, split_heads},
+    onnx_attention::{appended, join_heads, positions_of, split_heads},
     select::Where,
-    shape::Shape,
     slice::Slice,
     squeeze::Squeeze,
 };
@@ -77,16 +74,12 @@ impl Composite for MultiHeadAttention {
         let mut headed = |x| if split { Ok(x) } else { split_heads(parts, x, self.heads) };
         (k, v) = (headed(k)?, headed(v)?);
         q = split_heads(parts, q, self.heads)?;
-        let mut first = None;
-        if let [Some(past_key), Some(past_value)] = PAST.map(|index| parts.optional(index)) {
-            first = Some(parts.add(Shape { start: 2, end: Some(3), total: false }, &[past_key])?);
-            k = parts.add(Concat { axis: 2 }, &[past_key, k])?;
-            v = parts.add(Concat { axis: 2 }, &[past_value, v])?;
-        } else {
+        let past = PAST.map(|index| parts.optional(index));
+        if past[0].is_none() {
             self.check_causal(parts, q, k)?;
-            k = parts.add(Identity, &[k])?;
-            v = parts.add(Identity, &[v])?;
         }
+        let first = past[0].map(|past| positions_of(parts, past)).transpose()?;
+        (k, v) = (appended(parts, past[0], k)?, appended(parts, past[1], v)?);
         let (mask, in_use) = self.mask(parts, q)?;
         let op = MaskedAttention {
             causal: self.causal,

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use super::{
+    binary::Binary,
     concat::Concat,
     identity::Identity,
     masked_attention::{MaskedAttention, Scores},
+    range::Range,
     reshape::Reshape,
     shape::Shape,
+    squeeze::Squeeze,
     transpose::Transpose,
 };
 use crate::{
@@ -63,6 +66,43 @@ pub fn join_heads(parts: &mut Parts<'_, '_>, x: ValueId) -> Result<ValueId, OpEr
     parts.add(Reshape { allow_zero: false }, &[swapped, shape])
 }
 
+/// `[1]`: how many positions there are in `[batch, heads, positions, width]`.
+///
+/// # Errors
+/// When the value has fewer than three dimensions.
+pub fn positions_of(parts: &mut Parts<'_, '_>, x: ValueId) -> Result<ValueId, OpError> {
+    parts.add(Shape { start: 2, end: Some(3), total: false }, &[x])
+}
+
+/// `[1, positions]`: `first`, or 0, and those after it, one for each position of `x [batch, heads, positions, width]`.
+///
+/// # Errors
+/// When `first` is not one number.
+pub fn counted_from(
+    parts: &mut Parts<'_, '_>,
+    first: Option<ValueId>,
+    x: ValueId,
+) -> Result<ValueId, OpError> {
+    let (zero, one) = (parts.integers(&[0])?, parts.integers(&[1])?);
+    let size = positions_of(parts, x)?;
+    let mut ids = parts.add(Range, &[zero, size, one])?;
+    if let Some(first) = first {
+        ids = parts.add(Binary::Add, &[ids, first])?;
+    }
+    parts.add(Squeeze { insert: true, axes: Some(vec![0]) }, &[ids])
+}
+
+/// New keys or values behind those of the past, `[batch, heads, positions, width]`.
+///
+/// # Errors
+/// When their other dimensions differ.
+pub fn appended(parts: &mut Parts<'_, '_>, past: Option<ValueId>, new: ValueId) -> Result<ValueId, OpError> {
+    match past {
+        Some(past) => parts.add(Concat { axis: 2 }, &[past, new]),
+        None => parts.add(Identity, &[new]),
+    }
+}
+
 impl Composite for OnnxAttention {
     fn name(&self) -> &'static str {
         "OnnxAttention"
@@ -75,15 +115,9 @@ impl Composite for OnnxAttention {
         let (q, mut k, mut v) =
             (headed(q, self.heads)?, headed(k, self.kv_heads)?, headed(v, self.kv_heads)?);
         let (mask, in_use) = (parts.optional(3), parts.optional(IN_USE));
-        let mut first = None;
-        if let Some((past_key, past_value)) = parts.optional(4).zip(parts.optional(5)) {
-            first = Some(parts.add(Shape { start: 2, end: Some(3), total: false }, &[past_key])?);
-            k = parts.add(Concat { axis: 2 }, &[past_key, k])?;
-            v = parts.add(Concat { axis: 2 }, &[past_value, v])?;
-        } else {
-            k = parts.add(Identity, &[k])?;
-            v = parts.add(Identity, &[v])?;
-        }
+        let (past_key, past_value) = parts.optional(4).zip(parts.optional(5)).unzip();
+        let first = past_key.map(|past| positions_of(parts, past)).transpose()?;
+        (k, v) = (appended(parts, past_key, k)?, appended(parts, past_value, v)?);
         let op = MaskedAttention {
             causal: self.is_causal,
             window: None,

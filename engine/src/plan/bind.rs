@@ -75,6 +75,7 @@ pub struct BoundPlan {
     layout: Bindings,
     align: u64,
     changing: Vec<usize>,
+    rooms: Vec<(usize, i64)>,
 }
 
 impl Plan {
@@ -98,7 +99,8 @@ impl Plan {
         align: u64,
     ) -> Result<BoundPlan, EngineError> {
         self.check_pending(bindings)?;
-        self.check_fits(bindings, layout)?;
+        let rooms = self.rooms(layout)?;
+        self.check_fits(bindings, &rooms)?;
         let mut params_at = 0;
         let mut calls = Vec::with_capacity(self.calls.len());
         for call in &self.calls {
@@ -118,6 +120,7 @@ impl Plan {
             layout: layout.clone(),
             align: align.max(1),
             changing: (0..self.calls.len()).filter(|i| self.names_stepping(*i)).collect(),
+            rooms,
         };
         for index in 0..self.calls.len() {
             self.bind_call(index, bindings, &mut bound)?;
@@ -135,14 +138,19 @@ impl Plan {
             .map_err(|e| EngineError::model("bind", e.to_string()))
     }
 
-    /// Whether every buffer is as large as it has to be where memory is laid out for other numbers.
-    fn check_fits(&self, bindings: &Bindings, layout: &Bindings) -> Result<(), EngineError> {
-        for root in self.arena.places.iter().map(|place| &self.roots[place.root]) {
-            if !self.stepping.iter().any(|s| root.len.contains(s)) {
-                continue;
-            }
-            let (wanted, there) = (root.len.eval(bindings)?, root.len.eval(layout)?);
-            if wanted > there {
+    /// The roots of the arena that differ from step to step, and how many elements there is room for in each.
+    fn rooms(&self, layout: &Bindings) -> Result<Vec<(usize, i64)>, EngineError> {
+        let differs = |root: &usize| self.stepping.iter().any(|s| self.roots[*root].len.contains(s));
+        let places = self.arena.places.iter().map(|place| place.root).filter(differs);
+        places.map(|root| Ok((root, self.roots[root].len.eval(layout)?))).collect()
+    }
+
+    /// Whether every buffer has the room that this step needs.
+    fn check_fits(&self, bindings: &Bindings, rooms: &[(usize, i64)]) -> Result<(), EngineError> {
+        for (root, there) in rooms {
+            let root = &self.roots[*root];
+            let wanted = root.len.eval(bindings)?;
+            if wanted > *there {
                 let text = format!("{:?} has room for {there} elements, this step needs {wanted}", root.name);
                 return Err(EngineError::model("bind", text));
             }
@@ -321,7 +329,7 @@ impl BoundPlan {
             self.bindings.set(symbol, value);
         }
         plan.check_pending(&self.bindings)?;
-        plan.check_fits(&self.bindings, &self.layout)?;
+        plan.check_fits(&self.bindings, &self.rooms)?;
         for at in 0..self.changing.len() {
             plan.bind_call(self.changing[at], bindings, self)?;
         }
