@@ -102,9 +102,9 @@ fn numpy_type(kind: &TypeStr) -> Option<DType> {
 
 fn write_npy(tensor: &HostTensor) -> Result<Vec<u8>, String> {
     let tensor = match tensor.dtype() {
-        DType::BF16 => tensor.cast(DType::F32),
-        DType::I4 => tensor.cast(DType::I8),
-        DType::U4 => tensor.cast(DType::U8),
+        DType::I4 | DType::I2 => tensor.cast(DType::I8),
+        DType::U4 | DType::U2 => tensor.cast(DType::U8),
+        dtype if dtype == DType::BF16 || dtype.minifloat().is_some() => tensor.cast(DType::F32),
         _ => tensor.clone(),
     };
     let kind = match tensor.dtype() {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use onnx_import::{DataType, Minifloat};
+
 /// The type of a tensor's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum DType {
@@ -35,11 +37,27 @@ pub enum DType {
     I4,
     /// Unsigned 4-bit integer, two to a byte, the first in the low half.
     U4,
+    /// Signed 2-bit integer, four to a byte, the first in the lowest bits.
+    I2,
+    /// Unsigned 2-bit integer, four to a byte, the first in the lowest bits.
+    U2,
+    /// 8-bit float, finite and NaN, bias 7.
+    F8E4M3Fn,
+    /// 8-bit float, finite and NaN, no negative zero, bias 8.
+    F8E4M3FnUz,
+    /// 8-bit float in the manner of IEEE, bias 15.
+    F8E5M2,
+    /// 8-bit float, finite and NaN, no negative zero, bias 16.
+    F8E5M2FnUz,
+    /// 4-bit float, finite, bias 1, two to a byte, the first in the low half.
+    F4E2M1,
+    /// A power of two or NaN.
+    F8E8M0,
 }
 
 impl DType {
     /// Every element type.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 23] = [
         Self::F32,
         Self::F16,
         Self::BF16,
@@ -55,7 +73,60 @@ impl DType {
         Self::Bool,
         Self::I4,
         Self::U4,
+        Self::I2,
+        Self::U2,
+        Self::F8E4M3Fn,
+        Self::F8E4M3FnUz,
+        Self::F8E5M2,
+        Self::F8E5M2FnUz,
+        Self::F4E2M1,
+        Self::F8E8M0,
     ];
+
+    /// ONNX's element type; `None` for strings and complex numbers, which nothing here computes with.
+    #[must_use]
+    pub const fn of(dtype: DataType) -> Option<Self> {
+        Some(match dtype {
+            DataType::F32 => Self::F32,
+            DataType::F16 => Self::F16,
+            DataType::Bf16 => Self::BF16,
+            DataType::F64 => Self::F64,
+            DataType::I64 => Self::I64,
+            DataType::I32 => Self::I32,
+            DataType::I16 => Self::I16,
+            DataType::I8 => Self::I8,
+            DataType::U64 => Self::U64,
+            DataType::U32 => Self::U32,
+            DataType::U16 => Self::U16,
+            DataType::U8 => Self::U8,
+            DataType::Bool => Self::Bool,
+            DataType::I4 => Self::I4,
+            DataType::U4 => Self::U4,
+            DataType::I2 => Self::I2,
+            DataType::U2 => Self::U2,
+            DataType::F8E4M3Fn => Self::F8E4M3Fn,
+            DataType::F8E4M3FnUz => Self::F8E4M3FnUz,
+            DataType::F8E5M2 => Self::F8E5M2,
+            DataType::F8E5M2FnUz => Self::F8E5M2FnUz,
+            DataType::F4E2M1 => Self::F4E2M1,
+            DataType::F8E8M0 => Self::F8E8M0,
+            DataType::String | DataType::Complex64 | DataType::Complex128 => return None,
+        })
+    }
+
+    /// The format of a float of up to 8 bits.
+    #[must_use]
+    pub const fn minifloat(self) -> Option<Minifloat> {
+        Some(match self {
+            Self::F8E4M3Fn => Minifloat::E4M3FN,
+            Self::F8E4M3FnUz => Minifloat::E4M3FNUZ,
+            Self::F8E5M2 => Minifloat::E5M2,
+            Self::F8E5M2FnUz => Minifloat::E5M2FNUZ,
+            Self::F4E2M1 => Minifloat::E2M1,
+            Self::F8E8M0 => Minifloat::E8M0,
+            _ => return None,
+        })
+    }
 
     /// Bits that one element takes.
     #[must_use]
@@ -65,23 +136,25 @@ impl DType {
             Self::F32 | Self::I32 | Self::U32 => 32,
             Self::F16 | Self::BF16 | Self::I16 | Self::U16 => 16,
             Self::I8 | Self::U8 | Self::Bool => 8,
-            Self::I4 | Self::U4 => 4,
+            Self::F8E4M3Fn | Self::F8E4M3FnUz | Self::F8E5M2 | Self::F8E5M2FnUz | Self::F8E8M0 => 8,
+            Self::I4 | Self::U4 | Self::F4E2M1 => 4,
+            Self::I2 | Self::U2 => 2,
         }
     }
 
     /// Bytes that `len` elements take, the last byte filled up; `None` if that is more than a `usize` counts.
     #[must_use]
     pub const fn size_bytes(self, len: usize) -> Option<usize> {
-        match self {
-            Self::I4 | Self::U4 => Some(len.div_ceil(2)),
-            _ => len.checked_mul(self.bits() / 8),
+        match self.bits() {
+            bits @ (2 | 4) => Some(len.div_ceil(8 / bits)),
+            bits => len.checked_mul(bits / 8),
         }
     }
 
     /// Whether the elements are floating-point numbers.
     #[must_use]
     pub const fn is_float(self) -> bool {
-        matches!(self, Self::F64 | Self::F32 | Self::F16 | Self::BF16)
+        matches!(self, Self::F64 | Self::F32 | Self::F16 | Self::BF16) || self.minifloat().is_some()
     }
 
     /// Whether the elements are integers; `Bool` is not.
@@ -109,6 +182,14 @@ impl fmt::Display for DType {
             Self::Bool => "bool",
             Self::I4 => "i4",
             Self::U4 => "u4",
+            Self::I2 => "i2",
+            Self::U2 => "u2",
+            Self::F8E4M3Fn => "f8e4m3fn",
+            Self::F8E4M3FnUz => "f8e4m3fnuz",
+            Self::F8E5M2 => "f8e5m2",
+            Self::F8E5M2FnUz => "f8e5m2fnuz",
+            Self::F4E2M1 => "f4e2m1",
+            Self::F8E8M0 => "f8e8m0",
         })
     }
 }

@@ -166,26 +166,9 @@ pub fn host_tensor(tensor: &onnx_import::Tensor) -> Result<HostTensor, EngineErr
 /// The engine's type for an ONNX element type.
 ///
 /// # Errors
-/// For strings, complex numbers and 8-bit floats, which no kernel reads.
+/// For strings and complex numbers, which no kernel reads.
 pub fn data_type(dtype: DataType, name: &str) -> Result<DType, EngineError> {
-    Ok(match dtype {
-        DataType::F32 => DType::F32,
-        DataType::F16 => DType::F16,
-        DataType::Bf16 => DType::BF16,
-        DataType::F64 => DType::F64,
-        DataType::I64 => DType::I64,
-        DataType::I32 => DType::I32,
-        DataType::I16 => DType::I16,
-        DataType::I8 => DType::I8,
-        DataType::U64 => DType::U64,
-        DataType::U32 => DType::U32,
-        DataType::U16 => DType::U16,
-        DataType::U8 => DType::U8,
-        DataType::Bool => DType::Bool,
-        DataType::I4 => DType::I4,
-        DataType::U4 => DType::U4,
-        other => return Err(unreadable(name, &other.to_string())),
-    })
+    DType::of(dtype).ok_or_else(|| unreadable(name, &dtype.to_string()))
 }
 
 fn unreadable(name: &str, dtype: &str) -> EngineError {

@@ -69,6 +69,7 @@ pub use error::ImportError;
 pub use external::{ExternalFiles, LeaveAbsent, SafeLocation};
 pub use folder::FolderFiles;
 pub use import::{MAX_DEPTH, NEWEST_IR, NEWEST_OPSET, OLDEST_IR, import};
+pub use minifloat::{Minifloat, Others, Rounding};
 pub use model::{Capture, Graph, Model, Operator, TensorType, Value, ValueId};
 pub use node::{Attribute, Node};
 pub use pb::{tensor_from_pb, tensor_to_pb};

@@ -3,8 +3,7 @@
 use bytes::Bytes;
 use half::{bf16, f16};
 
-use crate::minifloat::minifloat;
-use crate::{DataType, ImportError, Tensor};
+use crate::{DataType, ImportError, Minifloat, Tensor};
 
 impl Tensor {
     /// The elements as `f32`, rounded where the type is wider. For constants of an operator, not for weights.
@@ -19,8 +18,8 @@ impl Tensor {
             DataType::F16 => words(bytes, |b| f16::from_le_bytes(b).to_f32()),
             DataType::Bf16 => words(bytes, |b| bf16::from_le_bytes(b).to_f32()),
             DataType::U64 => words(bytes, |b| u64::from_le_bytes(b) as f32),
-            dtype => match minifloat(dtype, 0) {
-                Some(_) => self.codes(bytes).filter_map(|code| minifloat(dtype, code)).collect(),
+            dtype => match Minifloat::of(dtype) {
+                Some(format) => self.codes(bytes).map(|code| format.decode(code)).collect(),
                 None => self.integers(bytes, "floats")?.into_iter().map(|i| i as f32).collect(),
             },
         };

@@ -2,10 +2,13 @@
 // CONTIGUOUS (then total and all offsets are multiples of 4, and no operand broadcasts).
 // Booleans are u32 0 and 1. `where` takes b where the u32 a is not 0, else c. `clip` is min(max(a, b), c).
 // A cast to low_i32 or low_u32 keeps the low WIDTH bits, as a signed or unsigned number; NaN becomes the integer 0.
+// A cast to minifloat gives a number of a float of MANTISSA bits (beside the leading one), whose least exponent, biased as
+// in f32, is LEAST: the nearest one, or without a mantissa the power of two that is the exponent after INCREMENT is added to
+// the bits. BEYOND, the bits of a f32, stands for what is larger than LARGEST, NOTHING for NaN.
 // Slots: a, b and c as OP has operands, out. Offsets and strides count elements; shape and strides: innermost last.
 #variant OP = identity | cast | neg | abs | sqrt | rsqrt | reciprocal | exp | log | sin | cos | tanh | erf | sigmoid | silu | quick_gelu | gelu | gelu_tanh | relu | floor | ceil | round | sign | not | isnan | isinf | acos | acosh | asin | asinh | atan | atanh | cosh | sinh | tan | softplus | add | sub | mul | div | pow | min | max | mod | fmod | equal | less | less_equal | greater | greater_equal | and | or | xor | bit_and | bit_or | bit_xor | shift_left | shift_right | silu_mul | quick_gelu_mul | gelu_mul | gelu_tanh_mul | where | clip
 #variant ELEM = f32 | f16 | i32 | u32
-#variant TO = elem | f32 | f16 | i32 | u32 | bool | low_i32 | low_u32
+#variant TO = elem | f32 | f16 | i32 | u32 | bool | low_i32 | low_u32 | minifloat
 #variant CONTIGUOUS = false | true
 #variant RANK = 4 | 8
 #let TERNARY = OP == where || OP == clip
@@ -34,6 +37,13 @@ enable f16;
 override WG_X: u32 = 64;
 #if LOW
 override WIDTH: u32 = 8;
+#elif TO == minifloat
+override MANTISSA: u32 = 3;
+override LEAST: u32 = 121;
+override INCREMENT: u32 = 0;
+override LARGEST: u32 = 0x43e00000;
+override BEYOND: u32 = 0x43e00000;
+override NOTHING: u32 = 0x7fc00000;
 #endif
 
 alias Elem = $ELEM;
@@ -55,6 +65,8 @@ alias Out = $ELEM;
 alias Out = i32;
 #elif TO == low_u32
 alias Out = u32;
+#elif TO == minifloat
+alias Out = f32;
 #else
 alias Out = $TO;
 #endif
@@ -144,6 +156,23 @@ fn power(x: f32, y: f32) -> f32 {
 }
 #endif
 
+#if TO == minifloat
+fn narrowed(x: f32) -> f32 {
+    let bits = bitcast<u32>(x);
+    let size = bits & 0x7fffffffu;
+    var rounded = (size + INCREMENT) & 0x7f800000u;
+    if MANTISSA > 0u {
+        // Of the distance between neighbours, a power of two.
+        let exponent = max(size >> 23u, LEAST) - MANTISSA;
+        let steps = round(bitcast<f32>(size) * bitcast<f32>((254u - exponent) << 23u));
+        rounded = bitcast<u32>(steps * bitcast<f32>(exponent << 23u));
+    }
+    rounded = select(rounded, BEYOND, rounded > LARGEST);
+    let none = size > 0x7f800000u || MANTISSA == 0u && bits > 0x80000000u;
+    return bitcast<f32>((bits & 0x80000000u) | select(rounded, NOTHING, none));
+}
+#endif
+
 fn apply(x: First, y: Num, z: Num) -> Out {
 #if OP == identity
     return Out(x);
@@ -162,6 +191,8 @@ fn apply(x: First, y: Num, z: Num) -> Out {
 #else
     return Out(number);
 #endif
+#elif OP == cast && TO == minifloat
+    return narrowed(f32(x));
 #elif OP == cast
     return Out(x);
 #elif OP == not

@@ -56,7 +56,7 @@ fn the_list_of_operators_is_that_of_the_table() {
         "# Operators\n\n\
          <!-- Generated: UPDATE_DOCS=1 cargo nextest run -p tests --test null documents -->\n\n\
          What an ONNX model may be made of. Floats of 16, 32 and 64 bits and bfloat16 are computed as the activations are \
-         held, f32 or f16; integers and booleans as 32 bits, except where they are shapes or indices known before the \
+         held, f32 or f16, those of 8 and 4 bits as f32; integers and booleans as 32 bits, except where they are shapes or indices known before the \
          run, which are exact 64-bit expressions. What is declined on purpose is in \
          [operators-declined.md](operators-declined.md).\n\n\
          *Cases* are those of the operator's file (several operators may share one), each run on the GPU and compared \

@@ -1,5 +1,6 @@
 //! Calls of the elementwise kernel: arithmetic, comparison, conversion and copies between any views.
 
+use onnx_import::{Minifloat, Rounding};
 use shaders::KernelSpec;
 use symbolic::Expr;
 
@@ -45,6 +46,34 @@ pub fn truth(cx: &mut Lowering<'_>, input: &View, out: &View) -> Result<(), OpEr
 pub fn low_bits(cx: &mut Lowering<'_>, input: &View, bits: u32, out: &View) -> Result<(), OpError> {
     let to = if out.elem == Elem::I32 { "low_i32" } else { "low_u32" };
     let spec = KernelSpec::new("elementwise").with("OP", "cast").with("TO", to).set("WIDTH", bits);
+    call(cx, spec, std::slice::from_ref(input), out)
+}
+
+/// Writes, to f32, the numbers of a small float that elements are rounded to; `saturate` holds them at its largest.
+///
+/// # Errors
+/// As [`elementwise`].
+pub fn narrowed(
+    cx: &mut Lowering<'_>,
+    input: &View,
+    format: Minifloat,
+    (rounding, saturate): (Rounding, bool),
+    out: &View,
+) -> Result<(), OpError> {
+    // Of a power of two's 23 bits behind the leading one.
+    let increment = match rounding {
+        Rounding::Nearest => 1 << 22,
+        Rounding::Up => (1 << 23) - 1,
+        Rounding::Down => 0,
+    };
+    let spec = KernelSpec::new("elementwise").with("OP", "cast").with("TO", "minifloat");
+    let spec = spec
+        .set("MANTISSA", format.mantissa)
+        .set("LEAST", (format.least_exponent + 127).unsigned_abs())
+        .set("INCREMENT", increment)
+        .set("LARGEST", format.largest.to_bits())
+        .set("BEYOND", format.beyond(saturate).to_bits())
+        .set("NOTHING", format.nan().to_bits());
     call(cx, spec, std::slice::from_ref(input), out)
 }
 

@@ -202,26 +202,9 @@ fn wrong(name: &str, wanted: &str) -> OpError {
 
 /// The element type with an ONNX number (`TensorProto.DataType`).
 fn numbered_type(number: i64) -> Result<DType, OpError> {
-    Ok(match number {
-        1 => DType::F32,
-        2 => DType::U8,
-        3 => DType::I8,
-        4 => DType::U16,
-        5 => DType::I16,
-        6 => DType::I32,
-        7 => DType::I64,
-        9 => DType::Bool,
-        10 => DType::F16,
-        11 => DType::F64,
-        12 => DType::U32,
-        13 => DType::U64,
-        16 => DType::BF16,
-        21 => DType::U4,
-        22 => DType::I4,
-        other => {
-            let known = i32::try_from(other).ok().and_then(|n| DataType::from_onnx(n).ok());
-            let name = known.map_or_else(|| format!("{other} of ONNX"), |known| known.to_string());
-            return Err(OpError::Unsupported(format!("element type {name}")));
-        }
+    let known = i32::try_from(number).ok().and_then(|n| DataType::from_onnx(n).ok());
+    known.and_then(DType::of).ok_or_else(|| {
+        let name = known.map_or_else(|| format!("{number} of ONNX"), |known| known.to_string());
+        OpError::Unsupported(format!("element type {name}"))
     })
 }

@@ -89,6 +89,7 @@ impl Op for Bitwise {
 /// An integer of a type with all its bits set.
 fn ones(dtype: DType) -> f64 {
     match dtype {
+        DType::U2 => 3.0,
         DType::U4 => 15.0,
         DType::U8 => 255.0,
         DType::U16 => 65535.0,

@@ -1,22 +1,25 @@
-//! Cast and CastLike: another element type.
+//! Cast and CastLike: another element type. Those to floats of 8 and 4 bits are [`Narrow`].
 
 use std::sync::Arc;
 
+use onnx_import::Rounding;
+
+use super::narrow::Narrow;
 use crate::{
     dtype::DType,
     error::{OpError, invalid},
-    graph::Fact,
+    graph::{Fact, ValueId},
     host::HostTensor,
     op::{
-        Case, Elem, Infer, Lowering, OnnxNode, Op, Operator, Tolerance, View, low_bits, nd::given, sample,
-        standard, truth,
+        Case, Composite, Elem, Infer, Lowering, OnnxNode, Op, Operator, Parts, Tolerance, View, composite, low_bits,
+        narrowed, nd::given, sample, standard, truth,
     },
 };
 
-/// To a given type, or to the type of the second input.
+/// To a given type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cast {
-    /// The new type; `None` for CastLike.
+    /// The new type; `None` for that of the second input.
     pub to: Option<DType>,
 }
 
@@ -60,6 +63,8 @@ impl Op for Cast {
         let (input, out) = (cx.shaped(0)?, cx.output(0)?);
         if to == DType::Bool {
             truth(cx, &input, &out)
+        } else if let Some(format) = to.minifloat() {
+            narrowed(cx, &input, format, (Rounding::Nearest, false), &out)
         } else if wraps(from, to) {
             low_bits(cx, &input, to.bits() as u32, &out)
         } else {
@@ -77,7 +82,7 @@ impl Op for Cast {
 /// Whether the device holds both types alike, so that a cast changes nothing there.
 fn same_on_device(from: DType, to: DType, floats: Elem) -> bool {
     let alike = Elem::of(from, floats) == Elem::of(to, floats);
-    alike && !wraps(from, to) && (to != DType::Bool || from == DType::Bool)
+    alike && !wraps(from, to) && (from == to || (to != DType::Bool && to.minifloat().is_none()))
 }
 
 /// Whether `to` is an integer type of fewer bits than the device has for it, and not all of `from` fits.
@@ -93,15 +98,49 @@ fn wraps(from: DType, to: DType) -> bool {
 }
 
 fn signed(dtype: DType) -> bool {
-    matches!(dtype, DType::I64 | DType::I32 | DType::I16 | DType::I8 | DType::I4)
+    matches!(dtype, DType::I64 | DType::I32 | DType::I16 | DType::I8 | DType::I4 | DType::I2)
+}
+
+/// Cast to the type of the second input, whichever that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct CastLike {
+    rounding: Rounding,
+    saturate: bool,
+}
+
+impl Composite for CastLike {
+    fn name(&self) -> &'static str {
+        "CastLike"
+    }
+
+    fn expand(&self, parts: &mut Parts<'_, '_>) -> Result<Vec<ValueId>, OpError> {
+        let (x, Self { rounding, saturate }) = (parts.input(0)?, *self);
+        let to = parts.fact(parts.input(1)?)?.dtype;
+        let op = any(to, rounding, saturate);
+        parts.add_op(op.name(), op, &[Some(x)], 1)
+    }
+}
+
+fn any(to: DType, rounding: Rounding, saturate: bool) -> Arc<dyn Op> {
+    match to.minifloat() {
+        Some(_) => Arc::new(Narrow { to, rounding, saturate }),
+        None => Arc::new(Cast { to: Some(to) }),
+    }
 }
 
 fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
+    let saturate = node.int_or("saturate", 1)? != 0;
+    let rounding = match node.string("round_mode")?.unwrap_or("up") {
+        "up" => Rounding::Up,
+        "down" => Rounding::Down,
+        "nearest" => Rounding::Nearest,
+        other => return Err(invalid(format!("round_mode = {other:?} is not known"))),
+    };
     if node.op_type() == "CastLike" {
-        return Ok(Arc::new(Cast { to: None }));
+        return Ok(composite(CastLike { rounding, saturate }));
     }
     let to = node.dtype("to")?.ok_or_else(|| invalid("attribute \"to\" is missing"))?;
-    Ok(Arc::new(Cast { to: Some(to) }))
+    Ok(any(to, rounding, saturate))
 }
 
 fn cases() -> Vec<Case> {
@@ -113,6 +152,11 @@ fn cases() -> Vec<Case> {
     };
     let case = |name: &str, to, input| {
         Case::new(name, Cast { to: Some(to) }, vec![Some(input)]).tolerance(Tolerance::EXACT)
+    };
+    let like = |name: &str, like| {
+        let op = CastLike { rounding: Rounding::Up, saturate: true };
+        let case = Case::composite(format!("like {name}"), op, vec![Some(floats()), Some(like)]);
+        case.tolerance(Tolerance::EXACT)
     };
     vec![
         case("f32 to int64", DType::I64, floats()),
@@ -141,7 +185,13 @@ fn cases() -> Vec<Case> {
         case("bf16 to f32", DType::F32, floats().cast(DType::BF16)),
         case("u4 to i4", DType::I4, sample::of(DType::U4, &[5], &[0.0, 7.0, 8.0, 14.0, 15.0])),
         case("nothing", DType::F32, sample::integers_in(&[0, 3], 1, -9, 9)),
-        Case::new("like a bool", Cast { to: None }, vec![Some(floats()), Some(sample::booleans(&[1], 1))]),
+        case("f32 to i2", DType::I2, wide()),
+        case("f32 to u2", DType::U2, wide()),
+        case("f32 to f8e5m2, with what is no number", DType::F8E5M2, wide()),
+        case("i2 to f32", DType::F32, wide().cast(DType::I2)),
+        case("f4e2m1 to f16", DType::F16, floats().cast(DType::F4E2M1)),
+        like("a bool", sample::booleans(&[1], 1)),
+        like("f8e4m3fn", sample::floats(&[1], 1).cast(DType::F8E4M3Fn)),
     ]
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     binary::Binary, cast::Cast, one_hot::facing, reshape::Reshape, shape::Shape, slice::Slice,
-    upsample::repeated,
+    resize::repeated,
 };
 use crate::{
     dtype::DType,
@@ -69,10 +69,12 @@ impl Composite for DequantizeLinear {
         let to = self.to.unwrap_or(parts.fact(scale)?.dtype);
         let scale = facing_codes(parts, scale, x, self.axis, self.block)?;
         let scale = parts.add(Cast { to: Some(to) }, &[scale])?;
-        let mut codes = parts.add(Cast { to: Some(DType::I32) }, &[x])?;
+        // Codes that are floats are numbers already.
+        let wide = Cast { to: Some(if parts.fact(x)?.dtype.is_float() { to } else { DType::I32 }) };
+        let mut codes = parts.add(wide, &[x])?;
         if let Some(zero) = parts.optional(2) {
             let zero = facing_codes(parts, zero, x, self.axis, self.block)?;
-            let zero = parts.add(Cast { to: Some(DType::I32) }, &[zero])?;
+            let zero = parts.add(wide, &[zero])?;
             codes = parts.add(Binary::Sub, &[codes, zero])?;
         }
         let numbers = parts.add(Cast { to: Some(to) }, &[codes])?;
@@ -92,7 +94,7 @@ fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
 
 fn cases() -> Vec<Case> {
     let case = |name: &str, codes: DType, axis, block, shapes: [&[usize]; 2], zeros: bool| {
-        let low = if matches!(codes, DType::U8 | DType::U4) { 0 } else { -8 };
+        let low = if matches!(codes, DType::U8 | DType::U4 | DType::U2) { 0 } else { -8 };
         let codes = |shape: &[usize], seed| sample::integers_in(shape, seed, low, low + 16).cast(codes);
         let inputs = vec![
             Some(codes(shapes[0], 1)),
@@ -109,6 +111,10 @@ fn cases() -> Vec<Case> {
         case("int4", DType::I4, 1, 0, [&[5], &[]], true),
         case("uint4, blocks", DType::U4, -1, 4, [&[2, 8], &[2, 2]], true),
         case("int32", DType::I32, 1, 0, [&[7], &[]], false),
+        case("int2", DType::I2, 1, 0, [&[5], &[]], true),
+        case("uint2, blocks", DType::U2, -1, 4, [&[2, 8], &[2, 2]], true),
+        case("f8e4m3fn", DType::F8E4M3Fn, 1, 0, [&[2, 9], &[9]], false),
+        case("f4e2m1, blocks", DType::F4E2M1, -1, 4, [&[2, 8], &[2, 2]], false),
     ]
 }
 

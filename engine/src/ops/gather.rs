@@ -129,7 +129,7 @@ pub fn along(
 }
 
 /// Sizes and strides of the dimensions before `first`, from there to `last`, and behind, if each part has one stride.
-fn three(view: &View, first: usize, last: usize) -> Option<([Expr; 3], [Expr; 3])> {
+pub fn three(view: &View, first: usize, last: usize) -> Option<([Expr; 3], [Expr; 3])> {
     let part = |dims: &[Dim]| {
         let (mut shape, mut strides) = collapse(&[&View { dims: dims.to_vec(), ..view.clone() }]);
         let mut strides = strides.pop()?;

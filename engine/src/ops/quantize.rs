@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use onnx_import::Rounding;
+
 use super::{
     binary::Binary,
     cast::Cast,
     dequantize::facing_codes,
     identity::Identity,
+    narrow::Narrow,
     reduce::{Reduce, Reduction},
     unary::Unary,
 };
@@ -26,6 +29,8 @@ pub struct QuantizeLinear {
     pub block: i64,
     /// The type of codes when there are no zeros.
     pub to: DType,
+    /// Whether codes that are floats are held at their largest.
+    pub saturate: bool,
 }
 
 /// Adds `x`, in floats, held at the ends of an integer type and then cast to it.
@@ -34,6 +39,8 @@ pub struct QuantizeLinear {
 /// When codes of that type are not known.
 pub fn saturated(parts: &mut Parts<'_, '_>, x: ValueId, to: DType) -> Result<ValueId, OpError> {
     let (low, high) = match to {
+        DType::I2 => (-2.0, 1.0),
+        DType::U2 => (0.0, 3.0),
         DType::I4 => (-8.0, 7.0),
         DType::U4 => (0.0, 15.0),
         DType::I8 => (-128.0, 127.0),
@@ -61,15 +68,17 @@ impl Composite for QuantizeLinear {
         let scale = parts.add(wide, &[scale])?;
         let numbers = parts.add(wide, &[x])?;
         let quotient = parts.add(Binary::Div, &[numbers, scale])?;
-        let mut codes = parts.add(Unary::Round, &[quotient])?;
-        let mut to = self.to;
-        if let Some(zero) = parts.optional(2) {
-            to = parts.fact(zero)?.dtype;
+        let zero = parts.optional(2);
+        let to = zero.map_or(Ok(self.to), |zero| parts.fact(zero).map(|fact| fact.dtype))?;
+        let floats = to.minifloat().is_some();
+        let mut codes = if floats { quotient } else { parts.add(Unary::Round, &[quotient])? };
+        if let Some(zero) = zero {
             let zero = facing_codes(parts, zero, x, self.axis, self.block)?;
             let zero = parts.add(wide, &[zero])?;
             codes = parts.add(Binary::Add, &[codes, zero])?;
         }
-        Ok(vec![saturated(parts, codes, to)?])
+        let narrow = Narrow { to, rounding: Rounding::Nearest, saturate: self.saturate };
+        Ok(vec![if floats { parts.add(narrow, &[codes])? } else { saturated(parts, codes, to)? }])
     }
 }
 
@@ -112,11 +121,12 @@ fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
     }
     let to = node.int("output_dtype")?.is_some_and(|n| n != 0).then(|| node.dtype("output_dtype"));
     let to = to.transpose()?.flatten().unwrap_or(DType::U8);
+    let saturate = node.int_or("saturate", 1)? != 0;
     let block = node.int_or("block_size", 0)?;
     if block < 0 {
         return Err(invalid(format!("blocks of {block}")));
     }
-    Ok(composite(QuantizeLinear { axis: node.int_or("axis", 1)?, block, to }))
+    Ok(composite(QuantizeLinear { axis: node.int_or("axis", 1)?, block, to, saturate }))
 }
 
 fn cases() -> Vec<Case> {
@@ -127,7 +137,7 @@ fn cases() -> Vec<Case> {
             (0..shapes[1].iter().product::<usize>()).map(|n| [0.25, 0.5, 1.0][n % 3]).collect();
         let zeros = zeros.then(|| sample::integers_in(shapes[1], 3, 0, 7).cast(to));
         let inputs = vec![Some(x), Some(sample::of(DType::F32, shapes[1], &scales)), zeros];
-        let case = Case::composite(name, QuantizeLinear { axis, block, to }, inputs);
+        let case = Case::composite(name, QuantizeLinear { axis, block, to, saturate: true }, inputs);
         case.tolerance(Tolerance::EXACT)
     };
     let dynamic = Case::composite("dynamic", DynamicQuantizeLinear, vec![Some(sample::floats(&[3, 5], 1))]);
@@ -138,6 +148,10 @@ fn cases() -> Vec<Case> {
         case("blocks, the last not full", DType::I16, 0, 4, [&[6, 5], &[2, 5]], false),
         case("int4", DType::I4, 1, 0, [&[5], &[]], true),
         case("uint4", DType::U4, 1, 0, [&[5], &[]], true),
+        case("int2", DType::I2, 1, 0, [&[5], &[]], true),
+        case("uint2", DType::U2, 1, 0, [&[5], &[]], false),
+        case("f8e4m3fn", DType::F8E4M3Fn, 1, 0, [&[5], &[]], false),
+        case("f4e2m1, blocks", DType::F4E2M1, 1, 2, [&[3, 6, 2], &[3, 3, 2]], false),
         case("uint16 without zeros", DType::U16, 1, 0, [&[5], &[]], false),
         dynamic,
     ]

@@ -43,6 +43,7 @@ pub(super) fn cast(e: Element, from: DType, to: DType) -> Option<Element> {
     match e {
         Load(value, at) if to == DType::Bool && !from.is_float() => Some(Set(value, at)),
         e if to == DType::Bool => truth(e),
+        _ if to.minifloat().is_some() => None,
         e if to.is_float() => Some(e),
         Float(v) => (v.fract() == 0.0 && small(v)).then_some(Float(v)),
         Int(v) => (!narrow || v.constant().is_some_and(|v| small(v as f64))).then_some(Int(v)),

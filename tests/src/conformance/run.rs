@@ -71,7 +71,7 @@ impl Runner {
     /// Runs a test.
     pub fn run(&mut self, test: &Test) -> Verdict {
         PANIC.set(Some(String::new()));
-        let result = panic::catch_unwind(AssertUnwindSafe(|| run_sets(&self.gpu, &test.folder)));
+        let result = panic::catch_unwind(AssertUnwindSafe(|| run_sets(&self.gpu, test)));
         let panic = PANIC.take().unwrap_or_default();
         let result = result.unwrap_or(Err(Verdict::Wrong(panic)));
         let Err(verdict) = result else { return Verdict::Passed };
@@ -83,7 +83,8 @@ impl Runner {
     }
 }
 
-fn run_sets(gpu: &Gpu, folder: &Path) -> Result<(), Verdict> {
+fn run_sets(gpu: &Gpu, test: &Test) -> Result<(), Verdict> {
+    let (folder, tolerance) = (test.folder.as_path(), Tolerance::of(&test.operator));
     let file = ModelFile::open(&folder.join("model.onnx")).map_err(refused)?;
     let names: Vec<&String> = file.graph.inputs.iter().map(|id| &file.graph.value(*id).name).collect();
     let sets = data_sets(folder).map_err(|e| Verdict::Wrong(e.to_string()))?;
@@ -104,7 +105,7 @@ fn run_sets(gpu: &Gpu, folder: &Path) -> Result<(), Verdict> {
             return Err(Verdict::Wrong(format!("{} outputs, not {}", got.len(), want.len())));
         }
         for (index, ((_, got), want)) in got.iter().zip(&want).enumerate() {
-            let same = compare(got, want, Tolerance::ONNX);
+            let same = compare(got, want, tolerance);
             same.map_err(|e| Verdict::Wrong(format!("output {index}: {e}")))?;
         }
     }
