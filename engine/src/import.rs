@@ -96,10 +96,22 @@ pub fn unsupported(model: &Model) -> Vec<String> {
         }
     }
     let lines = missing.into_iter().map(|((domain, op, version), (count, example))| {
-        let domain = if domain.is_empty() { "ai.onnx" } else { domain };
-        format!("  {domain}::{op} (opset {version}): {count} nodes, such as {example:?}")
+        let shown = if domain.is_empty() { "ai.onnx" } else { domain };
+        let line = format!("  {shown}::{op} (opset {version}): {count} nodes, such as {example:?}");
+        match known_versions(domain, op) {
+            Some(known) => format!("{line}; known are opsets {known}: export with one of them"),
+            None => line,
+        }
     });
     lines.collect()
+}
+
+/// The versions of an operator that there are.
+fn known_versions(domain: &str, op_type: &str) -> Option<String> {
+    let names = OPERATORS.iter().flat_map(|o| o.onnx).filter(|n| n.domain == domain && n.op_type == op_type);
+    let ranges: Vec<String> =
+        names.map(|n| format!("{} to {}", n.versions.start(), n.versions.end())).collect();
+    (!ranges.is_empty()).then(|| ranges.join(", "))
 }
 
 fn find(domain: &str, op_type: &str, version: i64) -> Option<&'static Operator> {

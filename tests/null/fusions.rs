@@ -135,6 +135,9 @@ fn differences(name: &str, counts: [usize; 6]) -> Vec<String> {
             let (known, new): (Vec<_>, Vec<_>) =
                 report.refused.iter().partition(|r| REFUSED.contains(&(name, &r.reason)));
             new.iter().for_each(|r| say(format!("{r:?}")));
+            // The sum that the reason is about, not the softmax behind it.
+            let elsewhere = known.iter().filter(|r| !r.line.contains(" = Add("));
+            elsewhere.for_each(|r| say(format!("not in this line: {r:?}")));
             let scores = |n: &&Node| graph.fact(n.outputs[0]).is_some_and(|f| f.rank() > 2);
             let plain = graph.nodes.iter().filter(|n| ["Softmax", "MaskedAttention"].contains(&n.op.name()));
             let plain = plain.filter(scores);

@@ -5,7 +5,7 @@ use std::{process::Command, sync::OnceLock};
 use engine::{
     host::{GroupSize, WeightFormat},
     language::{LanguageModel, LanguageOptions, Phase, Prepared, Symbols},
-    op::{Elem, LowerOptions, RootKind, Slot},
+    op::{Elem, LowerOptions, RootKind, Slot, WeightPacking, WeightPart, WeightUse},
     open::ModelFile,
     passes::{PassOptions, WeightFormats},
     plan::Plan,
@@ -109,6 +109,27 @@ fn everything_is_fused_and_the_cache_is_not_copied() {
             }
             uses_cache_only_to_compute(&prepared.plan, &what);
         }
+    }
+}
+
+/// What a token costs is its weights: nothing reads them twice, and what else is moved is little beside them.
+#[test]
+fn a_token_reads_each_weight_once() {
+    for format in FORMATS {
+        let plan = prepare(&any_target(), Phase::Decode, format).plan;
+        let whole = |w: &WeightUse| match w.packing {
+            WeightPacking::Plain(_) => w.bytes(WeightPart::Weight, 1),
+            WeightPacking::Matrix { .. } => {
+                w.bytes(WeightPart::Weight, w.n) + w.bytes(WeightPart::Scales, w.n)
+            }
+        };
+        let weights: u64 = plan.weights.iter().map(whole).sum();
+        let numbers = bindings((1, 0));
+        let traffic: u64 = (0..plan.calls.len()).map(|call| plan.traffic(call, &numbers).unwrap()).sum();
+        // The table of embeddings is counted whole, and it is the output head too.
+        let table = plan.weights.iter().map(whole).max().unwrap();
+        let once = weights..weights + weights / 10;
+        assert!(once.contains(&(traffic - table)), "{format}: {traffic} bytes moved, {weights} of weights");
     }
 }
 

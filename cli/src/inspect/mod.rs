@@ -1,6 +1,7 @@
 //! `halfbyte inspect`: what a model is made of, and what would happen on a GPU. Everything up to the plan is data, so
 //! no GPU is needed.
 
+mod explain;
 mod graph;
 mod plans;
 mod print;
@@ -42,6 +43,9 @@ pub struct Args {
     sizes: Vec<(String, i64)>,
     #[command(flatten)]
     formats: FormatArgs,
+    /// Say what was not recognised, in which line of the graph, and which calls are left
+    #[arg(long)]
+    explain: bool,
     /// Print everything as JSON
     #[arg(long)]
     json: bool,
@@ -119,7 +123,11 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         let json = serde_json::to_value(&report).map_err(|e| CliError::other(e.to_string()))?;
         return output::json(&json);
     }
-    print::print(&report)
+    print::print(&report)?;
+    if args.explain && !report.plans.is_empty() {
+        explain::print(&report.fusions, &report.plans)?;
+    }
+    Ok(())
 }
 
 fn plan(

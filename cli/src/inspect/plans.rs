@@ -13,6 +13,8 @@ use engine::{
 use serde::Serialize;
 use symbolic::{Bindings, Symbol};
 
+use super::explain::Calls;
+
 /// Characters of an arena's expression that are shown.
 const SHOWN: usize = 200;
 /// Weights that are listed by themselves.
@@ -36,6 +38,8 @@ pub(super) struct Refused {
     pub reason: String,
     pub nodes: usize,
     pub example: String,
+    /// The line of the graph where the first of them did not fit.
+    pub line: String,
 }
 
 impl Fusion {
@@ -51,6 +55,7 @@ impl Fusion {
                     reason: refusal.reason.clone(),
                     nodes: 1,
                     example: refusal.node.clone(),
+                    line: refusal.line.clone(),
                 }),
             }
         }
@@ -67,6 +72,7 @@ pub(super) struct PlanReport {
     pub dispatches: usize,
     pub arena: String,
     pub sizes: Vec<Sizes>,
+    pub calls: Vec<Calls>,
 }
 
 /// The arena at one binding.
@@ -94,31 +100,39 @@ pub(super) fn of_phases(
     chunk: usize,
     context: usize,
 ) -> Result<Vec<PlanReport>, EngineError> {
-    let symbols = Symbols::new(chunk, context);
-    let bind = |seq: usize, past: usize| {
-        Bindings::new()
-            .with(&symbols.seq, seq as i64)
-            .with(&symbols.past, past as i64)
-            .with(&symbols.capacity, context as i64)
+    let phase = |name, prepared: &Prepared, symbols: &Symbols, steps: &[(String, usize, usize)]| {
+        let bind = |seq: usize, past: usize| {
+            Bindings::new()
+                .with(&symbols.seq, seq as i64)
+                .with(&symbols.past, past as i64)
+                .with(&symbols.capacity, context as i64)
+        };
+        let all: Vec<_> = steps.iter().map(|(at, seq, past)| (at.clone(), bind(*seq, *past))).collect();
+        report(name, &prepared.graph, &prepared.plan, &all)
     };
-    let seqs = PREFILLS.into_iter().filter(|n| *n <= chunk);
-    let prefills = seqs.map(|n| Sizes::of(&prefill.plan, format!("{n} tokens"), &bind(n, 0)));
-    let prefills = prefills.collect::<Result<_, _>>()?;
-    let symbols = Symbols::new(1, context);
-    let bind = |past: usize| {
-        Bindings::new()
-            .with(&symbols.seq, 1)
-            .with(&symbols.past, past as i64)
-            .with(&symbols.capacity, context as i64)
-    };
-    let pasts = PASTS.into_iter().filter(|n| *n < context);
-    let decodes = pasts.map(|n| Sizes::of(&decode.plan, format!("past {n}"), &bind(n)));
-    let decodes = decodes.collect::<Result<_, _>>()?;
-    Ok(vec![report("prefill", &prefill.plan, prefills), report("decode", &decode.plan, decodes)])
+    let prompts = PREFILLS.into_iter().filter(|n| *n <= chunk).map(|n| (format!("{n} tokens"), n, 0));
+    let pasts = PASTS.into_iter().filter(|n| *n < context).map(|n| (format!("past {n}"), 1, n));
+    Ok(vec![
+        phase("prefill", prefill, &Symbols::new(chunk, context), &prompts.collect::<Vec<_>>())?,
+        phase("decode", decode, &Symbols::new(1, context), &pasts.collect::<Vec<_>>())?,
+    ])
 }
 
-fn report(phase: &'static str, plan: &Plan, sizes: Vec<Sizes>) -> PlanReport {
-    PlanReport { phase, dispatches: plan.dispatches(), arena: shortened(plan.arena.size.to_string()), sizes }
+/// A plan at some bindings, each under the name it is shown by.
+fn report(
+    phase: &'static str,
+    graph: &Graph,
+    plan: &Plan,
+    bindings: &[(String, Bindings)],
+) -> Result<PlanReport, EngineError> {
+    let sizes = bindings.iter().map(|(at, bindings)| Sizes::of(plan, at.clone(), bindings));
+    Ok(PlanReport {
+        phase,
+        dispatches: plan.dispatches(),
+        arena: shortened(plan.arena.size.to_string()),
+        sizes: sizes.collect::<Result<_, _>>()?,
+        calls: Calls::all(graph, plan, bindings.first().map(|(_, b)| b))?,
+    })
 }
 
 fn shortened(mut text: String) -> String {
@@ -160,9 +174,9 @@ pub(super) fn whole_graph(
         none if none.is_empty() => "any size".to_owned(),
         given => given,
     };
-    let known = if open == 0 { vec![Sizes::of(&plan, at, &bindings)?] } else { Vec::new() };
+    let known = if open == 0 { vec![(at, bindings)] } else { Vec::new() };
     let weights = Weights::of(&[(&graph, &plan)]);
-    Ok((report("graph", &plan, known), fusions, weights))
+    Ok((report("graph", &graph, &plan, &known)?, fusions, weights))
 }
 
 /// Constants as the device holds them.
@@ -247,6 +261,7 @@ mod tests {
             pattern: "Rope",
             node: node.to_owned(),
             reason: reason.to_owned(),
+            line: format!("{node} = Concat(x)"),
         };
         let report = Report {
             applied: [("Rope", 2)].into(),
@@ -255,8 +270,8 @@ mod tests {
         let all = Fusion::all(&report);
         let [rope] = all.as_slice() else { panic!("{all:?}") };
         let found: Vec<_> =
-            rope.refused.iter().map(|r| (r.reason.as_str(), r.nodes, r.example.as_str())).collect();
-        assert_eq!(found, [("no cosine", 2, "a"), ("odd head", 1, "b")]);
+            rope.refused.iter().map(|r| (r.reason.as_str(), r.nodes, r.line.as_str())).collect();
+        assert_eq!(found, [("no cosine", 2, "a = Concat(x)"), ("odd head", 1, "b = Concat(x)")]);
         assert_eq!(rope.applied, 2);
     }
 

@@ -41,6 +41,23 @@ impl Graph {
     }
 }
 
+impl Graph {
+    /// How a value is computed, with the types of all that is read: `y f32[2] = Add(x f32[2], b f32[])`.
+    #[must_use]
+    pub fn line(&self, id: ValueId) -> String {
+        let typed = |id: ValueId| match self.fact(id) {
+            Some(fact) => format!("{} {}", self.value(id).name, Fact::new(fact.dtype, fact.shape.clone())),
+            None => self.value(id).name.clone(),
+        };
+        let Some(node) = self.nodes.iter().find(|n| n.outputs.contains(&id)) else {
+            let what = if self.is_constant(id) { "a constant" } else { "an input" };
+            return format!("{}, {what}", typed(id));
+        };
+        let inputs: Vec<String> = node.inputs.iter().map(|i| i.map_or("_".to_owned(), typed)).collect();
+        format!("{} = {}({})", typed(id), node.op.name(), inputs.join(", "))
+    }
+}
+
 impl fmt::Display for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (word, ids) in [("input", &self.inputs), ("output", &self.outputs)] {

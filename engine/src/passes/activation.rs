@@ -5,7 +5,7 @@
 
 use std::{f64::consts, sync::Arc};
 
-use super::pattern::{Cx, Pattern, Rewrite};
+use super::pattern::{Cx, Misfit, Pattern, Rewrite};
 use crate::{
     dtype::DType,
     graph::{Node, ValueId},
@@ -23,7 +23,7 @@ impl Pattern for Activation {
         !candidates(cx, node).is_empty()
     }
 
-    fn apply(&self, cx: &Cx<'_>, node: &Node) -> Result<Rewrite, String> {
+    fn apply(&self, cx: &Cx<'_>, node: &Node) -> Result<Rewrite, Misfit> {
         let mut reason = None;
         for candidate in candidates(cx, node) {
             match whole(cx, node.outputs[0], &candidate) {
@@ -35,7 +35,7 @@ impl Pattern for Activation {
                 Err(text) => reason = reason.or(Some(text)),
             }
         }
-        Err(reason.unwrap_or_else(|| "it is of no known polynomial".to_owned()))
+        Err(reason.unwrap_or_else(|| "it is of no known polynomial".to_owned()).into())
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     element::moved_element,
     formula::Element,
     mask::{self, Mask, coordinates},
-    pattern::{Cx, Pattern, Rewrite},
+    pattern::{Cx, Misfit, Pattern, Rewrite},
 };
 use crate::{
     dtype::DType,
@@ -45,7 +45,7 @@ impl Pattern for Attention {
         (node.op.name() == "Softmax" && scores) || node.op_as::<MaskedAttention>().is_some()
     }
 
-    fn apply(&self, cx: &Cx<'_>, node: &Node) -> Result<Rewrite, String> {
+    fn apply(&self, cx: &Cx<'_>, node: &Node) -> Result<Rewrite, Misfit> {
         let found = match node.op_as::<MaskedAttention>() {
             Some(op) => from_operator(cx, node, op)?,
             None => from_softmax(cx, node)?,
@@ -60,7 +60,8 @@ impl Pattern for Attention {
         if let Some(padding) = found.mask.padding {
             let (name, size) = (&cx.graph.value(padding).name, &shape(padding)[1]);
             if !(*size == keys || size == room || size.min(room) == keys) {
-                return Err(format!("the mask {name:?} is for {size} keys, {keys} are in use"));
+                let text = format!("the mask {name:?} is for {size} keys, {keys} are in use");
+                return Err(Misfit::at(padding)(text));
             }
         }
         let op = attention::Attention {
@@ -90,16 +91,17 @@ fn in_use(mask: &Mask, queries: &Expr, room: &Expr) -> Result<Expr, String> {
     }
 }
 
-fn from_softmax(cx: &Cx<'_>, softmax: &Node) -> Result<Found, String> {
+fn from_softmax(cx: &Cx<'_>, softmax: &Node) -> Result<Found, Misfit> {
     let weights = softmax.outputs[0];
     let fact = cx.graph.fact(weights).ok_or("the softmax has no type")?;
     if fact.rank() != 4 {
-        return Err(format!("the scores have {} dimensions, not [batch, heads, queries, keys]", fact.rank()));
+        let text = format!("the scores have {} dimensions, not [batch, heads, queries, keys]", fact.rank());
+        return Err(text.into());
     }
     let scores = fact.shape.clone();
     let op = softmax.op_as::<softmax::Softmax>().ok_or("the softmax is of another kind")?;
     if !matches!(op.axis, -1 | 3) {
-        return Err(format!("the softmax is along axis {}, not along the keys", op.axis));
+        return Err(format!("the softmax is along axis {}, not along the keys", op.axis).into());
     }
     let Peeled { product, scale, softcap, masks } =
         peel(cx, softmax.input(0).ok_or("the softmax has no input")?)?;
@@ -113,15 +115,16 @@ fn from_softmax(cx: &Cx<'_>, softmax: &Node) -> Result<Found, String> {
     let v = sum.input(1).ok_or("no values")?;
     let mut mask = Mask::default();
     for added in masks {
-        merge(&mut mask, mask::read(cx, added, &scores, true)?)?;
+        let read = mask::read(cx, added, &scores, true).map_err(Misfit::at(added))?;
+        merge(&mut mask, read).map_err(Misfit::at(added))?;
     }
     let replaces = cx.after_casts(sum.outputs[0]);
     let replaces = if replaces == sum.outputs[0] { replaces } else { sum.outputs[0] };
     Ok(Found {
         replaces,
-        q: query(cx, q, &scores)?,
-        k: heads(cx, k, &scores, Side::Keys { transposed: true })?,
-        v: heads(cx, v, &scores, Side::Values)?.0,
+        q: query(cx, q, &scores).map_err(Misfit::at(q))?,
+        k: heads(cx, k, &scores, Side::Keys { transposed: true }).map_err(Misfit::at(k))?,
+        v: heads(cx, v, &scores, Side::Values).map_err(Misfit::at(v))?.0,
         scale,
         softcap,
         mask,
@@ -194,10 +197,11 @@ struct Peeled<'a> {
     masks: Vec<ValueId>,
 }
 
-fn peel<'a>(cx: &Cx<'a>, value: ValueId) -> Result<Peeled<'a>, String> {
+fn peel<'a>(cx: &Cx<'a>, value: ValueId) -> Result<Peeled<'a>, Misfit> {
     let (mut value, mut scale, mut softcap, mut masks) = (cx.through_casts(value), 1.0, None, Vec::new());
     loop {
-        let node = cx.producer(value).ok_or("the scores are an input of the graph")?;
+        let here = |reason: &str| Misfit::at(value)(reason);
+        let node = cx.producer(value).ok_or_else(|| here("the scores are an input of the graph"))?;
         let operands = (node.input(0), node.input(1));
         match (node.op.name(), operands) {
             ("MatMul", _) => {
@@ -208,21 +212,23 @@ fn peel<'a>(cx: &Cx<'a>, value: ValueId) -> Result<Peeled<'a>, String> {
                 let (inner, mask) = match of_product {
                     [true, _] => (a, b),
                     [false, true] => (b, a),
-                    [false, false] => return Err("a sum has no product of queries and keys in it".into()),
+                    [false, false] => return Err(here("a sum has no product of queries and keys in it")),
                 };
                 if scale != 1.0 || softcap.is_some() {
-                    return Err("the mask is scaled together with the scores".into());
+                    return Err(here("the mask is scaled together with the scores"));
                 }
                 masks.push(mask);
                 value = inner;
             }
             ("Mul", (Some(a), Some(b))) => {
                 let (inner, factor) = if cx.scalar(b).is_some() { (a, b) } else { (b, a) };
-                scale *= cx.scalar(factor).ok_or("the scores are multiplied by something computed")?;
+                scale *= cx
+                    .scalar(factor)
+                    .ok_or_else(|| here("the scores are multiplied by something computed"))?;
                 value = inner;
             }
             ("Div", (Some(a), Some(b))) => {
-                scale /= cx.scalar(b).ok_or("the scores are divided by something computed")?;
+                scale /= cx.scalar(b).ok_or_else(|| here("the scores are divided by something computed"))?;
                 value = a;
             }
             // The factor outside is the cap; inside, the scores are divided by it.
@@ -230,7 +236,7 @@ fn peel<'a>(cx: &Cx<'a>, value: ValueId) -> Result<Peeled<'a>, String> {
                 softcap = Some(scale as f32);
                 value = a;
             }
-            (other, _) => return Err(format!("between the product and the softmax stands {other}")),
+            (other, _) => return Err(here(&format!("between the product and the softmax stands {other}"))),
         }
         value = cx.through_casts(value);
     }

@@ -9,7 +9,7 @@ use super::{
     element::element,
     formula::Element,
     mask::coordinates,
-    pattern::{Cx, Refusal, Rewrite, apply_all},
+    pattern::{Cx, Misfit, Rewrite, apply_all},
 };
 use crate::{
     error::EngineError,
@@ -36,9 +36,7 @@ pub(super) fn run(graph: &mut Graph, report: &mut Report) -> Result<(), EngineEr
     for node in graph.nodes.iter().filter(|n| into_input(&cx, n)) {
         match find(&cx, node) {
             Ok(found) => all.push(found),
-            Err(reason) => {
-                report.refused.push(Refusal { pattern: NAME, node: node.name.clone(), reason });
-            }
+            Err(reason) => report.refused.push(Misfit::from(reason).into_refusal(NAME, graph, node)),
         }
     }
     if !all.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::pattern::{Cx, Pattern, Rewrite};
+use super::pattern::{Cx, Misfit, Pattern, Rewrite};
 use crate::{
     graph::{Node, ValueId},
     ops::{
@@ -24,7 +24,7 @@ impl Pattern for Gate {
         activation(node).is_some() && cx.readers(cx.after_casts(node.outputs[0])).any(multiplies)
     }
 
-    fn apply(&self, cx: &Cx<'_>, node: &Node) -> Result<Rewrite, String> {
+    fn apply(&self, cx: &Cx<'_>, node: &Node) -> Result<Rewrite, Misfit> {
         let activation = activation(node).ok_or("it is no activation")?;
         let activated = cx.after_casts(node.outputs[0]);
         let product = cx.only_reader(activated, "Mul");

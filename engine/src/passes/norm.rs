@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use symbolic::Expr;
 
-use super::pattern::{Cx, Pattern, Rewrite};
+use super::pattern::{Cx, Misfit, Pattern, Rewrite};
 use crate::{
     graph::{Node, ValueId},
     ops::{layer_norm, rms_norm},
@@ -24,7 +24,7 @@ impl Pattern for RmsNorm {
         mean_of_square(cx, node).is_some_and(|x| centred(cx, x).is_none())
     }
 
-    fn apply(&self, cx: &Cx<'_>, node: &Node) -> Result<Rewrite, String> {
+    fn apply(&self, cx: &Cx<'_>, node: &Node) -> Result<Rewrite, Misfit> {
         let Scaled { x, epsilon, weight, result } = scaled(cx, node)?;
         let op = rms_norm::RmsNorm { axis: -1, epsilon };
         let inputs = vec![Some(cx.through_casts(x)), Some(weight)];
@@ -41,7 +41,7 @@ impl Pattern for LayerNorm {
         mean_of_square(cx, node).is_some_and(|x| centred(cx, x).is_some())
     }
 
-    fn apply(&self, cx: &Cx<'_>, node: &Node) -> Result<Rewrite, String> {
+    fn apply(&self, cx: &Cx<'_>, node: &Node) -> Result<Rewrite, Misfit> {
         let scaled = scaled(cx, node)?;
         let x = centred(cx, scaled.x).ok_or("the mean is not subtracted")?;
         let mut inputs = vec![None, Some(scaled.weight)];

@@ -18,6 +18,36 @@ pub struct Refusal {
     pub node: String,
     /// Which part did not fit.
     pub reason: String,
+    /// The line of the graph where it did not.
+    pub line: String,
+}
+
+/// Which part of a pattern did not fit, and the value that is computed there, where it is not the telling node's.
+#[derive(Debug)]
+pub(super) struct Misfit {
+    reason: String,
+    at: Option<ValueId>,
+}
+
+impl Misfit {
+    /// Says where, to whatever does not say so itself.
+    pub fn at<T: Into<Self>>(value: ValueId) -> impl FnOnce(T) -> Self {
+        move |misfit| {
+            let Self { reason, at } = misfit.into();
+            Self { reason, at: at.or(Some(value)) }
+        }
+    }
+
+    pub fn into_refusal(self, pattern: &'static str, graph: &Graph, node: &Node) -> Refusal {
+        let line = self.at.or_else(|| node.outputs.first().copied()).map(|v| graph.line(v));
+        Refusal { pattern, node: node.name.clone(), reason: self.reason, line: line.unwrap_or_default() }
+    }
+}
+
+impl<T: Into<String>> From<T> for Misfit {
+    fn from(reason: T) -> Self {
+        Self { reason: reason.into(), at: None }
+    }
 }
 
 /// A new node that computes what an old value was.
@@ -37,7 +67,7 @@ pub(super) trait Pattern {
     fn tells(&self, cx: &Cx<'_>, node: &Node) -> bool;
 
     /// The rewrite, or what did not fit.
-    fn apply(&self, cx: &Cx<'_>, node: &Node) -> Result<Rewrite, String>;
+    fn apply(&self, cx: &Cx<'_>, node: &Node) -> Result<Rewrite, Misfit>;
 }
 
 /// A graph with its links, to ask questions of.
@@ -146,9 +176,7 @@ pub(super) fn rewrite(
         }
         match pattern.apply(&cx, node) {
             Ok(found) => rewrites.push(found),
-            Err(reason) => {
-                report.refused.push(Refusal { pattern: pattern.name(), node: node.name.clone(), reason });
-            }
+            Err(misfit) => report.refused.push(misfit.into_refusal(pattern.name(), graph, node)),
         }
     }
     *report.applied.entry(pattern.name()).or_default() += rewrites.len();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use symbolic::Expr;
 
-use super::pattern::{Cx, Pattern, Rewrite};
+use super::pattern::{Cx, Misfit, Pattern, Rewrite};
 use crate::{
     graph::{Node, ValueId},
     ops::rope,
@@ -22,7 +22,7 @@ impl Pattern for Rope {
         node.op.name() == "Concat" && node.input(0).and_then(|v| negated(cx, v)).is_some()
     }
 
-    fn apply(&self, cx: &Cx<'_>, node: &Node) -> Result<Rewrite, String> {
+    fn apply(&self, cx: &Cx<'_>, node: &Node) -> Result<Rewrite, Misfit> {
         let Turned { x, width, value: turned, interleaved } = turned(cx, node)?;
         let by_sin =
             cx.only_reader(turned, "Mul").ok_or("the turned half goes elsewhere than into one product")?;

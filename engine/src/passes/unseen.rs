@@ -5,7 +5,7 @@ use symbolic::Expr;
 
 use super::{
     mask,
-    pattern::{Cx, Pattern, Rewrite},
+    pattern::{Cx, Misfit, Pattern, Rewrite},
 };
 use crate::{
     graph::{Node, ValueId},
@@ -23,7 +23,7 @@ impl Pattern for UnseenRows {
         node.op.name() == "Where" && attention(cx, node).is_some()
     }
 
-    fn apply(&self, cx: &Cx<'_>, node: &Node) -> Result<Rewrite, String> {
+    fn apply(&self, cx: &Cx<'_>, node: &Node) -> Result<Rewrite, Misfit> {
         let fused = attention(cx, node).ok_or("it does not choose between zeros and attention")?;
         let op = fused.op_as::<Attention>().ok_or("the attention is of another kind")?;
         let condition = node.input(0).ok_or("the condition is missing")?;

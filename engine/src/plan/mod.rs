@@ -115,6 +115,29 @@ impl Plan {
         Ok(Self { steps, calls, roots, weights, inputs, outputs, arena, pending, stepping })
     }
 
+    /// Bytes that a call reads and writes, each once however often it is read.
+    ///
+    /// # Errors
+    /// When a symbol is not bound or a size overflows.
+    pub fn traffic(&self, call: usize, bindings: &Bindings) -> Result<u64, EngineError> {
+        let mut sum = 0u64;
+        for slot in &self.calls[call].slots {
+            sum = sum.saturating_add(match slot {
+                Slot::Weight { weight, part, count, .. } => {
+                    self.weights[weight.0 as usize].bytes(*part, *count)
+                }
+                Slot::View(view) => {
+                    let mut bytes = view.elem.size();
+                    for dim in view.dims.iter().filter(|d| d.stride != Expr::ZERO) {
+                        bytes = bytes.saturating_mul(u64::try_from(dim.size.eval(bindings)?).unwrap_or(0));
+                    }
+                    bytes
+                }
+            });
+        }
+        Ok(sum)
+    }
+
     /// Every symbol that a binding must give.
     #[must_use]
     pub fn symbols(&self) -> BTreeSet<Symbol> {
