@@ -16,7 +16,7 @@ use crate::{
     open::ModelFile,
     passes::{self, PassOptions},
     plan::{Plan, PlanOptions},
-    weights::{WeightSource, elements, tensor},
+    weights::{WeightSource, held, tensor},
 };
 
 /// Integer inputs of up to this many elements can be shapes.
@@ -53,64 +53,124 @@ pub fn run(
 /// As [`run`].
 pub fn run_graph(
     gpu: &Gpu,
-    mut graph: Graph,
+    graph: Graph,
     source: &WeightSource,
     inputs: &BTreeMap<String, HostTensor>,
     options: &OnceOptions,
 ) -> Result<Vec<(String, HostTensor)>, EngineError> {
-    let sizes = check_inputs(&graph, inputs)?;
-    infer::specialise(&mut graph, &sizes);
-    let mut typed = graph.clone();
-    let mut found = infer::infer(&mut typed);
-    // Floats decide shapes more rarely: they stay data where integers are enough.
-    for floats in [false, true] {
-        if !matches!(&found, Err(EngineError::Op { source, .. }) if source.lacks_inputs()) {
-            break;
-        }
-        carry_constants(&mut graph, inputs, floats);
-        typed = graph.clone();
-        found = infer::infer(&mut typed);
-    }
-    found?;
-    graph = typed;
-    find_flags(&mut graph, inputs);
-    passes::run(&mut graph, &options.passes)?;
-    let lower = LowerOptions { target: gpu.target(), activations: options.activations };
-    let capacity = Symbol::new("capacity");
-    let plan = Plan::new(&graph, &PlanOptions { lower, caches: Vec::new(), capacity, stepping: Vec::new() })?;
-    let plan = Arc::new(plan);
-    let bindings = symbolic::Bindings::new();
-    let weights = Weights::upload(gpu, &[(&graph, &*plan)], source, &|_| {})?;
-    let arena = Arena::new(gpu, plan.arena_bytes(&bindings)?, &plan, &bindings)?;
-    let run = Run::new(gpu, &plan, &weights, &graph, &arena, &bindings, &bindings)?;
-    for port in &plan.inputs {
-        if let Some(given) = inputs.get(&port.name) {
-            if !is_held(given, port.view.elem) {
-                let text = format!("input {:?} has numbers that 32 bits do not hold", port.name);
-                return Err(EngineError::model("infer", text));
+    let planned = Planned::new(gpu, graph, inputs, options)?;
+    let weights = Weights::upload(gpu, &[(&planned.graph, &*planned.plan)], source, &|_| {})?;
+    let run = planned.start(gpu, &weights)?;
+    planned.execute(gpu, &run, inputs)
+}
+
+/// A graph planned for inputs of certain sizes.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    pub(crate) graph: Graph,
+    pub(crate) plan: Arc<Plan>,
+    types: BTreeMap<String, (DType, Vec<usize>)>,
+    /// Inputs that became constants of the plan.
+    carried: BTreeMap<String, HostTensor>,
+    /// Inputs that the plan takes to hold nothing but 0 and 1.
+    flags: Vec<String>,
+}
+
+impl Planned {
+    /// Types, fuses and plans a graph for inputs like these.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub(crate) fn new(
+        gpu: &Gpu,
+        mut graph: Graph,
+        inputs: &BTreeMap<String, HostTensor>,
+        options: &OnceOptions,
+    ) -> Result<Self, EngineError> {
+        let sizes = check_inputs(&graph, inputs)?;
+        infer::specialise(&mut graph, &sizes);
+        let mut carried = BTreeMap::new();
+        let mut typed = graph.clone();
+        let mut found = infer::infer(&mut typed);
+        // Floats decide shapes more rarely: they stay data where integers are enough.
+        for floats in [false, true] {
+            if !matches!(&found, Err(EngineError::Op { source, .. }) if source.lacks_inputs()) {
+                break;
             }
-            run.write(gpu, &port.name, &elements(given, port.view.elem))?;
+            carry_constants(&mut graph, inputs, floats, &mut carried);
+            typed = graph.clone();
+            found = infer::infer(&mut typed);
         }
+        found?;
+        graph = typed;
+        find_flags(&mut graph, inputs);
+        let flags = graph.flags.iter().map(|id| graph.value(*id).name.clone()).collect();
+        passes::run(&mut graph, &options.passes)?;
+        let lower = LowerOptions { target: gpu.target(), activations: options.activations };
+        let capacity = Symbol::new("capacity");
+        let plan =
+            Plan::new(&graph, &PlanOptions { lower, caches: Vec::new(), kept: Vec::new(), capacity, stepping: Vec::new() })?;
+        Ok(Self { graph, plan: Arc::new(plan), types: types(inputs), carried, flags })
     }
-    run.submit(gpu)?;
-    let mut outputs = Vec::with_capacity(plan.outputs.len());
-    for (index, id) in graph.outputs.iter().enumerate() {
-        let name = graph.value(*id).name.clone();
-        let fact =
-            graph.fact(*id).ok_or_else(|| EngineError::model("infer", format!("{name:?} has no type")))?;
-        if let Some(host) = graph.host(*id) {
-            outputs.push((name, host.clone()));
-            continue;
+
+    /// Whether the plan is good for these inputs too.
+    pub(crate) fn fits(&self, inputs: &BTreeMap<String, HostTensor>) -> bool {
+        self.types == types(inputs)
+            && self.carried.iter().all(|(name, known)| inputs.get(name) == Some(known))
+            && self.flags.iter().all(|name| inputs.get(name).is_some_and(HostTensor::is_flag))
+    }
+
+    /// Makes the memory that it runs in.
+    ///
+    /// # Errors
+    /// When the device has none.
+    pub(crate) fn start(&self, gpu: &Gpu, weights: &Weights) -> Result<Run, EngineError> {
+        let none = symbolic::Bindings::new();
+        let arena = Arena::new(gpu, self.plan.arena_bytes(&none)?, &self.plan, &none)?;
+        Run::new(gpu, &self.plan, weights, &self.graph, &arena, &none, &none)
+    }
+
+    /// Runs it and reads every output.
+    ///
+    /// # Errors
+    /// When a number does not fit the device, or the GPU fails.
+    pub(crate) fn execute(
+        &self,
+        gpu: &Gpu,
+        run: &Run,
+        inputs: &BTreeMap<String, HostTensor>,
+    ) -> Result<Vec<(String, HostTensor)>, EngineError> {
+        for port in &self.plan.inputs {
+            if let Some(given) = inputs.get(&port.name) {
+                run.write(gpu, &port.name, &held(&port.name, given, port.view.elem)?)?;
+            }
         }
-        let shape = fact.shape.iter().map(|d| d.constant().and_then(|n| usize::try_from(n).ok()));
-        let shape: Option<Vec<usize>> = shape.collect();
-        let shape = shape.ok_or_else(|| {
-            EngineError::model("infer", format!("the shape of {name:?} depends on data: {fact}"))
-        })?;
-        let bytes = run.read(gpu, index)?;
-        outputs.push((name, tensor(&bytes, plan.outputs[index].view.elem, fact.dtype, shape)?));
+        run.submit(gpu)?;
+        let (graph, plan) = (&self.graph, &self.plan);
+        let mut outputs = Vec::with_capacity(plan.outputs.len());
+        for (index, id) in graph.outputs.iter().enumerate() {
+            let name = graph.value(*id).name.clone();
+            let fact = graph
+                .fact(*id)
+                .ok_or_else(|| EngineError::model("infer", format!("{name:?} has no type")))?;
+            if let Some(host) = graph.host(*id) {
+                outputs.push((name, host.clone()));
+                continue;
+            }
+            let shape = fact.shape.iter().map(|d| d.constant().and_then(|n| usize::try_from(n).ok()));
+            let shape: Option<Vec<usize>> = shape.collect();
+            let shape = shape.ok_or_else(|| {
+                EngineError::model("infer", format!("the shape of {name:?} depends on data: {fact}"))
+            })?;
+            let bytes = run.read(gpu, index)?;
+            outputs.push((name, tensor(&bytes, plan.outputs[index].view.elem, fact.dtype, shape)?));
+        }
+        Ok(outputs)
     }
-    Ok(outputs)
+}
+
+fn types(inputs: &BTreeMap<String, HostTensor>) -> BTreeMap<String, (DType, Vec<usize>)> {
+    inputs.iter().map(|(name, t)| (name.clone(), (t.dtype(), t.shape().to_vec()))).collect()
 }
 
 /// The sizes that the given shapes stand for, or everything that does not fit.
@@ -169,26 +229,17 @@ fn check_inputs(graph: &Graph, inputs: &BTreeMap<String, HostTensor>) -> Result<
 
 /// Integer inputs that hold nothing but 0 and 1 in this run: a pass may take them for masks.
 fn find_flags(graph: &mut Graph, inputs: &BTreeMap<String, HostTensor>) {
-    let is_flag = |id: &ValueId| {
-        let given = inputs.get(&graph.value(*id).name);
-        given.is_some_and(|t| t.dtype().is_int() && t.to_i64s().iter().all(|v| matches!(v, 0 | 1)))
-    };
-    graph.flags = graph.inputs.iter().copied().filter(is_flag).collect();
-}
-
-/// Whether the device, which has no types of 64 bits, holds what is in a tensor.
-fn is_held(tensor: &HostTensor, elem: Elem) -> bool {
-    let integers = |range: std::ops::RangeInclusive<i64>| tensor.to_i64s().iter().all(|v| range.contains(v));
-    match tensor.dtype() {
-        DType::F64 => tensor.to_f64s().iter().all(|v| !v.is_finite() || (*v as f32).is_finite()),
-        DType::I64 if elem == Elem::I32 => integers(i32::MIN.into()..=i32::MAX.into()),
-        DType::U64 if elem == Elem::U32 => integers(0..=u32::MAX.into()),
-        _ => true,
-    }
+    let given = |id: &ValueId| inputs.get(&graph.value(*id).name).is_some_and(HostTensor::is_flag);
+    graph.flags = graph.inputs.iter().copied().filter(given).collect();
 }
 
 /// Inputs that decide shapes, and conditions, are known before the run: small ones become constants, floats on demand.
-fn carry_constants(graph: &mut Graph, inputs: &BTreeMap<String, HostTensor>, floats: bool) {
+fn carry_constants(
+    graph: &mut Graph,
+    inputs: &BTreeMap<String, HostTensor>,
+    floats: bool,
+    carried: &mut BTreeMap<String, HostTensor>,
+) {
     for id in graph.inputs.clone() {
         let name = graph.value(id).name.clone();
         let decides = |t: &&HostTensor| {
@@ -198,5 +249,6 @@ fn carry_constants(graph: &mut Graph, inputs: &BTreeMap<String, HostTensor>, flo
         let constant = graph.add_constant(&format!("{name} (given)"), given.clone());
         graph.replace_uses(id, constant);
         graph.inputs.retain(|i| *i != id);
+        carried.insert(name, given.clone());
     }
 }

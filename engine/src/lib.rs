@@ -13,7 +13,8 @@
 //! - [`plan`] decides every dispatch and every byte once; only numbers are put in later.
 //! - [`gpu`] is the only place that names wgpu.
 //! - [`language`] finds tokens, cache and logits in a graph; [`session`] runs it; [`generate`] continues texts.
-//! - [`infer_once`] runs any other graph on named tensors.
+//! - [`infer_once`] runs any other graph on named tensors; [`tensor_session`] does so again and again;
+//!   [`encoder`] is such a session beside a decoder's.
 //!
 //! ```no_run
 //! use std::{ops::ControlFlow, path::Path, sync::Arc};
@@ -54,6 +55,7 @@
 //! ```
 
 pub mod dtype;
+pub mod encoder;
 pub mod error;
 pub mod generate;
 pub mod gpu;
@@ -76,6 +78,7 @@ pub mod passes;
 pub mod plan;
 pub mod sampler;
 pub mod session;
+pub mod tensor_session;
 pub mod weights;
 
 pub use error::EngineError;

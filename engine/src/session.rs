@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use symbolic::Bindings;
+use symbolic::{Bindings, Expr};
 
 use crate::{
     error::EngineError,
     gpu::{Arena, Gpu, Run, Weights},
     graph::Graph,
+    host::HostTensor,
     language::{LanguageModel, LanguageOptions, Phase, Prepared, Symbols},
     op::Elem,
     plan::Plan,
-    weights::WeightSource,
+    weights::{WeightSource, held},
 };
 
 pub use crate::gpu::Progress;
@@ -31,6 +32,8 @@ pub struct LoadedModel {
     /// Positions of caches that the model itself gives a length.
     room: Option<usize>,
     inputs: InputNames,
+    /// Of what the session remembers, the masks: 0 and 1 alone.
+    masks: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -72,6 +75,7 @@ impl LoadedModel {
             mask: mask.map(str::to_owned),
             positions: positions.map(str::to_owned),
         };
+        let masks = model.memories().filter(|m| model.is_flag(m)).map(str::to_owned).collect();
         let vocabulary = model
             .vocabulary()
             .ok_or_else(|| EngineError::model("load", "the size of the vocabulary is not a number"))?;
@@ -89,6 +93,7 @@ impl LoadedModel {
             cache_heads,
             room: model.room(),
             inputs,
+            masks,
         }))
     }
 
@@ -122,6 +127,12 @@ impl LoadedModel {
             .with(&self.symbols.seq, seq as i64)
             .with(&self.symbols.past, past as i64)
             .with(&self.symbols.capacity, capacity as i64)
+            .with(&self.symbols.memory, capacity as i64)
+    }
+
+    /// Names of the inputs that a session must be given before its first run; see [`Session::remember`].
+    pub fn memories(&self) -> impl Iterator<Item = &str> {
+        self.decode.plan.kept.iter().map(|port| port.name.as_str())
     }
 }
 
@@ -140,6 +151,8 @@ pub struct Session {
     past: usize,
     /// Positions at the start that are padding.
     padding: usize,
+    /// Of the inputs that are the same for all steps, which are given.
+    remembered: Vec<bool>,
     scratch: Vec<u8>,
 }
 
@@ -159,12 +172,14 @@ impl Session {
         let gpu = &model.gpu;
         let full = model.bindings(chunk, capacity, capacity);
         let bytes = model.prefill.plan.arena_bytes(&full)?.max(model.decode.plan.arena_bytes(&full)?);
-        let arena = Arena::new(gpu, bytes, &model.prefill.plan, &bindings)?;
+        let arena = Arena::new(gpu, bytes, &model.prefill.plan, &full)?;
         let run = |phase: &Phased| {
             Run::new(gpu, &phase.plan, &model.weights, &phase.graph, &arena, &bindings, &full)
         };
         let (prefill, decode) = (run(&model.prefill)?, run(&model.decode)?);
-        Ok(Self { prefill, decode, bindings, capacity, past: 0, padding: 0, scratch: Vec::new(), model })
+        let remembered = vec![false; model.decode.plan.kept.len()];
+        let scratch = Vec::new();
+        Ok(Self { prefill, decode, bindings, capacity, past: 0, padding: 0, remembered, scratch, model })
     }
 
     /// Positions in the cache.
@@ -216,6 +231,54 @@ impl Session {
         Ok(())
     }
 
+    /// Gives an empty session what stays the same for all its steps: keys and values that an encoder computed, its mask.
+    /// All are of one number of positions, up to the session's capacity; the first of another number makes the session
+    /// forget the others.
+    ///
+    /// # Errors
+    /// When the session is not empty, or the model has no such input of this type and shape.
+    pub fn remember(&mut self, name: &str, tensor: &HostTensor) -> Result<(), EngineError> {
+        let fail = |text: String| Err(EngineError::Input { name: name.to_owned(), text });
+        let kept = &self.model.decode.plan.kept;
+        let Some(index) = kept.iter().position(|port| port.name == name) else {
+            let names: Vec<&str> = kept.iter().map(|port| port.name.as_str()).collect();
+            return fail(format!("is nothing to remember; those are {names:?}"));
+        };
+        if self.past > 0 {
+            return fail("can only be given to an empty session".to_owned());
+        }
+        let (port, memory) = (&kept[index], &self.model.symbols.memory);
+        let sizes: Vec<Expr> = port.view.dims.iter().map(|d| d.size.clone()).collect();
+        let given = tensor.shape();
+        let axis = sizes.iter().position(|size| *size == Expr::from(memory));
+        let length = axis.and_then(|axis| given.get(axis)).copied();
+        let fits = |(size, n): (&Expr, &usize)| {
+            size.constant().map_or(length == Some(*n), |size| size == *n as i64)
+        };
+        if tensor.dtype() != port.dtype
+            || given.len() != sizes.len()
+            || !sizes.iter().zip(given).all(fits)
+            || length.is_some_and(|n| n == 0 || n > self.capacity)
+        {
+            let (dtype, capacity) = (port.dtype, self.capacity);
+            let wanted = format!("{dtype} {sizes:?}, `{memory}` from 1 to {capacity}");
+            return fail(format!("is {} {given:?}, the model takes {wanted}", tensor.dtype()));
+        }
+        if self.model.masks.iter().any(|mask| mask == name) && !tensor.is_flag() {
+            return fail("is a mask, of 0 and 1 alone".to_owned());
+        }
+        if let Some(length) = length
+            && self.bindings.get(memory) != Some(length as i64)
+        {
+            self.bindings.set(memory, length as i64);
+            self.remembered.fill(false);
+        }
+        let bytes = held(name, tensor, port.view.elem)?;
+        self.decode.keep(&self.model.gpu, index, &bytes)?;
+        self.remembered[index] = true;
+        Ok(())
+    }
+
     /// Whether `new` more positions fit.
     ///
     /// # Errors
@@ -241,6 +304,12 @@ impl Session {
         }
         if let Some(token) = tokens.iter().find(|t| **t as usize >= self.model.vocabulary) {
             let text = format!("token {token} is not in the vocabulary of {}", self.model.vocabulary);
+            return Err(EngineError::model("session", text));
+        }
+        let kept = self.model.decode.plan.kept.iter().zip(&self.remembered);
+        let missing: Vec<&str> = kept.filter(|(_, given)| !**given).map(|(p, _)| p.name.as_str()).collect();
+        if !missing.is_empty() {
+            let text = format!("before its first run a session must be given {missing:?}");
             return Err(EngineError::model("session", text));
         }
         self.bindings.set(&self.model.symbols.seq, tokens.len() as i64);

@@ -124,6 +124,28 @@ pub(crate) fn absent(name: &str, source: &WeightSource) -> EngineError {
     EngineError::model("weights", format!("the data of {name:?} is not at hand: {what_to_do}"))
 }
 
+/// The elements of a tensor in device form.
+///
+/// # Errors
+/// When the device, which has no types of 64 bits, does not hold them.
+pub fn held(name: &str, given: &HostTensor, elem: Elem) -> Result<Bytes, EngineError> {
+    if is_held(given, elem) {
+        return Ok(elements(given, elem));
+    }
+    Err(EngineError::model("infer", format!("input {name:?} has numbers that 32 bits do not hold")))
+}
+
+/// Whether the device, which has no types of 64 bits, holds what is in a tensor.
+fn is_held(tensor: &HostTensor, elem: Elem) -> bool {
+    let integers = |range: std::ops::RangeInclusive<i64>| tensor.to_i64s().iter().all(|v| range.contains(v));
+    match tensor.dtype() {
+        DType::F64 => tensor.to_f64s().iter().all(|v| !v.is_finite() || (*v as f32).is_finite()),
+        DType::I64 if elem == Elem::I32 => integers(i32::MIN.into()..=i32::MAX.into()),
+        DType::U64 if elem == Elem::U32 => integers(0..=u32::MAX.into()),
+        _ => true,
+    }
+}
+
 /// A tensor's elements in device form. int64 narrows to 32 bits: values outside are held at the ends, as exporters
 /// write the largest integer for "to the end".
 #[must_use]

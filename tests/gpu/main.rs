@@ -5,6 +5,8 @@ mod caches;
 mod conformance;
 mod contrib;
 mod dialects;
+mod encoder_decoders;
+mod encoders;
 mod formats;
 mod genai;
 mod limits;

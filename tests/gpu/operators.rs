@@ -99,7 +99,7 @@ fn plan_of(gpu: &Gpu, case: &Case) -> String {
     let mut graph = graph_of(case).0;
     let lower = LowerOptions { target: gpu.target(), activations: Elem::F32 };
     let options =
-        PlanOptions { lower, caches: Vec::new(), capacity: Symbol::new("capacity"), stepping: Vec::new() };
+        PlanOptions { lower, caches: Vec::new(), kept: Vec::new(), capacity: Symbol::new("capacity"), stepping: Vec::new() };
     let plan = engine::infer::infer(&mut graph).and_then(|_| Plan::new(&graph, &options));
     plan.map_or_else(|e| e.to_string(), |plan| plan.to_string())
 }
@@ -144,7 +144,7 @@ fn a_range_of_floats_starts_at_a_size() {
     let gpu = tests::gpu();
     let lower = LowerOptions { target: gpu.target(), activations: Elem::F32 };
     let capacity = Symbol::new("capacity");
-    let plan = Plan::new(&graph, &PlanOptions { lower, caches: Vec::new(), capacity, stepping: Vec::new() });
+    let plan = Plan::new(&graph, &PlanOptions { lower, caches: Vec::new(), kept: Vec::new(), capacity, stepping: Vec::new() });
     let plan = Arc::new(plan.unwrap());
     let bindings = Bindings::new().with(&n, 5);
     let source = WeightSource::Model(engine::host::Fit::Search);

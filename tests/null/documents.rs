@@ -93,8 +93,15 @@ const EXPORTERS: [(&str, &str); 13] = [
 #[test]
 fn the_list_of_models_is_that_of_the_fixtures() {
     let mut rows: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (group, family) in [("tiny_llama", "llama_"), ("dialects", ""), ("architectures", "")] {
-        for folder in tests::models(group) {
+    let groups = [
+        ("tiny_llama", "llama_", "model.onnx"),
+        ("dialects", "", "model.onnx"),
+        ("architectures", "", "model.onnx"),
+        ("encoders", "", "model.onnx"),
+        ("encoder_decoders", "", "encoder_model.onnx"),
+    ];
+    for (group, family, file) in groups {
+        for folder in tests::models_with(group, file) {
             let name = format!("{family}{}", folder.file_name().unwrap().to_string_lossy());
             let exporter =
                 EXPORTERS.iter().find_map(|(end, exporter)| Some((name.strip_suffix(end)?, *exporter)));
@@ -116,7 +123,8 @@ fn the_list_of_models_is_that_of_the_fixtures() {
          Architectures and exporters of which a small model with random weights is held to ONNX Runtime's logits in \
          `make test`: a prompt whole, in chunks, and padded on the left, each with decode steps behind it. SmolLM2-135M \
          (a Llama) is checked with its real weights besides, by the five forms of PyTorch in fp32 and fp16. An exporter \
-         that is not listed for an architecture was not tried, or cannot write it.\n\n\
+         that is not listed for an architecture was not tried, or cannot write it. BERT is an encoder: batches with padding \
+         on either side. T5 is an encoder and a decoder: steps of the decoder, alone and in chunks.\n\n\
          | architecture | exporters |\n|---|---|\n",
     );
     for (model, exporters) in rows {

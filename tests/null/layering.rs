@@ -27,6 +27,8 @@ const LAYERS: &[&[&str]] = &[
     &["gpu"],
     &["session"],
     &["infer_once"],
+    &["tensor_session"],
+    &["encoder"],
     &["generate"],
 ];
 

@@ -7,7 +7,7 @@ mod model;
 
 use std::path::{Path, PathBuf};
 
-pub use expected::{Expected, npy};
+pub use expected::{Expected, npy, tensor, tensors};
 pub use model::{Choices, gpu, language_options, load, load_on};
 
 /// The repository's root.
@@ -25,9 +25,15 @@ pub fn fixture(path: &str) -> PathBuf {
 /// The model folders of a fixture group, sorted; there is at least one.
 #[must_use]
 pub fn models(group: &str) -> Vec<PathBuf> {
+    models_with(group, "model.onnx")
+}
+
+/// The folders of a fixture group that hold a file, sorted; there is at least one.
+#[must_use]
+pub fn models_with(group: &str, file: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(fixture(group)).into_iter().flatten().flatten();
     let mut folders: Vec<PathBuf> =
-        entries.map(|e| e.path()).filter(|p| p.join("model.onnx").is_file()).collect();
+        entries.map(|e| e.path()).filter(|p| p.join(file).is_file()).collect();
     folders.sort();
     assert!(!folders.is_empty(), "tests/fixtures/{group} holds no models");
     folders

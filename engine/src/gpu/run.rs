@@ -139,6 +139,21 @@ impl Run {
         Ok(())
     }
 
+    /// Writes what is kept for many runs, in device form.
+    ///
+    /// # Errors
+    /// When there is no such buffer, or it is smaller.
+    pub fn keep(&self, gpu: &Gpu, index: usize, bytes: &[u8]) -> Result<(), EngineError> {
+        let caches = self.arena.caches.len() - self.plan.kept.len();
+        match self.arena.caches.get(caches + index) {
+            Some(buffer) if bytes.len() as u64 <= buffer.size() => {
+                gpu.write(buffer, 0, bytes);
+                Ok(())
+            }
+            _ => Err(EngineError::model("gpu", format!("there is no room for {} bytes to keep", bytes.len()))),
+        }
+    }
+
     /// Elements of an input in this step; 0 when the plan does not read it.
     ///
     /// # Errors

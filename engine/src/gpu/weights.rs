@@ -36,27 +36,43 @@ impl Weights {
         source: &WeightSource,
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Self, EngineError> {
+        let mut weights = Self::default();
+        weights.add(gpu, plans, source, progress)?;
+        Ok(weights)
+    }
+
+    /// Uploads what plans need and is not there yet.
+    ///
+    /// # Errors
+    /// As [`Weights::upload`].
+    pub fn add(
+        &mut self,
+        gpu: &Gpu,
+        plans: &[(&Graph, &Plan)],
+        source: &WeightSource,
+        progress: &(dyn Fn(Progress) + Sync),
+    ) -> Result<(), EngineError> {
         let mut wanted: Vec<(&Graph, &WeightUse)> = Vec::new();
         let mut seen = std::collections::HashSet::new();
         for (graph, plan) in plans {
             for each in &plan.weights {
-                if seen.insert((graph.value(each.value).name.clone(), each.packing)) {
+                if self.get(graph, each).is_none()
+                    && seen.insert((graph.value(each.value).name.clone(), each.packing))
+                {
                     wanted.push((graph, each));
                 }
             }
         }
-        let total: u64 = wanted.iter().map(|(_, w)| size(w)).sum();
-        let mut weights = Self::default();
+        let total = self.bytes + wanted.iter().map(|(_, w)| size(w)).sum::<u64>();
         for (graph, each) in wanted {
             let bytes = device_bytes(graph, each, source, &|_| {})?;
             let name = graph.value(each.value).name.clone();
             let buffers = put(gpu, &name, &bytes)?;
-            weights.bytes += bytes.len() as u64;
-            weights.buffers.insert((name, each.packing), buffers);
-            progress(Progress::Weights { done: weights.bytes.min(total), total });
+            self.bytes += bytes.len() as u64;
+            self.buffers.insert((name, each.packing), buffers);
+            progress(Progress::Weights { done: self.bytes.min(total), total });
         }
-        gpu.flush()?;
-        Ok(weights)
+        Ok(gpu.flush()?)
     }
 
     /// The buffers of a constant that a plan names.

@@ -109,6 +109,12 @@ impl HostTensor {
         }
     }
 
+    /// Whether it is of integers, all 0 or 1: a mask.
+    #[must_use]
+    pub fn is_flag(&self) -> bool {
+        self.dtype().is_int() && self.to_i64s().iter().all(|v| matches!(v, 0 | 1))
+    }
+
     /// The elements in single precision, rounded to nearest even.
     #[must_use]
     pub fn to_f32s(&self) -> Vec<f32> {

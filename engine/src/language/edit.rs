@@ -5,6 +5,7 @@ use std::sync::Arc;
 use symbolic::{Expr, Substitution};
 
 use crate::{
+    dtype::DType,
     error::EngineError,
     graph::{Fact, Graph, Node, ValueId},
     host::HostTensor,
@@ -21,6 +22,34 @@ pub(super) fn one_batch(graph: &mut Graph) {
         }
     }
     infer::specialise(graph, &put);
+}
+
+/// A decoder that has one branch for the first step and one for all others is given its cache in both. Whether there
+/// was such a choice.
+pub(super) fn take_the_cache_branch(graph: &mut Graph) -> Result<bool, EngineError> {
+    let one =
+        |i: &ValueId| graph.fact(*i).is_some_and(|f| f.dtype == DType::Bool && f.len().constant() == Some(1));
+    let decides = |i: &ValueId| graph.nodes.iter().any(|n| n.op.name() == "If" && n.input(0) == Some(*i));
+    let conditions: Vec<ValueId> = graph.inputs.iter().copied().filter(|i| one(i) && decides(i)).collect();
+    for input in &conditions {
+        let yes = HostTensor::from_i64(vec![1], &[1])?.cast(DType::Bool);
+        let yes = graph.add_constant("there is a cache", yes);
+        graph.replace_uses(*input, yes);
+        graph.inputs.retain(|i| i != input);
+    }
+    Ok(!conditions.is_empty())
+}
+
+/// Outputs that are inputs or constants, and inputs that nothing reads, say nothing.
+pub(super) fn forget_unchanged(graph: &mut Graph) -> Result<(), EngineError> {
+    let inputs = graph.inputs.clone();
+    let mut outputs = std::mem::take(&mut graph.outputs);
+    outputs.retain(|o| !inputs.contains(o) && !graph.is_constant(*o));
+    graph.outputs = outputs;
+    let links = graph.links();
+    let read = |i: &ValueId| !links.consumers(*i).is_empty();
+    graph.inputs = inputs.into_iter().filter(read).collect();
+    graph.tidy()
 }
 
 /// Drops outputs, and what computes nothing else.

@@ -8,16 +8,19 @@ use symbolic::{Expr, Substitution, Symbol};
 
 use crate::{
     error::EngineError,
-    graph::{Graph, ValueId},
+    graph::{Fact, Graph, ValueId},
     infer,
     op::LowerOptions,
     passes::{self, PassOptions, Report},
     plan::{Cache, Plan, PlanOptions},
 };
-use edit::{assume_ones, forget, last_position_only, one_batch, set_known};
+use edit::{
+    assume_ones, forget, forget_unchanged, last_position_only, one_batch, set_known, take_the_cache_branch,
+};
 use roles::{CachePort, Cursor, counts, find_cache, find_cursors, find_tokens};
 
-/// A graph whose inputs and outputs have the roles of a decoder-only language model.
+/// A graph whose inputs and outputs have the roles of a language model: of a decoder alone, or of one that sees an
+/// encoder's output through inputs that stay the same for all steps.
 #[derive(Clone, Debug)]
 pub struct LanguageModel {
     graph: Graph,
@@ -27,6 +30,8 @@ pub struct LanguageModel {
     logits: usize,
     caches: Vec<CachePort>,
     cursors: Vec<Cursor>,
+    /// Inputs without another role: given once, the same for all steps.
+    memories: Vec<ValueId>,
 }
 
 /// Which of the two plans.
@@ -76,6 +81,8 @@ pub struct Symbols {
     pub past: Symbol,
     /// Positions that the cache has room for.
     pub capacity: Symbol,
+    /// Positions of what a session remembers of an encoder.
+    pub memory: Symbol,
 }
 
 impl Symbols {
@@ -86,6 +93,7 @@ impl Symbols {
             seq: Symbol::new("seq").with_range(1, chunk.max(1) as i64),
             past: Symbol::new("past").with_range(0, context as i64),
             capacity: Symbol::new("capacity").with_range(1, context.max(1) as i64),
+            memory: Symbol::new("memory").with_range(1, context.max(1) as i64),
         }
     }
 }
@@ -94,17 +102,19 @@ impl LanguageModel {
     /// Finds the roles in a graph whose types are inferred.
     ///
     /// # Errors
-    /// When it is no decoder-only language model with a cache, with what is missing or in the way.
+    /// When it is no decoder with a cache, with what is missing or in the way.
     pub fn recognise(mut graph: Graph) -> Result<Self, EngineError> {
+        let chosen = take_the_cache_branch(&mut graph)?;
         let cursors = find_cursors(&graph);
         for cursor in &cursors {
             set_known(&mut graph, cursor.input, &Expr::from(&cursor.symbol()));
         }
-        if graph.nodes.iter().flat_map(|n| &n.outputs).any(|o| graph.fact(*o).is_none()) {
+        if chosen || graph.nodes.iter().flat_map(|n| &n.outputs).any(|o| graph.fact(*o).is_none()) {
             one_batch(&mut graph);
             infer::infer(&mut graph)?;
         }
         passes::simplify(&mut graph)?;
+        forget_unchanged(&mut graph)?;
         let fail = |text: String| EngineError::model("roles", text);
         let tokens = find_tokens(&graph).ok_or_else(|| {
             fail("no input is looked up in a constant table: there is no token input".to_owned())
@@ -121,7 +131,9 @@ impl LanguageModel {
         }
         let named = |part: &str| {
             let free = |i: &ValueId| *i != tokens && !cursors.iter().any(|c| c.input == *i);
-            graph.inputs.iter().copied().find(|i| free(i) && graph.value(*i).name.contains(part))
+            let own = |i: &ValueId| !graph.value(*i).name.contains("encoder_");
+            let called = |i: &ValueId| free(i) && own(i) && graph.value(*i).name.contains(part);
+            graph.inputs.iter().copied().find(called)
         };
         let (mask, positions) = (named("mask"), named("position"));
         let known = |i: &ValueId| {
@@ -131,16 +143,13 @@ impl LanguageModel {
                 || caches.iter().any(|c| c.past == *i)
                 || cursors.iter().any(|c| c.input == *i)
         };
-        let strange: Vec<&str> =
-            graph.inputs.iter().filter(|i| !known(i)).map(|i| graph.value(*i).name.as_str()).collect();
-        if !strange.is_empty() {
-            return Err(fail(format!("inputs {strange:?} have no role that generation knows")));
-        }
+        let memories: Vec<ValueId> = graph.inputs.iter().copied().filter(|i| !known(i)).collect();
         let logits = (0..graph.outputs.len()).find(|o| caches.iter().all(|c| c.present != *o));
         let logits = logits.ok_or_else(|| fail("every output is a cache: there are no logits".to_owned()))?;
         let whole = |m: &ValueId| graph.fact(*m).is_some_and(|f| f.dtype.is_int());
-        graph.flags = mask.into_iter().filter(whole).collect();
-        Ok(Self { tokens, mask, positions, logits, caches, cursors, graph })
+        let masks = memories.iter().copied().filter(|m| graph.value(*m).name.contains("mask"));
+        graph.flags = mask.into_iter().chain(masks).filter(whole).collect();
+        Ok(Self { tokens, mask, positions, logits, caches, cursors, memories, graph })
     }
 
     /// Number of tensors in the cache, two for each layer.
@@ -188,6 +197,17 @@ impl LanguageModel {
         (name(self.tokens), self.mask.map(name), self.positions.map(name))
     }
 
+    /// Inputs that a session is given once, such as the keys and values of an encoder, and its mask.
+    pub fn memories(&self) -> impl Iterator<Item = &str> {
+        self.memories.iter().map(|m| self.graph.value(*m).name.as_str())
+    }
+
+    /// Whether an input holds nothing but 0 and 1.
+    #[must_use]
+    pub fn is_flag(&self, input: &str) -> bool {
+        self.graph.flags.iter().any(|f| self.graph.value(*f).name == input)
+    }
+
     /// Fuses and plans one phase.
     ///
     /// # Errors
@@ -198,9 +218,9 @@ impl LanguageModel {
         let symbols = Symbols::new(chunk, options.context);
         let seq = if phase == Phase::Decode { Expr::from(1) } else { Expr::from(&symbols.seq) };
         let mut graph = self.graph.clone();
-        let (past, capacity) = (Expr::from(&symbols.past), Expr::from(&symbols.capacity));
+        let past = Expr::from(&symbols.past);
         let total = &past + &seq;
-        infer::specialise(&mut graph, &self.substitution(&seq, &past, &capacity));
+        infer::specialise(&mut graph, &self.substitution(&seq, &past, &symbols));
         graph.inputs.retain(|i| self.cursors.iter().all(|c| c.input != *i));
         let of_positions = |m: &ValueId| graph.fact(*m).is_some_and(|f| f.shape.get(1) == Some(&total));
         if let Some(mask) = self.mask.filter(|m| !options.padding && of_positions(m)) {
@@ -222,8 +242,9 @@ impl LanguageModel {
             &PlanOptions {
                 lower: options.lower.clone(),
                 caches,
+                kept: self.memories.clone(),
                 capacity: symbols.capacity.clone(),
-                stepping: vec![symbols.past.clone(), symbols.seq.clone()],
+                stepping: vec![symbols.past, symbols.seq, symbols.memory],
             },
         )?;
         Ok(Prepared { graph, report, plan })
@@ -240,10 +261,16 @@ impl LanguageModel {
     }
 
     /// Batch 1, and one name for each length however the exporter called it.
-    fn substitution(&self, seq: &Expr, past: &Expr, capacity: &Expr) -> Substitution {
+    fn substitution(&self, seq: &Expr, past: &Expr, symbols: &Symbols) -> Substitution {
         let mut put = Substitution::new();
         let one = Expr::from(1);
         let total = past + seq;
+        let capacity = &Expr::from(&symbols.capacity);
+        for memory in &self.memories {
+            self.put(&mut put, *memory, 0, &one);
+            let rank = self.graph.fact(*memory).map_or(0, Fact::rank);
+            (1..rank).for_each(|axis| self.put(&mut put, *memory, axis, &Expr::from(&symbols.memory)));
+        }
         if let Some(mask) = self.mask {
             self.put(&mut put, mask, 0, &one);
             self.put(&mut put, mask, 1, &total);

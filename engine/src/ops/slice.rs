@@ -69,6 +69,12 @@ fn bounds(size: &Expr, start: &Expr, end: &Expr, step: i64) -> Result<(Expr, Exp
     Ok((start, count))
 }
 
+/// A bound counted from the back by a size counts from the front where that size is 0, which `infer` rules out.
+fn may_vanish(at: &Expr) -> bool {
+    let range = at.range();
+    range.max == Some(0) && range.min != Some(0)
+}
+
 /// A bound counted from the front, held between `low` and `high`. Exporters write the extreme integers for "to the end".
 fn position(size: &Expr, at: &Expr, low: &Expr, high: &Expr) -> Result<Expr, OpError> {
     match at.constant() {
@@ -79,7 +85,7 @@ fn position(size: &Expr, at: &Expr, low: &Expr, high: &Expr) -> Result<Expr, OpE
     let range = at.range();
     let front = if range.min.is_some_and(|n| n >= 0) {
         at.clone()
-    } else if range.max.is_some_and(|n| n < 0) {
+    } else if range.max.is_some_and(|n| n <= 0) {
         size + at
     } else {
         return Err(OpError::Unsupported(format!("a slice from or to {at}, which may be negative or not")));
@@ -115,7 +121,12 @@ impl Op for Slice {
     fn infer(&self, cx: &mut Infer<'_>) -> Result<Vec<Fact>, OpError> {
         let input = cx.input(0)?;
         let (axes, steps) = (cx.optional_integers(3)?, cx.optional_integers(4)?);
-        let cuts = cuts(&input.shape, cx.content(1)?, cx.content(2)?, axes.as_deref(), steps.as_deref())?;
+        let (starts, ends) = (cx.content(1)?.to_vec(), cx.content(2)?.to_vec());
+        let cuts = cuts(&input.shape, &starts, &ends, axes.as_deref(), steps.as_deref())?;
+        for at in starts.iter().chain(&ends).filter(|at| may_vanish(at)) {
+            let one = Expr::ONE;
+            cx.unify(&(&Expr::ZERO - at).min(&one), "counts from the back by at least 1", &one, "(1)")?;
+        }
         let shape = sliced(&input.shape, &cuts, |e| Some(e.clone())).unwrap_or_default();
         if fixed(&shape).is_none() {
             return Ok(vec![Fact::new(input.dtype, shape)]);

@@ -8,7 +8,7 @@ use crate::{
     ops::concat,
 };
 
-/// Has the readers of such nodes read their input instead.
+/// Has the readers of such nodes read their input instead; an output of the graph is computed under its own name.
 pub(super) fn run(graph: &mut Graph) -> Result<(), EngineError> {
     let mut same: HashMap<ValueId, ValueId> = HashMap::new();
     for node in &graph.nodes {
@@ -20,6 +20,17 @@ pub(super) fn run(graph: &mut Graph) -> Result<(), EngineError> {
     for input in graph.nodes.iter_mut().flat_map(|n| n.inputs.iter_mut().flatten()) {
         if let Some(first) = same.get(input) {
             *input = *first;
+        }
+    }
+    for index in 0..graph.outputs.len() {
+        let output = graph.outputs[index];
+        if let Some(first) = same.get(&output).copied()
+            && graph.nodes.iter().any(|n| n.outputs.contains(&first))
+            && !graph.outputs.contains(&first)
+        {
+            graph.outputs[index] = first;
+            let name = std::mem::take(&mut graph.value_mut(output).name);
+            graph.value_mut(output).name = std::mem::replace(&mut graph.value_mut(first).name, name);
         }
     }
     graph.tidy()

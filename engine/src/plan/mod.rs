@@ -56,8 +56,10 @@ pub struct Port {
 pub struct PlanOptions {
     /// Device and element choices.
     pub lower: LowerOptions,
-    /// KV caches kept on the device; all other inputs and outputs go through the arena.
+    /// KV caches kept on the device; inputs and outputs that are not named here go through the arena.
     pub caches: Vec<Cache>,
+    /// Inputs that are given once for many runs: each in a buffer of its own, as caches are.
+    pub kept: Vec<ValueId>,
     /// The symbol for the number of positions each cache has room for, unless its size is a number.
     pub capacity: Symbol,
     /// Symbols that change from step to step, with everything else as it was.
@@ -78,6 +80,8 @@ pub struct Plan {
     pub weights: Vec<WeightUse>,
     /// What a run is given.
     pub inputs: Vec<Port>,
+    /// What is given once for many runs, behind the caches in order.
+    pub kept: Vec<Port>,
     /// What a run returns, caches left out.
     pub outputs: Vec<Port>,
     /// Where the arena's roots lie.
@@ -94,6 +98,7 @@ impl Plan {
     /// When an operator has no kernel for its node on this device, with the node's name.
     pub fn new(graph: &Graph, options: &PlanOptions) -> Result<Self, EngineError> {
         let mut lowered = Lowered::default();
+        let kept = bring_kept(graph, options, &mut lowered)?;
         let inputs = bring_inputs(graph, options, &mut lowered)?;
         place::assign(graph, options, &mut lowered);
         for node in &graph.nodes {
@@ -112,7 +117,7 @@ impl Plan {
         let calls = call::compile(&steps)?;
         let stepping = options.stepping.clone();
         let pending = graph.pending.clone();
-        Ok(Self { steps, calls, roots, weights, inputs, outputs, arena, pending, stepping })
+        Ok(Self { steps, calls, roots, weights, inputs, kept, outputs, arena, pending, stepping })
     }
 
     /// Bytes that a call reads and writes, each once however often it is read.
@@ -187,12 +192,12 @@ impl Plan {
     }
 }
 
-fn bring_inputs(
+/// Everything that lives longer than a run.
+fn bring_kept(
     graph: &Graph,
     options: &PlanOptions,
     lowered: &mut Lowered,
 ) -> Result<Vec<Port>, EngineError> {
-    let mut ports = Vec::new();
     for (index, cache) in options.caches.iter().enumerate() {
         let fact = typed(graph, cache.past)?;
         let elem = Elem::of(fact.dtype, options.lower.activations);
@@ -207,6 +212,25 @@ fn bring_inputs(
         lowered.views.insert(cache.past, prefix(&whole, fact));
         lowered.placements.insert(cache.present, prefix(&whole, typed(graph, cache.present)?));
     }
+    let mut ports = Vec::new();
+    for (index, id) in options.kept.iter().enumerate() {
+        let fact = typed(graph, *id)?;
+        let elem = Elem::of(fact.dtype, options.lower.activations);
+        let (kind, name) = (RootKind::Cache(options.caches.len() + index), graph.value(*id).name.clone());
+        let root = lowered.root(Root { kind, elem, len: fact.len(), name: name.clone() });
+        let view = View::contiguous(root, elem, &fact.shape);
+        lowered.views.insert(*id, view.clone());
+        ports.push(Port { name, dtype: fact.dtype, view });
+    }
+    Ok(ports)
+}
+
+fn bring_inputs(
+    graph: &Graph,
+    options: &PlanOptions,
+    lowered: &mut Lowered,
+) -> Result<Vec<Port>, EngineError> {
+    let mut ports = Vec::new();
     for id in &graph.inputs {
         if lowered.views.contains_key(id) {
             continue;
