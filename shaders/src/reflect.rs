@@ -189,6 +189,8 @@ fn field_type(module: &Module, inner: &TypeInner) -> Option<FieldType> {
         ((ScalarType::I32, 1), 1) => FieldType::I32,
         ((ScalarType::F32, 1), 1) => FieldType::F32,
         ((ScalarType::U32, lanes), 1) => FieldType::U32s(lanes),
+        ((ScalarType::I32, lanes), 1) => FieldType::I32s(lanes),
+        ((ScalarType::F32, lanes), 1) => FieldType::F32s(lanes),
         ((ScalarType::U32, 4), n) => FieldType::U32s(4 * n),
         ((ScalarType::I32, 4), n) => FieldType::I32s(4 * n),
         ((ScalarType::F32, 4), n) => FieldType::F32s(4 * n),

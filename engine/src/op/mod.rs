@@ -16,6 +16,7 @@ pub mod sample;
 mod step;
 mod typing;
 mod view;
+pub mod window;
 
 use std::{any::Any, fmt::Debug, ops::RangeInclusive, sync::Arc};
 
