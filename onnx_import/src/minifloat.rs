@@ -198,7 +198,8 @@ mod tests {
 
     /// What is not negative and finite among the codes' values, what lies half way between two, and the nearest to that.
     fn between(values: &[f32]) -> Vec<f32> {
-        let mut sorted: Vec<f32> = values.iter().copied().filter(|v| v.is_finite() && !v.is_sign_negative()).collect();
+        let mut sorted: Vec<f32> =
+            values.iter().copied().filter(|v| v.is_finite() && !v.is_sign_negative()).collect();
         sorted.sort_by(f32::total_cmp);
         let halves = sorted.windows(2).map(|pair| f32::midpoint(pair[0], pair[1]));
         let mut all: Vec<f32> = halves.flat_map(|half| [half.next_down(), half, half.next_up()]).collect();

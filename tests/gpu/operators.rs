@@ -8,7 +8,7 @@ use engine::{
     graph::{Fact, Graph, Node},
     host::WeightFormat,
     infer_once::{OnceOptions, run_graph},
-    op::{Case, Elem, LowerOptions},
+    op::{Case, Elem, LowerOptions, Tolerance},
     ops::{OPERATORS, binary::Binary, range::Range},
     passes::{PassOptions, WeightFormats},
     plan::{Plan, PlanOptions},
@@ -94,12 +94,46 @@ fn every_case_gives_the_reference() {
     assert!(wrong.is_empty(), "{} of {run} cases are wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+/// Whether f16 holds a case's floats: none may be infinite there, and where the result is to be exact in f32, none rounded.
+fn is_held_in_half(case: &Case) -> bool {
+    let exact = case.tolerance.absolute == 0.0 && case.tolerance.relative == 0.0;
+    let floats = case.inputs.iter().flatten().filter(|t| t.dtype().is_float());
+    floats
+        .flat_map(|t| t.to_f64s().into_iter().zip(t.cast(DType::F16).to_f64s()))
+        .all(|(wide, half)| wide == half || wide.is_nan() || half.is_finite() && !exact)
+}
+
+#[test]
+fn every_case_in_half_precision_is_near() {
+    let gpu = tests::gpu();
+    if !gpu.target().f16 {
+        println!("skipped: this GPU has no f16");
+        return;
+    }
+    let (mut run, mut wrong) = (0, Vec::new());
+    for case in OPERATORS.iter().flat_map(|o| (o.cases)()).filter(is_held_in_half) {
+        run += 1;
+        let Tolerance { absolute, relative } = case.tolerance;
+        let case = case.tolerance(Tolerance { absolute: absolute.max(1e-2), relative: relative.max(1e-2) });
+        if let Err(text) = check(&gpu, &case, Elem::F16) {
+            wrong.push(format!("{} / {}: {text}", case.op.name(), case.name));
+        }
+    }
+    assert!(run > 800, "only {run} cases");
+    assert!(wrong.is_empty(), "{} of {run} cases are wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
 /// The plan of a case as one kind of device would have it.
 fn plan_of(gpu: &Gpu, case: &Case) -> String {
     let mut graph = graph_of(case).0;
     let lower = LowerOptions { target: gpu.target(), activations: Elem::F32 };
-    let options =
-        PlanOptions { lower, caches: Vec::new(), kept: Vec::new(), capacity: Symbol::new("capacity"), stepping: Vec::new() };
+    let options = PlanOptions {
+        lower,
+        caches: Vec::new(),
+        kept: Vec::new(),
+        capacity: Symbol::new("capacity"),
+        stepping: Vec::new(),
+    };
     let plan = engine::infer::infer(&mut graph).and_then(|_| Plan::new(&graph, &options));
     plan.map_or_else(|e| e.to_string(), |plan| plan.to_string())
 }
@@ -144,7 +178,10 @@ fn a_range_of_floats_starts_at_a_size() {
     let gpu = tests::gpu();
     let lower = LowerOptions { target: gpu.target(), activations: Elem::F32 };
     let capacity = Symbol::new("capacity");
-    let plan = Plan::new(&graph, &PlanOptions { lower, caches: Vec::new(), kept: Vec::new(), capacity, stepping: Vec::new() });
+    let plan = Plan::new(
+        &graph,
+        &PlanOptions { lower, caches: Vec::new(), kept: Vec::new(), capacity, stepping: Vec::new() },
+    );
     let plan = Arc::new(plan.unwrap());
     let bindings = Bindings::new().with(&n, 5);
     let source = WeightSource::Model(engine::host::Fit::Search);

@@ -7,4 +7,5 @@ mod goldens;
 mod layering;
 mod once;
 mod plans;
+mod sizes;
 mod smollm2;

@@ -184,7 +184,8 @@ impl HostTensor {
     fn codes(&self) -> impl Iterator<Item = u8> {
         let bits = self.dtype.bits();
         let mask = ((1u16 << bits) - 1) as u8;
-        let codes = self.data.iter().flat_map(move |byte| (0..8 / bits).map(move |i| byte >> (i * bits) & mask));
+        let codes =
+            self.data.iter().flat_map(move |byte| (0..8 / bits).map(move |i| byte >> (i * bits) & mask));
         codes.take(self.len())
     }
 }
@@ -213,7 +214,8 @@ fn flat<T, const N: usize>(values: impl Iterator<Item = T>, encode: impl Fn(T) -
 fn packed(dtype: DType, codes: impl Iterator<Item = u8>) -> Bytes {
     let (bits, codes) = (dtype.bits(), codes.collect::<Vec<u8>>());
     let mask = ((1u16 << bits) - 1) as u8;
-    let byte = |codes: &[u8]| codes.iter().enumerate().fold(0, |byte, (i, code)| byte | (code & mask) << (i * bits));
+    let byte =
+        |codes: &[u8]| codes.iter().enumerate().fold(0, |byte, (i, code)| byte | (code & mask) << (i * bits));
     codes.chunks(8 / bits).map(byte).collect::<Vec<u8>>().into()
 }
 

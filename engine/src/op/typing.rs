@@ -16,6 +16,8 @@ use crate::{
 const FOLDED: usize = 1 << 16;
 /// Parts that composites may have together, loops unrolled.
 const PARTS: usize = 1 << 16;
+/// So many elements of a computed table count as one part.
+const TABLE: usize = 1 << 10;
 /// A longer name counts as more parts.
 const NAME: usize = 256;
 
@@ -199,6 +201,15 @@ impl Parts<'_, '_> {
         Some(id)
     }
 
+    /// Adds a constant that is computed here, whose size no data of the file pays for.
+    ///
+    /// # Errors
+    /// When a graph has too much of these.
+    pub fn table(&mut self, tensor: HostTensor) -> Result<ValueId, OpError> {
+        self.spend(tensor.len() / TABLE)?;
+        Ok(self.constant(tensor))
+    }
+
     /// Adds a list of 64-bit integers: a shape, axes.
     ///
     /// # Errors
@@ -270,7 +281,7 @@ impl Parts<'_, '_> {
     pub(super) fn spend(&mut self, parts: usize) -> Result<(), OpError> {
         self.typing.parts += parts;
         if self.typing.parts > PARTS {
-            let text = format!("control flow of more than {PARTS} nodes, loops unrolled");
+            let text = format!("more than {PARTS} nodes, loops unrolled and tables counted by their size");
             return Err(OpError::Unsupported(text));
         }
         Ok(())

@@ -31,7 +31,9 @@ impl Elem {
             DType::F8E4M3Fn | DType::F8E4M3FnUz | DType::F8E5M2 | DType::F8E5M2FnUz => Self::F32,
             DType::F4E2M1 | DType::F8E8M0 => Self::F32,
             DType::I64 | DType::I32 | DType::I16 | DType::I8 | DType::I4 | DType::I2 => Self::I32,
-            DType::U64 | DType::U32 | DType::U16 | DType::U8 | DType::U4 | DType::U2 | DType::Bool => Self::U32,
+            DType::U64 | DType::U32 | DType::U16 | DType::U8 | DType::U4 | DType::U2 | DType::Bool => {
+                Self::U32
+            }
         }
     }
 

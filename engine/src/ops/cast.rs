@@ -11,8 +11,8 @@ use crate::{
     graph::{Fact, ValueId},
     host::HostTensor,
     op::{
-        Case, Composite, Elem, Infer, Lowering, OnnxNode, Op, Operator, Parts, Tolerance, View, composite, low_bits,
-        narrowed, nd::given, sample, standard, truth,
+        Case, Composite, Elem, Infer, Lowering, OnnxNode, Op, Operator, Parts, Tolerance, View, composite,
+        low_bits, narrowed, nd::given, sample, standard, truth,
     },
 };
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    binary::Binary, cast::Cast, one_hot::facing, reshape::Reshape, shape::Shape, slice::Slice,
-    resize::repeated,
+    binary::Binary, cast::Cast, one_hot::facing, reshape::Reshape, resize::repeated, shape::Shape,
+    slice::Slice,
 };
 use crate::{
     dtype::DType,

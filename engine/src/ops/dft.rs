@@ -127,7 +127,7 @@ impl Composite for Dft {
         let x = parts.add(Reshape { allow_zero: false }, &[x, flat])?;
         // Of three dimensions, so that no pass takes it for weights to be quantised.
         let matrix = HostTensor::from_f64s(dtype, vec![1, rows, columns], &self.matrix(sizes))?;
-        let matrix = parts.constant(matrix);
+        let matrix = parts.table(matrix)?;
         let product = parts.add(MatMul, &[x, matrix])?;
         let inner = parts.integers(&sizes.to.map(|n| n as i64))?;
         let shape = parts.add(Concat { axis: 0 }, &[outer, inner])?;

@@ -130,7 +130,8 @@ impl Op for GridSample {
     fn infer(&self, cx: &mut Infer<'_>) -> Result<Vec<Fact>, OpError> {
         let (x, grid) = (cx.input(0)?, cx.input(1)?);
         let dims = x.rank().saturating_sub(2);
-        if !(1..=3).contains(&dims) || grid.rank() != x.rank() {
+        let empty = x.shape.iter().skip(2).any(|size| size.constant() == Some(0));
+        if !(1..=3).contains(&dims) || grid.rank() != x.rank() || empty {
             return Err(invalid(format!("positions {grid} in {x}")));
         }
         cx.unify(&grid.shape[0], "positions", &x.shape[0], "batch")?;
@@ -146,7 +147,7 @@ impl Op for GridSample {
             return Err(invalid("positions in nothing"));
         };
         let [count, places @ ..] = places else { return Err(invalid("positions of nothing")) };
-        if count != batch || *dims != sizes.len() || (sizes.contains(&0) && !grid.is_empty()) {
+        if count != batch || *dims != sizes.len() || sizes.contains(&0) {
             return Err(invalid(format!("positions {:?} in {:?}", grid.shape(), x.shape())));
         }
         let (all, positions) = (x.to_f64s(), grid.to_f64s());

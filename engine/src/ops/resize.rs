@@ -73,8 +73,9 @@ enum Goal {
 }
 
 fn constant(size: &Expr, what: &str) -> Result<usize, OpError> {
-    let known = size.constant().ok_or_else(|| OpError::DependsOnData(format!("{what} {size}")))?;
-    usize::try_from(known).map_err(|_| invalid(format!("{what} {known}")))
+    let unknown = || OpError::DependsOnData(format!("{what} a size, {size}, that is known only in a run"));
+    let known = size.constant().ok_or_else(unknown)?;
+    usize::try_from(known).map_err(|_| invalid(format!("{what} a size of {known}")))
 }
 
 impl Resize {
@@ -85,6 +86,9 @@ impl Resize {
             Some(list) => list.iter().map(|a| Infer::axis(*a, rank)).collect::<Result<_, _>>()?,
             None => (0..rank).collect(),
         };
+        if axes.iter().enumerate().any(|(i, axis)| axes[..i].contains(axis)) {
+            return Err(invalid(format!("axes {axes:?} name one twice")));
+        }
         // An empty list of scales is as good as none.
         let given = |at: usize| {
             let fact = parts.optional(at).map(|id| parts.fact(id)).transpose()?;
@@ -152,13 +156,13 @@ impl Resize {
         let table = self.method.table(axis)?;
         let outside = table.indices.contains(&-1);
         if let (Mode::Nearest(_), false) = (self.method.mode, outside) {
-            let indices = parts.integers(&table.indices)?;
+            let indices = parts.table(HostTensor::from_i64(vec![axis.to], &table.indices)?)?;
             return parts.add(Gather { axis: at as i64 }, &[x, indices]);
         }
         let shape = vec![axis.to, table.terms];
         let indices = HostTensor::from_i64(shape.clone(), &table.indices)?;
         let weights = HostTensor::from_f64s(DType::F32, shape, &table.weights)?;
-        let (indices, weights) = (parts.constant(indices), parts.constant(weights));
+        let (indices, weights) = (parts.table(indices)?, parts.table(weights)?);
         parts.add(Resample { axis: at, fill: self.fill }, &[x, indices, weights])
     }
 }

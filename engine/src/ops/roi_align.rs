@@ -94,6 +94,9 @@ impl Op for RoiAlign {
         let ([_, channels, _, _], [count, _]) = (&x.shape[..], &rois.shape[..]) else {
             return Err(invalid(format!("regions {rois} of {x}")));
         };
+        if x.shape[2..].iter().any(|size| size.constant() == Some(0)) {
+            return Err(invalid(format!("regions of {x}")));
+        }
         cx.expect(1, "regions", &[count.clone(), Expr::from(4)])?;
         cx.input(2)?;
         cx.expect(2, "images of regions", std::slice::from_ref(count))?;

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::Report;
 use crate::{
     error::EngineError,
-    graph::{Fact, Graph, Links, Node, ValueId},
+    graph::{Graph, Links, Node, ValueId},
     op::Op,
 };
 
@@ -129,11 +129,15 @@ impl<'a> Cx<'a> {
         all.iter().all(|v| *v == first || (v.is_nan() && first.is_nan())).then_some(first)
     }
 
+    /// Whether a value's elements are floats that the device holds as it does activations.
+    fn is_activation(&self, value: ValueId) -> bool {
+        self.graph.fact(value).is_some_and(|f| f.dtype.is_float() && f.dtype.minifloat().is_none())
+    }
+
     /// The value behind any casts between floats.
     pub fn through_casts(&self, mut value: ValueId) -> ValueId {
         while let Some(input) = self.made_by(value, "Cast").and_then(|n| n.input(0)) {
-            let float = |v| self.graph.fact(v).is_some_and(|f: &Fact| f.dtype.is_float());
-            if !(float(value) && float(input)) {
+            if !(self.is_activation(value) && self.is_activation(input)) {
                 break;
             }
             value = input;
@@ -153,7 +157,7 @@ impl<'a> Cx<'a> {
     pub fn after_casts(&self, mut value: ValueId) -> ValueId {
         while let Some(cast) = self.only_reader(value, "Cast") {
             let out = cast.outputs[0];
-            if !self.graph.fact(out).is_some_and(|f| f.dtype.is_float()) {
+            if !self.is_activation(out) {
                 break;
             }
             value = out;

@@ -3,7 +3,7 @@
 use crate::error::{OpError, invalid};
 
 /// Indices and weights that a table may have.
-const TABLE: f64 = (1 << 24) as f64;
+const TABLE: f64 = (1 << 22) as f64;
 
 /// How a position of the result becomes one of the input (`coordinate_transformation_mode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +93,10 @@ impl Method {
     /// # Errors
     /// When there is nothing to take from, or too much.
     pub fn table(self, axis: Axis) -> Result<Table, OpError> {
-        if axis.from == 0 && axis.to > 0 {
+        if axis.to == 0 {
+            return Ok(Table { terms: 1, indices: Vec::new(), weights: Vec::new() });
+        }
+        if axis.from == 0 {
             return Err(invalid(format!("a size of 0 resized to {}", axis.to)));
         }
         // Terms on each side.
