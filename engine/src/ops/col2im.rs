@@ -85,6 +85,10 @@ impl Op for Col2Im {
         let cut = cut.iter().map(Axis::fixed).collect::<Result<Vec<_>, _>>()?;
         let channels = channels.constant().unwrap_or(0) as usize;
         let sizes: Vec<usize> = cut.iter().map(|axis| axis.size as usize).collect();
+        let shape = [&[blocks.shape()[0], channels], sizes.as_slice()].concat();
+        if shape.contains(&0) {
+            return Ok(vec![floats(blocks.dtype(), shape, &[])?]);
+        }
         let positions = counts(&cut).iter().product::<i64>() as usize;
         if positions != blocks.shape()[2] {
             return Err(invalid(format!("{} blocks for {positions} positions", blocks.shape()[2])));
@@ -100,7 +104,6 @@ impl Op for Col2Im {
                     .for_each(|row| all[row * area + at] += data[(row * taps + tap) * positions + position]);
             }
         }
-        let shape = [&[blocks.shape()[0], channels], sizes.as_slice()].concat();
         Ok(vec![floats(blocks.dtype(), shape, &all)?])
     }
 

@@ -93,6 +93,9 @@ impl Op for Conv {
         let out = filters.shape()[0];
         let counts: Vec<usize> = counts(&axes).iter().map(|n| *n as usize).collect();
         let shape = [&[x.shape()[0], out], counts.as_slice()].concat();
+        if shape.contains(&0) {
+            return Ok(vec![floats(x.dtype(), shape, &[])?]);
+        }
         let [area, taps] =
             [&x.shape()[2..], &filters.shape()[2..]].map(|sizes| sizes.iter().product::<usize>());
         let (data, weights) = (x.to_f64s(), filters.to_f64s());
@@ -355,6 +358,19 @@ mod tests {
             assert_eq!(got[0].shape(), want[0].shape(), "{}", case.name);
             assert_eq!(got[0].to_f64s(), want[0].to_f64s(), "{}", case.name);
         }
+    }
+
+    #[test]
+    fn sizes_beside_an_empty_one_are_not_walked() {
+        let empty =
+            |shape: &[usize]| HostTensor::from_f64s(crate::dtype::DType::F32, shape.to_vec(), &[]).unwrap();
+        let filters = HostTensor::from_f32(vec![1, 1, 1, 1], &[1.0]).unwrap();
+        let (x, none) = (empty(&[0, 1, 1 << 40, 1 << 40]), empty(&[0, 1, 1, 1]));
+        let op = Conv { window: window(&[], &[], &[]), groups: 1 };
+        let out = op.reference(&[Some(&x), Some(&filters)]).unwrap();
+        assert_eq!(out[0].shape(), [0, 1, 1 << 40, 1 << 40]);
+        let out = op.reference(&[Some(&filters), Some(&none)]).unwrap();
+        assert_eq!(out[0].shape(), [1, 0, 1, 1]);
     }
 
     #[test]

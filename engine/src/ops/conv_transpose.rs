@@ -78,7 +78,8 @@ impl ConvTranspose {
             return Err(invalid(format!("{channels} channels in {groups} groups")));
         }
         let apart = parts.integers(&[&[groups, channels / groups, *rows], taps].concat())?;
-        let joined = parts.integers(&[&[groups * rows, channels / groups], taps].concat())?;
+        let out = groups.checked_mul(*rows).ok_or_else(|| invalid("the filters are too large"))?;
+        let joined = parts.integers(&[&[out, channels / groups], taps].concat())?;
         let perm = [0, 2, 1].into_iter().chain(3..shape.len() + 1).collect();
         let filters = parts.add(Reshape { allow_zero: true }, &[filters, apart])?;
         let filters = parts.add(Transpose { perm: Some(perm) }, &[filters])?;

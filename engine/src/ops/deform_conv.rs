@@ -48,7 +48,9 @@ impl DeformColumns {
     fn axes(&self, x: &[Expr]) -> Result<Vec<Axis<Expr>>, OpError> {
         match x {
             [_, channels, sizes @ ..] if sizes.len() == 2 => {
-                let fits = self.groups > 0 && channels.constant().is_some_and(|n| n % self.groups == 0);
+                let fits = channels
+                    .constant()
+                    .is_some_and(|n| (1..=n).contains(&self.groups) && n % self.groups == 0);
                 let wrong = || invalid(format!("{channels} channels in {} groups of offsets", self.groups));
                 if fits { self.window.axes(sizes, &self.taps) } else { Err(wrong()) }
             }
@@ -86,6 +88,10 @@ impl Op for DeformColumns {
         let (taps, groups) = (self.all_taps() as usize, self.groups as usize);
         let counts: Vec<usize> = counts(&axes).iter().map(|n| *n as usize).collect();
         let [batch, channels, height, width] = [0, 1, 2, 3].map(|at| x.shape()[at]);
+        let shape = [&[batch, channels * taps], counts.as_slice()].concat();
+        if shape.contains(&0) {
+            return Ok(vec![floats(x.dtype(), shape, &[])?]);
+        }
         let area = counts[0] * counts[1];
         let masks = optional(inputs, MASK).map(HostTensor::to_f64s);
         let (data, offsets) = (x.to_f64s(), offsets.to_f64s());
@@ -117,7 +123,7 @@ impl Op for DeformColumns {
             sum * masks.as_ref().map_or(1.0, |m| m[line * area + at])
         };
         let all: Vec<f64> = (0..batch * channels * taps * area).map(cell).collect();
-        Ok(vec![floats(x.dtype(), [&[batch, channels * taps], counts.as_slice()].concat(), &all)?])
+        Ok(vec![floats(x.dtype(), shape, &all)?])
     }
 
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {

@@ -130,6 +130,9 @@ impl Op for Pool {
         let axes = axes.iter().map(Axis::fixed).collect::<Result<Vec<_>, _>>()?;
         let counts: Vec<usize> = counts(&axes).iter().map(|n| *n as usize).collect();
         let shape = [&x.shape()[..2], counts.as_slice()].concat();
+        if shape.contains(&0) {
+            return self.none(x.dtype(), shape);
+        }
         let area: usize = x.shape()[2..].iter().product();
         let positions: usize = counts.iter().product();
         let (row_major, steps) = (strides(&x.shape()[2..]), self.function.places(&sizes[2..]));
@@ -185,6 +188,12 @@ impl Op for Pool {
 }
 
 impl Pool {
+    /// Outputs without elements.
+    fn none(&self, dtype: DType, shape: Vec<usize>) -> Result<Vec<HostTensor>, OpError> {
+        let places = matches!(self.function, Function::ArgMax { .. }).then_some(DType::I64);
+        [Some(dtype), places].into_iter().flatten().map(|dtype| floats(dtype, shape.clone(), &[])).collect()
+    }
+
     /// How many taps of a position a mean is over.
     fn taken(&self, axes: &[Axis<i64>], at: usize) -> f64 {
         let sizes = axes.iter().map(|axis| axis.size).collect();
