@@ -24,7 +24,7 @@ pub struct AffineGrid {
 impl AffineGrid {
     /// The coordinates of points along one axis, a list.
     fn line(self, parts: &mut Parts<'_, '_>, size: ValueId) -> Result<ValueId, OpError> {
-        let to = Cast { to: Some(DType::F32) };
+        let to = Cast { to: DType::F32 };
         let (zero, one) = (parts.number(0.0, DType::I64)?, parts.number(1.0, DType::I64)?);
         let points = parts.add(Range, &[zero, size, one])?;
         let points = parts.add(to, &[points])?;
@@ -65,7 +65,7 @@ impl Composite for AffineGrid {
             return Err(invalid(format!("maps of {axes} axes: {fact}")));
         }
         let dtype = fact.dtype;
-        let maps = parts.add(Cast { to: Some(DType::F32) }, &[maps])?;
+        let maps = parts.add(Cast { to: DType::F32 }, &[maps])?;
         // The maps' rows lie along the result's last axis: a column is [batch, 1, .., axes].
         let (last, scalar) = (parts.integers(&[2])?, parts.integers(&[])?);
         let spread = parts.integers(&(1..=axes).collect::<Vec<_>>())?;
@@ -87,7 +87,7 @@ impl Composite for AffineGrid {
             let moved = parts.add(Binary::Mul, &[line, column])?;
             sum = parts.add(Binary::Add, &[sum, moved])?;
         }
-        Ok(vec![parts.add(Cast { to: Some(dtype) }, &[sum])?])
+        Ok(vec![parts.add(Cast { to: dtype }, &[sum])?])
     }
 }
 

@@ -19,18 +19,18 @@ use crate::{
 /// To a given type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cast {
-    /// The new type; `None` for that of the second input.
-    pub to: Option<DType>,
+    /// The new type.
+    pub to: DType,
 }
 
 impl Op for Cast {
     fn name(&self) -> &'static str {
-        if self.to.is_some() { "Cast" } else { "CastLike" }
+        "Cast"
     }
 
     fn infer(&self, cx: &mut Infer<'_>) -> Result<Vec<Fact>, OpError> {
         let input = cx.input(0)?;
-        let to = self.to.map_or_else(|| cx.input(1).map(|like| like.dtype), Ok)?;
+        let to = self.to;
         let exact = |e: &symbolic::Expr| match (to, e.constant()) {
             (DType::Bool, Some(v)) => Some(symbolic::Expr::from(i64::from(v != 0))),
             (DType::Bool, None) => {
@@ -50,8 +50,7 @@ impl Op for Cast {
     }
 
     fn reference(&self, inputs: &[Option<&HostTensor>]) -> Result<Vec<HostTensor>, OpError> {
-        let to = self.to.map_or_else(|| given(inputs, 1).map(HostTensor::dtype), Ok)?;
-        Ok(vec![given(inputs, 0)?.cast(to)])
+        Ok(vec![given(inputs, 0)?.cast(self.to)])
     }
 
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
@@ -73,7 +72,7 @@ impl Op for Cast {
     }
 
     fn place(&self, index: usize, input: &Fact, _: &[Option<&Fact>], output: &View) -> Option<View> {
-        let same = self.to.is_some_and(|to| same_on_device(input.dtype, to, output.elem));
+        let same = same_on_device(input.dtype, self.to, output.elem);
         (index == 0 && same && matches!(output.elem, Elem::F32 | Elem::F16) && input.dtype.is_float())
             .then(|| output.clone())
     }
@@ -124,7 +123,7 @@ impl Composite for CastLike {
 fn any(to: DType, rounding: Rounding, saturate: bool) -> Arc<dyn Op> {
     match to.minifloat() {
         Some(_) => Arc::new(Narrow { to, rounding, saturate }),
-        None => Arc::new(Cast { to: Some(to) }),
+        None => Arc::new(Cast { to }),
     }
 }
 
@@ -150,9 +149,8 @@ fn cases() -> Vec<Case> {
             [-9.0, -8.9, -1.0, 7.0, 8.0, 15.9, 16.0, 128.0, 255.5, 256.0, 70_000.0, -70_000.0, f64::NAN];
         sample::of(DType::F32, &[13], &some)
     };
-    let case = |name: &str, to, input| {
-        Case::new(name, Cast { to: Some(to) }, vec![Some(input)]).tolerance(Tolerance::EXACT)
-    };
+    let case =
+        |name: &str, to, input| Case::new(name, Cast { to }, vec![Some(input)]).tolerance(Tolerance::EXACT);
     let like = |name: &str, like| {
         let op = CastLike { rounding: Rounding::Up, saturate: true };
         let case = Case::composite(format!("like {name}"), op, vec![Some(floats()), Some(like)]);

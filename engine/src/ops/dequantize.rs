@@ -68,16 +68,16 @@ impl Composite for DequantizeLinear {
         let (x, scale) = (parts.input(0)?, parts.input(1)?);
         let to = self.to.unwrap_or(parts.fact(scale)?.dtype);
         let scale = facing_codes(parts, scale, x, self.axis, self.block)?;
-        let scale = parts.add(Cast { to: Some(to) }, &[scale])?;
+        let scale = parts.add(Cast { to }, &[scale])?;
         // Codes that are floats are numbers already.
-        let wide = Cast { to: Some(if parts.fact(x)?.dtype.is_float() { to } else { DType::I32 }) };
+        let wide = Cast { to: if parts.fact(x)?.dtype.is_float() { to } else { DType::I32 } };
         let mut codes = parts.add(wide, &[x])?;
         if let Some(zero) = parts.optional(2) {
             let zero = facing_codes(parts, zero, x, self.axis, self.block)?;
             let zero = parts.add(wide, &[zero])?;
             codes = parts.add(Binary::Sub, &[codes, zero])?;
         }
-        let numbers = parts.add(Cast { to: Some(to) }, &[codes])?;
+        let numbers = parts.add(Cast { to }, &[codes])?;
         Ok(vec![parts.add(Binary::Mul, &[numbers, scale])?])
     }
 }

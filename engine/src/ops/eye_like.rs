@@ -30,7 +30,7 @@ impl Composite for EyeLike {
         if fact.rank() != 2 {
             return Err(invalid(format!("{fact} is no matrix")));
         }
-        let to = Some(self.dtype.unwrap_or(fact.dtype));
+        let to = self.dtype.unwrap_or(fact.dtype);
         let (rows, columns) = (range::along(parts, like, 0)?, range::along(parts, like, 1)?);
         let rows = facing(parts, rows, 1)?;
         let distance = parts.number(self.diagonal as f64, DType::I64)?;

@@ -78,11 +78,11 @@ impl Composite for FlexAttention {
         let scale = parts.number(scale, dtype)?;
         let scores = parts.add(Binary::Mul, &[scores, scale])?;
         let scores = heads_of(parts, scores, heads)?;
-        let scores = parts.add(Cast { to: Some(precision) }, &[scores])?;
+        let scores = parts.add(Cast { to: precision }, &[scores])?;
         let scores = changed(parts, self.score_mod.as_ref(), scores)?;
         let weights = parts.add(Softmax { axis: -1, flatten: false, log: false }, &[scores])?;
         let weights = changed(parts, self.prob_mod.as_ref(), weights)?;
-        let weights = parts.add(Cast { to: Some(dtype) }, &[weights])?;
+        let weights = parts.add(Cast { to: dtype }, &[weights])?;
         let weights = heads_of(parts, weights, kv_heads)?;
         let out = parts.add(MatMul, &[weights, inputs[2]])?;
         let out = heads_of(parts, out, heads)?;

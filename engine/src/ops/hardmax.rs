@@ -41,7 +41,7 @@ impl Composite for Hardmax {
         let places = range::along(parts, x, axis)?;
         let places = one_hot::facing(parts, places, rank - 1 - axis)?;
         let same = parts.add(Binary::Equal, &[places, top])?;
-        let hot = parts.add(Cast { to: Some(dtype) }, &[same])?;
+        let hot = parts.add(Cast { to: dtype }, &[same])?;
         if !self.flatten {
             return Ok(vec![hot]);
         }

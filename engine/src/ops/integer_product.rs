@@ -55,7 +55,7 @@ fn centred(
     zero: Option<ValueId>,
     behind: usize,
 ) -> Result<ValueId, OpError> {
-    let wide = Cast { to: Some(DType::I32) };
+    let wide = Cast { to: DType::I32 };
     let x = parts.add(wide, &[x])?;
     let Some(zero) = zero else { return Ok(x) };
     let zero = parts.add(wide, &[zero])?;
@@ -119,7 +119,7 @@ impl Composite for ScaledProduct {
             Product::MatMul => (1, 0),
             Product::Conv(_) => (0, parts.fact(product)?.rank().saturating_sub(2)),
         };
-        let wide = Cast { to: Some(DType::F32) };
+        let wide = Cast { to: DType::F32 };
         let mut scale = |index, behind| {
             let scale = parts.input(index)?;
             let scale = parts.add(wide, &[scale])?;

@@ -148,7 +148,7 @@ impl Composite for WithStatistics {
     fn expand(&self, parts: &mut Parts<'_, '_>) -> Result<Vec<ValueId>, OpError> {
         let inputs = [Some(parts.input(0)?), Some(parts.input(1)?), parts.optional(2)];
         let out = parts.add_all(self.0, &inputs, 1)?[0];
-        let x = parts.add(Cast { to: Some(DType::F32) }, &[parts.input(0)?])?;
+        let x = parts.add(Cast { to: DType::F32 }, &[parts.input(0)?])?;
         let rank = parts.fact(x)?.rank();
         let axes: Vec<i64> = (Infer::axis(self.0.axis, rank)? as i64..rank as i64).collect();
         let found = standardised(parts, x, &axes, self.0.epsilon)?;

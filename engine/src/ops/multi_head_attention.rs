@@ -127,7 +127,7 @@ impl MultiHeadAttention {
             3 => vec![1],
             _ => return Err(invalid(format!("the key padding mask is {fact}"))),
         };
-        let seen = parts.add(Cast { to: Some(DType::Bool) }, &[padding])?;
+        let seen = parts.add(Cast { to: DType::Bool }, &[padding])?;
         let seen = parts.add(Squeeze { insert: true, axes: Some(axes) }, &[seen])?;
         if bias.is_none() && self.hidden <= HIDDEN {
             return Ok((Some(seen), None));

@@ -91,7 +91,7 @@ impl Composite for NllLoss {
         } else {
             scores
         };
-        let classes = parts.add(Cast { to: Some(DType::I64) }, &[classes])?;
+        let classes = parts.add(Cast { to: DType::I64 }, &[classes])?;
         let axis = parts.integers(&[1])?;
         let column = parts.add(Squeeze { insert: true, axes: None }, &[classes, axis])?;
         let all = range::along(parts, scores, 1)?;

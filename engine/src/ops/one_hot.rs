@@ -44,7 +44,7 @@ impl Composite for OneHot {
         let rank = parts.fact(indices)?.rank();
         let axis = Infer::axis(self.axis, rank + 1)?;
         let scalar = parts.integers(&[])?;
-        let depth = parts.add(Cast { to: Some(DType::I64) }, &[depth])?;
+        let depth = parts.add(Cast { to: DType::I64 }, &[depth])?;
         let depth = parts.add(Reshape { allow_zero: false }, &[depth, scalar])?;
         if parts.fact(depth)?.content.is_none() {
             return Err(OpError::NotConstant { index: 1 });
@@ -52,7 +52,7 @@ impl Composite for OneHot {
         let (zero, one) = (parts.number(0.0, DType::I64)?, parts.number(1.0, DType::I64)?);
         let places = parts.add(Range, &[zero, depth, one])?;
         let places = facing(parts, places, rank - axis)?;
-        let indices = parts.add(Cast { to: Some(DType::I64) }, &[indices])?;
+        let indices = parts.add(Cast { to: DType::I64 }, &[indices])?;
         let at = parts.integers(&[axis as i64])?;
         let indices = parts.add(Squeeze { insert: true, axes: None }, &[indices, at])?;
         // What lies outside after this is no place.

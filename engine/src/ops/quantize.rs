@@ -53,7 +53,7 @@ pub fn saturated(parts: &mut Parts<'_, '_>, x: ValueId, to: DType) -> Result<Val
     let (low, high) = (parts.number(low, dtype)?, parts.number(high, dtype)?);
     let x = parts.add(Binary::Max, &[x, low])?;
     let x = parts.add(Binary::Min, &[x, high])?;
-    parts.add(Cast { to: Some(to) }, &[x])
+    parts.add(Cast { to }, &[x])
 }
 
 impl Composite for QuantizeLinear {
@@ -63,7 +63,7 @@ impl Composite for QuantizeLinear {
 
     /// In f32: half precision would not hold codes of 16 bits.
     fn expand(&self, parts: &mut Parts<'_, '_>) -> Result<Vec<ValueId>, OpError> {
-        let (x, scale, wide) = (parts.input(0)?, parts.input(1)?, Cast { to: Some(DType::F32) });
+        let (x, scale, wide) = (parts.input(0)?, parts.input(1)?, Cast { to: DType::F32 });
         let scale = facing_codes(parts, scale, x, self.axis, self.block)?;
         let scale = parts.add(wide, &[scale])?;
         let numbers = parts.add(wide, &[x])?;
@@ -106,7 +106,7 @@ impl Composite for DynamicQuantizeLinear {
         let place = parts.add(Unary::Neg, &[place])?;
         let place = parts.add(Unary::Round, &[place])?;
         let zero = saturated(parts, place, DType::U8)?;
-        let numbers = parts.add(Cast { to: Some(DType::F32) }, &[zero])?;
+        let numbers = parts.add(Cast { to: DType::F32 }, &[zero])?;
         let quotient = parts.add(Binary::Div, &[x, scale])?;
         let rounded = parts.add(Unary::Round, &[quotient])?;
         let codes = parts.add(Binary::Add, &[rounded, numbers])?;

@@ -105,7 +105,7 @@ fn cases() -> Vec<Case> {
         };
         let [n, go, sum, y] = ["n", "go", "sum", "y"].map(|name| graph.add_value(name, None));
         let three = graph.add_constant("three", sample::scalar(DType::I64, 3.0));
-        let number = add(Arc::new(Cast { to: Some(DType::F32) }), &[n], &mut graph);
+        let number = add(Arc::new(Cast { to: DType::F32 }), &[n], &mut graph);
         let more = add(Arc::new(Binary::Add), &[number, y], &mut graph);
         let next = add(Arc::new(Binary::Add), &[sum, more], &mut graph);
         let below = add(Arc::new(Binary::Less), &[n, three], &mut graph);

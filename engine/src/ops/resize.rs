@@ -179,7 +179,7 @@ impl Composite for Resize {
         let (common, crops) = (self.common_scale(&shape, &goals)?, self.crops(parts, goals.len())?);
         let between = !dtype.is_float() && !matches!(self.method.mode, Mode::Nearest(_));
         if between {
-            x = parts.add(Cast { to: Some(DType::F32) }, &[x])?;
+            x = parts.add(Cast { to: DType::F32 }, &[x])?;
         }
         for ((at, goal), part) in goals.into_iter().zip(crops) {
             let from = &shape[at];

@@ -48,7 +48,7 @@ impl Composite for ReverseSequence {
         let time = parts.add(Shape { start: 1, end: Some(2), total: false }, &[x])?;
         let time = parts.add(Squeeze { insert: false, axes: Some(vec![0]) }, &[time])?;
         let at = parts.add(Range, &[zero, time, one])?;
-        let lengths = parts.add(Cast { to: Some(DType::I64) }, &[lengths])?;
+        let lengths = parts.add(Cast { to: DType::I64 }, &[lengths])?;
         let lengths = parts.add(Squeeze { insert: true, axes: Some(vec![1]) }, &[lengths])?;
         let last = parts.add(Binary::Sub, &[lengths, one])?;
         let mirrored = parts.add(Binary::Sub, &[last, at])?;

@@ -37,14 +37,14 @@ impl Composite for Window {
 
     fn expand(&self, parts: &mut Parts<'_, '_>) -> Result<Vec<ValueId>, OpError> {
         let (size, scalar) = (parts.input(0)?, parts.integers(&[])?);
-        let size = parts.add(Cast { to: Some(DType::I64) }, &[size])?;
+        let size = parts.add(Cast { to: DType::I64 }, &[size])?;
         let size = parts.add(Reshape { allow_zero: false }, &[size, scalar])?;
         let number = |parts: &mut Parts<'_, '_>, value| parts.number(value, DType::F32);
         let (zero, one) = (parts.number(0.0, DType::I64)?, parts.number(1.0, DType::I64)?);
         let steps = parts.add(Range, &[zero, size, one])?;
-        let steps = parts.add(Cast { to: Some(DType::F32) }, &[steps])?;
+        let steps = parts.add(Cast { to: DType::F32 }, &[steps])?;
         let round = if self.periodic { size } else { parts.add(Binary::Sub, &[size, one])? };
-        let round = parts.add(Cast { to: Some(DType::F32) }, &[round])?;
+        let round = parts.add(Cast { to: DType::F32 }, &[round])?;
         let whole = number(parts, std::f64::consts::TAU)?;
         let around = parts.add(Binary::Mul, &[steps, whole])?;
         let angle = parts.add(Binary::Div, &[around, round])?;
@@ -57,7 +57,7 @@ impl Composite for Window {
             let term = parts.add(Binary::Mul, &[cosine, factor])?;
             out = parts.add(Binary::Add, &[out, term])?;
         }
-        Ok(vec![parts.add(Cast { to: Some(self.to) }, &[out])?])
+        Ok(vec![parts.add(Cast { to: self.to }, &[out])?])
     }
 }
 

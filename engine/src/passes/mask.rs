@@ -236,7 +236,7 @@ mod tests {
         }
 
         fn cast(&mut self, to: DType, value: ValueId) -> ValueId {
-            self.add(Cast { to: Some(to) }, &[value])
+            self.add(Cast { to }, &[value])
         }
 
         fn shaped(&mut self, value: ValueId, shape: &[i64]) -> ValueId {

@@ -120,7 +120,7 @@ impl Draft {
     pub fn nodes(&mut self, op: impl Op, inputs: &[ValueId], outputs: usize) -> Vec<ValueId> {
         let name = format!("{}{}", op.name(), self.graph.nodes.len());
         let dtype = if let Some(cast) = (&op as &dyn std::any::Any).downcast_ref::<Cast>() {
-            cast.to.unwrap()
+            cast.to
         } else {
             self.dtype(inputs[0])
         };
@@ -180,7 +180,7 @@ impl Draft {
     }
 
     pub fn cast(&mut self, a: ValueId, to: DType) -> ValueId {
-        self.node(Cast { to: Some(to) }, &[a])
+        self.node(Cast { to }, &[a])
     }
 
     pub fn reduce(&mut self, reduction: Reduction, a: ValueId, axes: &[i64]) -> ValueId {

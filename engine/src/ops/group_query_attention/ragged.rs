@@ -31,7 +31,7 @@ impl Ragged {
         last: ValueId,
         [batch, seq, past, length]: [i64; 4],
     ) -> Result<Self, OpError> {
-        let last = parts.add(Cast { to: Some(DType::I64) }, &[last])?;
+        let last = parts.add(Cast { to: DType::I64 }, &[last])?;
         let before = parts.integers(&[1 - seq])?;
         let starts = parts.add(Binary::Add, &[last, before])?;
         // A prompt that is padded to the longest one ends before its last new position.
