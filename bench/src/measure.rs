@@ -64,7 +64,8 @@ pub fn measure(
         let mut rates = Vec::with_capacity(work.repeat);
         let before = model.gpu().counters().counts();
         for repetition in 0..=work.repeat {
-            session.truncate(depth);
+            let left = session.truncate(depth);
+            run(session, &text[left..depth], chunk)?;
             let start = Instant::now();
             run(session, &text[depth..], step)?;
             if repetition > 0 {

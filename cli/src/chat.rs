@@ -85,7 +85,7 @@ impl Conversation<'_> {
         self.messages.push(Message::new("user", said));
         let tokens = self.words.conversation(&self.messages)?;
         let same = common_prefix(self.generator.history(), &tokens);
-        self.generator.rewind(same);
+        let same = self.generator.rewind(same);
         let done = answer::answer(
             &mut self.generator,
             self.words,

@@ -112,12 +112,14 @@ impl Generator {
         Ok(token)
     }
 
-    /// Forgets everything after the first `length` tokens that were run; what follows them is to be given anew.
-    pub fn rewind(&mut self, length: usize) {
-        self.session.truncate(length);
+    /// Forgets everything after the first `length` tokens that were run. Returns how many are left, none where a circular
+    /// cache lost them; what follows these is to be given anew.
+    pub fn rewind(&mut self, length: usize) -> usize {
+        let length = self.session.truncate(length);
         self.history.truncate(length);
         self.logits.clear();
         self.waiting = None;
+        length
     }
 
     /// What it has taken so far.

@@ -108,8 +108,10 @@ impl Planned {
         passes::run(&mut graph, &options.passes)?;
         let lower = LowerOptions { target: gpu.target(), activations: options.activations };
         let capacity = Symbol::new("capacity");
-        let plan =
-            Plan::new(&graph, &PlanOptions { lower, caches: Vec::new(), kept: Vec::new(), capacity, stepping: Vec::new() })?;
+        let plan = Plan::new(
+            &graph,
+            &PlanOptions { lower, caches: Vec::new(), kept: Vec::new(), capacity, stepping: Vec::new() },
+        )?;
         Ok(Self { graph, plan: Arc::new(plan), types: types(inputs), carried, flags })
     }
 

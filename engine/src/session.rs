@@ -31,6 +31,8 @@ pub struct LoadedModel {
     cache_heads: usize,
     /// Positions of caches that the model itself gives a length.
     room: Option<usize>,
+    /// Positions that the shortest circular cache keeps.
+    window: Option<usize>,
     inputs: InputNames,
     /// Of what the session remembers, the masks: 0 and 1 alone.
     masks: Vec<String>,
@@ -92,6 +94,7 @@ impl LoadedModel {
             vocabulary,
             cache_heads,
             room: model.room(),
+            window: model.window(),
             inputs,
             masks,
         }))
@@ -212,10 +215,15 @@ impl Session {
         &self.model
     }
 
-    /// Forgets everything after the first `length` positions; the cache itself is left as it is.
-    pub fn truncate(&mut self, length: usize) {
-        self.past = self.past.min(length);
+    /// Forgets everything after the first `length` positions; the cache itself is left as it is. Returns how many
+    /// positions are left: none where a circular cache has written over what came before.
+    pub fn truncate(&mut self, length: usize) -> usize {
+        if length < self.past {
+            let lost = self.model.window.is_some_and(|window| self.past > window);
+            self.past = if lost { 0 } else { length };
+        }
         self.padding = self.padding.min(self.past);
+        self.past
     }
 
     /// Declares that the first `count` positions of an empty session are padding: tokens that nobody sees.
@@ -252,9 +260,8 @@ impl Session {
         let given = tensor.shape();
         let axis = sizes.iter().position(|size| *size == Expr::from(memory));
         let length = axis.and_then(|axis| given.get(axis)).copied();
-        let fits = |(size, n): (&Expr, &usize)| {
-            size.constant().map_or(length == Some(*n), |size| size == *n as i64)
-        };
+        let fits =
+            |(size, n): (&Expr, &usize)| size.constant().map_or(length == Some(*n), |size| size == *n as i64);
         if tensor.dtype() != port.dtype
             || given.len() != sizes.len()
             || !sizes.iter().zip(given).all(fits)
@@ -312,6 +319,30 @@ impl Session {
             let text = format!("before its first run a session must be given {missing:?}");
             return Err(EngineError::model("session", text));
         }
+        let (mut logits, mut rest) = (Vec::new(), tokens);
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(self.at_once(rest.len()));
+            let found = self.step(now)?;
+            if self.model.options.all_logits {
+                logits.extend(found);
+            } else {
+                logits = found;
+            }
+            rest = later;
+        }
+        Ok(logits)
+    }
+
+    /// How many of `count` tokens can be run together: a circular cache that is full gives up one position for each, and
+    /// those before it in the same run may still look for that.
+    fn at_once(&self, count: usize) -> usize {
+        match self.model.window {
+            Some(window) => count.min(window.saturating_sub(self.past)).max(1),
+            None => count,
+        }
+    }
+
+    fn step(&mut self, tokens: &[u32]) -> Result<Vec<f32>, EngineError> {
         self.bindings.set(&self.model.symbols.seq, tokens.len() as i64);
         self.bindings.set(&self.model.symbols.past, self.past as i64);
         let run = if tokens.len() == 1 { &mut self.decode } else { &mut self.prefill };
@@ -349,7 +380,8 @@ impl Session {
         let all = floats(&bytes, elem);
         let heads = self.model.cache_heads.max(1);
         let row = all.len() / heads;
-        let filled = row / self.model.room.unwrap_or(self.capacity) * self.past;
+        let length = self.model.window.or(self.model.room).unwrap_or(self.capacity);
+        let filled = row / length * self.past.min(length);
         Ok(all.chunks(row.max(1)).flat_map(|head| head[..filled].to_vec()).collect())
     }
 }

@@ -96,7 +96,8 @@ fn every_case_can_be_planned() {
             infer(&mut graph).unwrap();
             let lower = LowerOptions { target: target.clone(), activations };
             let capacity = Symbol::new("capacity");
-            let options = PlanOptions { lower, caches: Vec::new(), kept: Vec::new(), capacity, stepping: Vec::new() };
+            let options =
+                PlanOptions { lower, caches: Vec::new(), kept: Vec::new(), capacity, stepping: Vec::new() };
             let planned =
                 Plan::new(&graph, &options).and_then(|plan| plan.bind(&symbolic::Bindings::new(), 256));
             if let Err(e) = planned {

@@ -1,11 +1,13 @@
 """Tiny random-weight models of many architectures, exported by PyTorch, with what ONNX Runtime computes for them.
 
-usage: architectures.py FIXTURES [NAME | NAME_FORM...]     writes FIXTURES/architectures/NAME_FORM/{model.onnx, expected/*.npy, …}
+usage: architectures.py FIXTURES [NAME | NAME_FORM...] [--optimum]     writes FIXTURES/architectures/NAME_FORM/{model.onnx, expected/*.npy, …}
 
-FORM is dynamo20 (torch.export) or ts17 (TorchScript), both with the cache as flat inputs, as in forms.py, or hf20
-(transformers' own exporter). The experts of a mixture are gathered for each token (`batched_mm`), which every exporter
+FORM is dynamo20 (torch.export) or ts17 (TorchScript), both with the cache as flat inputs, as in forms.py, hf20
+(transformers' own exporter), genai_fp32 (the model builder of onnxruntime-genai, without padding, to which its attention
+gives no meaning) or, with --optimum, optimum (see README.md). The experts of a mixture are gathered for each token (`batched_mm`), which every exporter
 writes; in hf20_grouped they are sorted by expert, which only transformers' own does.
 """
+import shutil
 import sys
 import tempfile
 import traceback
@@ -16,7 +18,8 @@ import onnx
 import torch
 import transformers as t
 
-from dialects import export_transformers
+from decoder import Decoder
+from dialects import build_genai, export_optimum, export_transformers
 from forms import Form, export
 from tiny import VOCAB, randomise, record, store
 
@@ -65,28 +68,42 @@ CONFIGS = {
 }
 MIXTURES = ("qwen3_moe", "mixtral")
 FORMS = {form.name: form for form in (Form(True, 20, torch.float32), Form(False, 17, torch.float32))}
-FORMS |= dict.fromkeys(["hf20", "hf20_grouped"])
+OTHERS = ["hf20", "hf20_grouped", "genai_fp32"]
 SEED = 3
 
 
-def model_of(name: str):
+def model_of(name: str, wide: bool = False, coarse: bool = False):
+    """`wide` has heads of 16, the least that ONNX Runtime's attention turns; `coarse` has weights of few bits, which
+    compress well."""
     kind, config = CONFIGS[name]
     config = config()
+    if wide and (getattr(config, "head_dim", None) or 8) < 16:
+        config.hidden_size, config.intermediate_size = 64, 32
+        if "head_dim" in config.to_dict():
+            config.head_dim = 16
     for missing, value in (("num_key_value_heads", "num_attention_heads"), ("intermediate_size", "hidden_size")):
         if not hasattr(config, missing):
             setattr(config, missing, getattr(config, value))
     if name == "falcon":
         config.num_key_value_heads = config.num_attention_heads  # it caches keys once they are repeated
     model = randomise(kind(config), SEED)
-    if name in MIXTURES:
+    if coarse:
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.copy_((weight * 32).round() / 32)
+    if name in MIXTURES and hasattr(model, "set_experts_implementation"):
         model.set_experts_implementation("batched_mm")
     return model
 
 
 def export_as(form: str, name: str, path: Path) -> None:
-    model = model_of(name)
-    if FORMS[form]:
+    model = model_of(name, wide="genai" in form, coarse=form not in FORMS)
+    if form in FORMS:
         return export(model, FORMS[form], path)
+    if form == "optimum":
+        return export_optimum(path, model)
+    if form == "genai_fp32":
+        return build_genai(path, model, "fp32", "cpu")
     if form == "hf20_grouped":
         model.set_experts_implementation("grouped_mm")
     return export_transformers(path, model, 20)
@@ -94,7 +111,9 @@ def export_as(form: str, name: str, path: Path) -> None:
 
 def main(fixtures: Path, chosen: list[str]) -> None:
     warnings.filterwarnings("ignore")
-    for name, form in ((n, f) for n in CONFIGS for f in FORMS):
+    forms = ["optimum"] if "--optimum" in chosen else [*FORMS, *OTHERS]
+    chosen = [name for name in chosen if name != "--optimum"]
+    for name, form in ((n, f) for n in CONFIGS for f in forms):
         label = f"{name}_{form}"
         if (chosen and label not in chosen and name not in chosen) or (form == "hf20_grouped" and name not in MIXTURES):
             continue
@@ -104,9 +123,11 @@ def main(fixtures: Path, chosen: list[str]) -> None:
                 exported = Path(folder, "model.onnx")
                 export_as(form, name, exported)
                 store(onnx.load(exported), path, "inline")
-            print(record(path), flush=True)
+            print(record(path, Decoder(path, head_dim=16 if "genai" in form else 8), padding="genai" not in form), flush=True)
         except Exception as e:
-            print(f"{label}: {type(e).__name__}: {str(e).splitlines()[0][:300] if str(e) else ''}", flush=True)
+            shutil.rmtree(path.parent, ignore_errors=True)
+            said = (getattr(e, "stderr", None) or str(e).encode()).decode().strip().splitlines()
+            print(f"{label}: {type(e).__name__}: {said[-1 if hasattr(e, 'stderr') else 0][:300] if said else ''}", flush=True)
             traceback.print_exc(limit=-3)
 
 

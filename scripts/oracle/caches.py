@@ -6,6 +6,7 @@ static20, static24   transformers' StaticCache: ScatterND into caches of LENGTH 
 attention23          Attention takes past keys and values itself
 scatter24            TensorScatter into caches of any length, Attention with the number of keys in use
 scatter24_fixed      the same with LENGTH positions
+circular24           a Mistral that sees WINDOW positions, and TensorScatter around and around into caches of as many
 """
 import sys
 import tempfile
@@ -15,14 +16,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+from transformers import MistralConfig, MistralForCausalLM
 from onnx import TensorProto, helper, numpy_helper
 
 import decoder
 import tiny
 from dialects import export_transformers
-from tiny import VOCAB, llama, record, store
+from tiny import VOCAB, llama, randomise, record, store
 
-LENGTH = 32
+LENGTH, WINDOW = 32, 8
 
 
 def export_static(path: Path, opset: int) -> None:
@@ -141,6 +143,101 @@ def scatters(length):
     return scattered
 
 
+def mistral():
+    config = MistralConfig(
+        vocab_size=VOCAB, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        max_position_embeddings=256, sliding_window=WINDOW, tie_word_embeddings=True, bos_token_id=1, eos_token_id=2, pad_token_id=0,
+    )
+    return randomise(MistralForCausalLM(config))
+
+
+def visible_slots(graph: onnx.GraphProto) -> str:
+    """Nodes that say which slots a query sees: the position in slot j is the last one that is j, but for whole windows."""
+    for name, value in (("slots", np.arange(WINDOW)), ("window", np.array(WINDOW)), ("one", np.array(1)), ("zero", np.array(0)), ("axes_01", np.array([0, 1])), ("axis_1", np.array([1]))):
+        graph.initializer.append(numpy_helper.from_array(value.astype(np.int64), f"ring.{name}"))
+    steps = [
+        ("Shape", ["input_ids"], "new_", dict(start=1, end=2)),
+        ("Squeeze", ["ring.new_"], "new", {}),
+        ("Squeeze", ["write_indices"], "past", {}),
+        ("Add", ["ring.past", "ring.new"], "total", {}),
+        ("Sub", ["ring.total", "ring.one"], "last", {}),
+        ("Sub", ["ring.last", "ring.slots"], "behind", {}),
+        ("Mod", ["ring.behind", "ring.window"], "back", {}),
+        ("Sub", ["ring.last", "ring.back"], "held", {}),  # [WINDOW]: the position in each slot
+        ("Range", ["ring.past", "ring.total", "ring.one"], "asking_", {}),
+        ("Unsqueeze", ["ring.asking_", "ring.axis_1"], "asking", {}),  # [new, 1]
+        ("Sub", ["ring.asking", "ring.window"], "gone", {}),
+        ("LessOrEqual", ["ring.held", "ring.asking"], "causal", {}),
+        ("Greater", ["ring.held", "ring.gone"], "near", {}),
+        ("GreaterOrEqual", ["ring.held", "ring.zero"], "filled", {}),
+        ("And", ["ring.causal", "ring.near"], "both", {}),
+        ("And", ["ring.both", "ring.filled"], "seen", {}),
+        ("Unsqueeze", ["ring.seen", "ring.axes_01"], "mask", {}),
+    ]
+    graph.node.extend(helper.make_node(op, inputs, [f"ring.{out}"], name=f"ring.{out}", **attributes) for op, inputs, out, attributes in steps)
+    return "ring.mask"
+
+
+def export_circular(path: Path) -> None:
+    export_transformers(path, mistral(), 23)
+    model = onnx.load(path)
+    model.opset_import[0].version = 24
+    graph = model.graph
+    joins = caches_of(graph)
+    old = list(graph.node)
+    del graph.node[:]
+    graph.input.append(helper.make_tensor_value_info("write_indices", TensorProto.INT64, ["batch"]))
+    mask = visible_slots(graph)
+    gone = {id(j) for pair in joins.values() for j in pair}
+    for node in old:
+        if node.op_type == "Shape" and "past" in node.input[0] and starts_at(node) == 2:
+            graph.node.append(helper.make_node("Identity", ["write_indices"], node.output, name=node.name))
+        elif node.op_type == "Attention":
+            for join in joins[node.output[0]]:
+                for port in [*graph.input, *graph.output]:
+                    if port.name in (join.input[0], join.output[0]):
+                        size = port.type.tensor_type.shape.dim[2]
+                        size.Clear()
+                        size.dim_value = WINDOW
+                inputs = [join.input[0], join.input[1], "write_indices"]
+                graph.node.append(helper.make_node("TensorScatter", inputs, [join.output[0]], name=join.name, axis=2, mode="circular"))
+            key, value = joins[node.output[0]]
+            new = helper.make_node("Attention", [node.input[0], key.output[0], value.output[0], mask], node.output, name=node.name)
+            new.attribute.extend(a for a in node.attribute if a.name in ("scale", "softcap"))
+            graph.node.append(new)
+        elif node.op_type == "Where" and node.input[2] in joins:
+            # No guard for a query that sees nothing: each sees itself.
+            graph.node.append(helper.make_node("Identity", node.input[2:], node.output, name=node.name))
+        elif id(node) not in gone:
+            graph.node.append(node)
+    prune(graph)
+    for unused in [i for i in graph.input if i.name == "attention_mask" or "sliding_window" in i.name]:
+        graph.input.remove(unused)
+    for unused in [o for o in graph.output if "sliding_window" in o.name]:
+        graph.output.remove(unused)
+    prune(graph)
+    onnx.save(model, path)
+
+
+def record_circular(path: Path) -> str:
+    """Token by token, which alone gives every query all that it may see; the growing cache must give the same."""
+    prompt = np.random.default_rng(0).integers(3, VOCAB, tiny.PROMPT)
+
+    class OneByOne(RoomyDecoder):
+        def step(self, tokens):
+            return np.concatenate([super(OneByOne, self).step(np.array([t])) for t in tokens])
+
+    found = decoder.continuation(OneByOne(path), prompt, 3 * WINDOW)
+    decoder.save(path.parent / "expected", found)
+    with tempfile.TemporaryDirectory() as folder:
+        grown = Path(folder, "model.onnx")
+        export_transformers(grown, mistral(), 23)
+        want = decoder.continuation(decoder.Decoder(grown, head_dim=8), prompt, 3 * WINDOW)
+    apart = max(np.abs(found[k] - want[k]).max() for k in ("prefill_logits", "decode_logits"))
+    assert apart < 1e-4, apart
+    return f"{path.parent}: {apart:.1e} from the growing cache, {found['decode_tokens']}"
+
+
 class RoomyDecoder(decoder.Decoder):
     """Caches that have room from the start, and inputs that say how much of them is in use."""
 
@@ -170,6 +267,7 @@ JOBS = {
     "attention23": lambda path: rewrite(path, past_inputs),
     "scatter24": lambda path: rewrite(path, scatters(None)),
     "scatter24_fixed": lambda path: rewrite(path, scatters(LENGTH)),
+    "circular24": export_circular,
 }
 
 
@@ -182,7 +280,7 @@ def main(fixtures: Path) -> None:
             exported = Path(folder, "model.onnx")
             job(exported)
             store(onnx.load(exported), path, "inline")
-        print(record(path), flush=True)
+        print((record_circular if name == "circular24" else record)(path), flush=True)
 
 
 if __name__ == "__main__":

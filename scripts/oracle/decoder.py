@@ -26,7 +26,7 @@ class Decoder:
         self.session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self.inputs = {i.name: i for i in self.session.get_inputs()}
         self.outputs = [o.name for o in self.session.get_outputs()]
-        self.past_names = [name for name in self.inputs if "past" in name]
+        self.past_names = [name for name in self.inputs if "past" in name and len(self.inputs[name].shape) == 4]
         self.logits_name = next(name for name in self.outputs if name.split(".")[-1] == "logits")
         self.reset()
 
@@ -49,7 +49,9 @@ class Decoder:
         self.mask = np.concatenate([self.mask, fresh], axis=1)
         positions = np.maximum(self.mask.cumsum(axis=1) - 1, 0)[:, -len(tokens) :]
         values = {"input_ids": np.array(tokens, np.int64)[None], "attention_mask": self.mask, "position_ids": positions}
-        return {name: values[name.split(".")[-1]] for name in self.inputs if name.split(".")[-1] in values}
+        # the width of a sliding window, which comes out as it is
+        scalars = {n: np.zeros([], np.int64) for n in self.inputs if n.endswith("_sliding_window_tensor")}
+        return scalars | {name: values[name.split(".")[-1]] for name in self.inputs if name.split(".")[-1] in values}
 
     def step(self, tokens: np.ndarray) -> np.ndarray:
         """Run `tokens` [sequence] after all that was run before; logits [sequence, vocab], f32."""

@@ -1,19 +1,23 @@
 //! KV caches in every form that ONNX has: the same tokens as the other runtime, nothing copied, room kept to.
 
 use engine::{EngineError, session::Session};
-use tests::{Choices, Expected, load, models};
+use tests::{Choices, Expected, largest_difference, load, models};
 
 use crate::models::{CLOSE, differences};
 
 /// Positions that the caches of a fixed length have room for.
 const LENGTH: usize = 32;
 
+/// A model whose caches go around: what a query sees is no longer than they are.
+const CIRCULAR: &str = "circular24";
+const WINDOW: usize = 8;
+
 #[test]
 fn every_form_gives_the_other_runtimes_logits() {
     let folders = models("caches");
-    assert!(folders.len() >= 5, "fixtures are missing");
+    assert!(folders.len() >= 6, "fixtures are missing");
     for folder in folders {
-        for which in ["expected", "expected_padded"] {
+        for which in ["expected", "expected_padded"].into_iter().filter(|w| folder.join(w).is_dir()) {
             for (fuse, chunk) in [(true, 5), (true, 64), (false, 64)] {
                 if !fuse && which != "expected" {
                     continue;
@@ -35,7 +39,7 @@ fn every_form_gives_the_other_runtimes_logits() {
 /// changes.
 #[test]
 fn a_step_changes_one_position_of_the_cache() {
-    for folder in models("caches") {
+    for folder in models("caches").into_iter().filter(|f| !f.ends_with(CIRCULAR)) {
         let expected = Expected::read(&folder.join("expected"));
         let mut session = Session::new(load(&folder.join("model.onnx"), Choices::default()), LENGTH).unwrap();
         session.run(&expected.prompt).unwrap();
@@ -81,4 +85,39 @@ fn caches_of_a_fixed_length_say_when_they_are_full() {
     assert!(matches!(session.run(&[5]), Err(EngineError::ContextFull { capacity: LENGTH, .. })));
     session.truncate(3);
     session.run(&[5]).unwrap();
+}
+
+#[test]
+fn a_circular_cache_is_written_over_one_position_a_step() {
+    let folder = tests::fixture("caches").join(CIRCULAR);
+    let expected = Expected::read(&folder.join("expected"));
+    let mut session = Session::new(load(&folder.join("model.onnx"), Choices::default()), LENGTH).unwrap();
+    session.run(&expected.prompt).unwrap();
+    assert!(session.past() > WINDOW);
+    for token in 3..7 {
+        let (before, at) = (session.cache(0).unwrap(), session.past() % WINDOW);
+        session.run(&[token]).unwrap();
+        let after = session.cache(0).unwrap();
+        let width = after.len() / (2 * WINDOW);
+        for (slot, (old, new)) in before.chunks(width).zip(after.chunks(width)).enumerate() {
+            assert_eq!(old != new, slot % WINDOW == at, "slot {slot} of two heads, {at} is written");
+        }
+    }
+}
+
+#[test]
+fn what_a_circular_cache_has_lost_is_forgotten_whole() {
+    let folder = tests::fixture("caches").join(CIRCULAR);
+    let mut session = Session::new(load(&folder.join("model.onnx"), Choices::default()), LENGTH).unwrap();
+    let first = session.run(&[5, 6, 7]).unwrap();
+    let vocabulary = first.len() / 3;
+    session.run(&[8, 9]).unwrap();
+    assert_eq!(session.truncate(2), 2, "nothing is lost yet");
+    assert!(largest_difference(&session.run(&[7]).unwrap(), &first[2 * vocabulary..]) < CLOSE);
+    session.run(&[9; WINDOW]).unwrap();
+    assert_eq!(session.truncate(LENGTH), 3 + WINDOW, "nothing is taken away");
+    assert_eq!(session.truncate(3), 0);
+    assert!(largest_difference(&session.run(&[5, 6, 7]).unwrap(), &first) < CLOSE);
+    session.run(&[5; LENGTH - 3]).unwrap();
+    assert!(matches!(session.run(&[5]), Err(EngineError::ContextFull { capacity: LENGTH, .. })));
 }

@@ -25,7 +25,9 @@ fn a_decode_step_makes_nothing_and_copies_nothing() {
         let name = folder.display();
         let expected = Expected::read(&folder.join("expected"));
         let file = ModelFile::open(&folder.join("model.onnx")).unwrap();
-        for (format, padding) in FORMATS.map(|f| (f, false)).into_iter().chain([(WeightFormat::F32, true)]) {
+        // A model without a mask takes no padding.
+        let padded = folder.join("expected_padded").is_dir().then_some((WeightFormat::F32, true));
+        for (format, padding) in FORMATS.map(|f| (f, false)).into_iter().chain(padded) {
             let model = load_on(&gpu, &file, Choices { format, padding, ..Choices::default() }).unwrap();
             let loaded = gpu.counters().counts();
             let mut session = Session::new(model.clone(), model.context().min(64)).unwrap();

@@ -7,5 +7,6 @@ mod goldens;
 mod layering;
 mod once;
 mod plans;
+mod refused;
 mod sizes;
 mod smollm2;

@@ -147,7 +147,9 @@ fn sizes_that_no_symbol_can_be_solved_for_are_checked_when_they_are_known() {
     };
     let capacity = Symbol::new("capacity");
     let stepping = vec![Symbol::new("d").with_range(1, 100)];
-    let plan = Plan::new(&graph, &PlanOptions { lower, caches: Vec::new(), kept: Vec::new(), capacity, stepping }).unwrap();
+    let plan =
+        Plan::new(&graph, &PlanOptions { lower, caches: Vec::new(), kept: Vec::new(), capacity, stepping })
+            .unwrap();
     let bindings = |sizes: [i64; 4]| {
         let symbols = ["a", "b", "c", "d"].map(|name| Symbol::new(name).with_range(1, 100));
         symbols.iter().zip(sizes).collect::<Bindings>()

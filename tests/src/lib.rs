@@ -32,8 +32,7 @@ pub fn models(group: &str) -> Vec<PathBuf> {
 #[must_use]
 pub fn models_with(group: &str, file: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(fixture(group)).into_iter().flatten().flatten();
-    let mut folders: Vec<PathBuf> =
-        entries.map(|e| e.path()).filter(|p| p.join(file).is_file()).collect();
+    let mut folders: Vec<PathBuf> = entries.map(|e| e.path()).filter(|p| p.join(file).is_file()).collect();
     folders.sort();
     assert!(!folders.is_empty(), "tests/fixtures/{group} holds no models");
     folders

@@ -154,7 +154,10 @@ pub(super) fn whole_graph(
     let mut graph = graph.clone();
     let fusions = Fusion::all(&passes::run(&mut graph, options)?);
     let capacity = Symbol::new("capacity");
-    let plan = Plan::new(&graph, &PlanOptions { lower, caches: Vec::new(), kept: Vec::new(), capacity, stepping: Vec::new() })?;
+    let plan = Plan::new(
+        &graph,
+        &PlanOptions { lower, caches: Vec::new(), kept: Vec::new(), capacity, stepping: Vec::new() },
+    )?;
     let symbols = plan.symbols();
     if let Some((name, _)) = sizes.iter().find(|(name, _)| symbols.iter().all(|s| s.name() != name)) {
         let known: Vec<&str> = symbols.iter().map(Symbol::name).collect();

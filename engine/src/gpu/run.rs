@@ -150,7 +150,9 @@ impl Run {
                 gpu.write(buffer, 0, bytes);
                 Ok(())
             }
-            _ => Err(EngineError::model("gpu", format!("there is no room for {} bytes to keep", bytes.len()))),
+            _ => {
+                Err(EngineError::model("gpu", format!("there is no room for {} bytes to keep", bytes.len())))
+            }
         }
     }
 

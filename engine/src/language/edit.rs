@@ -42,14 +42,17 @@ pub(super) fn take_the_cache_branch(graph: &mut Graph) -> Result<bool, EngineErr
 
 /// Outputs that are inputs or constants, and inputs that nothing reads, say nothing.
 pub(super) fn forget_unchanged(graph: &mut Graph) -> Result<(), EngineError> {
-    let inputs = graph.inputs.clone();
-    let mut outputs = std::mem::take(&mut graph.outputs);
-    outputs.retain(|o| !inputs.contains(o) && !graph.is_constant(*o));
-    graph.outputs = outputs;
     let links = graph.links();
-    let read = |i: &ValueId| !links.consumers(*i).is_empty();
-    graph.inputs = inputs.into_iter().filter(read).collect();
-    graph.tidy()
+    let named = |o: &ValueId| {
+        let node = links.producer(*o).map(|at| &graph.nodes[at]).filter(|n| n.op.name() == "Identity");
+        node.and_then(|n| n.input(0)).unwrap_or(*o)
+    };
+    let same = |o: &ValueId| graph.inputs.contains(&named(o)) || graph.is_constant(*o);
+    let unchanged: Vec<ValueId> = graph.outputs.iter().copied().filter(same).collect();
+    forget(graph, &unchanged)?;
+    let links = graph.links();
+    graph.inputs.retain(|i| !links.consumers(*i).is_empty());
+    Ok(())
 }
 
 /// Drops outputs, and what computes nothing else.

@@ -34,6 +34,21 @@ pub struct LanguageModel {
     memories: Vec<ValueId>,
 }
 
+/// Infers types, and says what to do about tensors that a mixture of experts cuts by what its router chooses.
+fn typed(graph: &mut Graph) -> Result<(), EngineError> {
+    let chooses = graph.nodes.iter().any(|n| n.op.name() == "TopK");
+    infer::infer(graph).map_err(|error| match &error {
+        EngineError::Op { source, .. } if chooses && source.lacks_inputs() => EngineError::model(
+            "roles",
+            format!(
+                "{error}; this looks like a mixture of experts that sorts tokens by expert, so that sizes depend on data: \
+                 call model.set_experts_implementation(\"batched_mm\") before exporting it"
+            ),
+        ),
+        _ => error,
+    })
+}
+
 /// Which of the two plans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -111,7 +126,7 @@ impl LanguageModel {
         }
         if chosen || graph.nodes.iter().flat_map(|n| &n.outputs).any(|o| graph.fact(*o).is_none()) {
             one_batch(&mut graph);
-            infer::infer(&mut graph)?;
+            typed(&mut graph)?;
         }
         passes::simplify(&mut graph)?;
         forget_unchanged(&mut graph)?;
@@ -178,8 +193,19 @@ impl LanguageModel {
     /// Positions that the model itself makes room for: its caches are of a fixed length.
     #[must_use]
     pub fn room(&self) -> Option<usize> {
+        self.shortest(|c| c.roomy && !c.circular)
+    }
+
+    /// Positions that the shortest cache keeps of those that went by, where positions behind its last begin again at
+    /// the first.
+    #[must_use]
+    pub fn window(&self) -> Option<usize> {
+        self.shortest(|c| c.circular)
+    }
+
+    fn shortest(&self, of: impl Fn(&&CachePort) -> bool) -> Option<usize> {
         let room = |c: &CachePort| self.graph.fact(c.past)?.shape[c.axis].constant();
-        let least = self.caches.iter().filter(|c| c.roomy).filter_map(room).min()?;
+        let least = self.caches.iter().filter(of).filter_map(room).min()?;
         usize::try_from(least).ok()
     }
 
@@ -226,7 +252,7 @@ impl LanguageModel {
         if let Some(mask) = self.mask.filter(|m| !options.padding && of_positions(m)) {
             assume_ones(&mut graph, mask)?;
         }
-        infer::infer(&mut graph)?;
+        typed(&mut graph)?;
         let report = passes::run(&mut graph, &options.passes)?;
         if options.padding {
             self.check_mask_is_read(&graph)?;

@@ -17,6 +17,8 @@ pub(super) struct CachePort {
     pub axis: usize,
     /// Whether the input already has room for all positions; otherwise the output is longer than the input.
     pub roomy: bool,
+    /// Whether positions behind its last begin again at the first.
+    pub circular: bool,
 }
 
 /// An integer input that says how far generation has come.
@@ -70,7 +72,10 @@ pub(super) fn find_cache(graph: &Graph, links: &Links, past: ValueId) -> Option<
             Some(axis) => (axis, false),
             None => (passes::written_axis(graph, links, past, *output)?, true),
         };
-        Some(CachePort { past, present, axis, roomy })
+        let writer = links.producer(*output).map(|at| &graph.nodes[at]);
+        let circular =
+            writer.and_then(|n| n.op_as::<tensor_scatter::TensorScatter>()).is_some_and(|op| op.circular);
+        Some(CachePort { past, present, axis, roomy, circular })
     })
 }
 

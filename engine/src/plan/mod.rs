@@ -193,11 +193,7 @@ impl Plan {
 }
 
 /// Everything that lives longer than a run.
-fn bring_kept(
-    graph: &Graph,
-    options: &PlanOptions,
-    lowered: &mut Lowered,
-) -> Result<Vec<Port>, EngineError> {
+fn bring_kept(graph: &Graph, options: &PlanOptions, lowered: &mut Lowered) -> Result<Vec<Port>, EngineError> {
     for (index, cache) in options.caches.iter().enumerate() {
         let fact = typed(graph, cache.past)?;
         let elem = Elem::of(fact.dtype, options.lower.activations);
