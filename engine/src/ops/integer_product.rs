@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use super::{
-    binary::Binary, cast::Cast, conv::Conv, matmul::MatMul, one_hot::facing, quantize::saturated,
-    reshape::Reshape, unary::Unary,
+    binary::Binary, cast::Cast, conv::Conv, matmul::MatMul, one_hot::facing, quantize::ends, reshape::Reshape,
 };
 use crate::{
     dtype::DType,
-    error::OpError,
-    graph::ValueId,
+    error::{OpError, invalid},
+    graph::{Fact, ValueId},
+    host::HostTensor,
     op::{
-        Case, Composite, OnnxNode, Op, Operator, Parts, Tolerance, composite, sample, standard,
+        Case, Composite, Elem, Infer, Lowering, OnnxNode, Op, Operator, Parts, Tolerance, View, broadcast,
+        composite, converted, elementwise, fill,
+        nd::{Positions, broadcast_sizes, floats, given},
+        sample, standard, stretched,
         window::{Padding, Window},
     },
 };
@@ -111,31 +114,95 @@ impl Composite for ScaledProduct {
     }
 
     fn expand(&self, parts: &mut Parts<'_, '_>) -> Result<Vec<ValueId>, OpError> {
-        let (a, b, zero) = (parts.input(0)?, parts.input(3)?, parts.input(7)?);
+        let (a, b, biases) = (parts.input(0)?, parts.input(3)?, parts.optional(8));
         let zeros = [parts.optional(2), parts.optional(5)];
-        let (biases, to) = (parts.optional(8), parts.fact(zero)?.dtype);
         let product = self.0.of(parts, [a, b], zeros, biases)?;
         let (along_a, along_b) = match self.0 {
             Product::MatMul => (1, 0),
             Product::Conv(_) => (0, parts.fact(product)?.rank().saturating_sub(2)),
         };
-        let wide = Cast { to: DType::F32 };
-        let mut scale = |index, behind| {
-            let scale = parts.input(index)?;
-            let scale = parts.add(wide, &[scale])?;
-            spread(parts, scale, behind)
+        let mut facing = |index, behind| {
+            let number = parts.input(index)?;
+            spread(parts, number, behind)
         };
-        let (a_scale, b_scale, scale) = (scale(1, along_a)?, scale(4, along_b)?, scale(6, along_a)?);
-        let product = parts.add(wide, &[product])?;
-        let both = parts.add(Binary::Mul, &[a_scale, b_scale])?;
-        let factor = parts.add(Binary::Div, &[both, scale])?;
-        let scaled = parts.add(Binary::Mul, &[product, factor])?;
-        let rounded = parts.add(Unary::Round, &[scaled])?;
-        let zero = parts.add(wide, &[zero])?;
-        let zero = spread(parts, zero, along_a)?;
-        let codes = parts.add(Binary::Add, &[rounded, zero])?;
-        Ok(vec![saturated(parts, codes, to)?])
+        let scales = [facing(1, along_a)?, facing(4, along_b)?, facing(6, along_a)?];
+        let zero = facing(7, along_a)?;
+        Ok(vec![parts.add(Requantize, &[&[product], scales.as_slice(), &[zero]].concat())?])
     }
+}
+
+/// `x * a_scale * b_scale / scale`, rounded, plus a zero: codes of the zero's type, held at its ends. Inputs: x in 32 bits,
+/// the scales, the zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requantize;
+
+impl Op for Requantize {
+    fn name(&self) -> &'static str {
+        "Requantize"
+    }
+
+    fn infer(&self, cx: &mut Infer<'_>) -> Result<Vec<Fact>, OpError> {
+        let (x, to) = (cx.input(0)?, cx.input(4)?.dtype);
+        ends(to)?;
+        let shapes =
+            (0..5).map(|at| Ok(cx.input(at)?.shape.as_slice())).collect::<Result<Vec<_>, OpError>>()?;
+        let shape = cx.broadcast(&shapes)?;
+        if shape.len() != x.rank() {
+            return Err(invalid(format!("scales of more dimensions than {x}")));
+        }
+        Ok(vec![Fact::new(to, shape)])
+    }
+
+    fn reference(&self, inputs: &[Option<&HostTensor>]) -> Result<Vec<HostTensor>, OpError> {
+        let tensors = (0..5).map(|at| given(inputs, at)).collect::<Result<Vec<_>, _>>()?;
+        let to = tensors[4].dtype();
+        let (low, high) = ends(to)?;
+        let shape = broadcast_sizes(&tensors.iter().map(|t| t.shape()).collect::<Vec<_>>())?;
+        let numbers = |tensor: &&HostTensor| {
+            let (all, at) = (tensor.to_f64s(), Positions::all(tensor.shape()).broadcast(&shape)?.list());
+            Ok(at.into_iter().map(|at| all[at]).collect::<Vec<_>>())
+        };
+        let all = tensors.iter().map(numbers).collect::<Result<Vec<_>, OpError>>()?;
+        let [x, a, b, scale, zero] = [0, 1, 2, 3, 4].map(|at| &all[at]);
+        let code = |i: usize| (x[i] * (a[i] * b[i] / scale[i])).round_ties_even() + zero[i];
+        let codes: Vec<f64> = (0..x.len()).map(|i| code(i).clamp(low, high)).collect();
+        Ok(vec![floats(to, shape, &codes)?])
+    }
+
+    /// In f32 whatever activations are held in: sums of products of codes are beyond f16.
+    fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
+        let out = cx.output(0)?;
+        let (low, high) = ends(cx.output_fact(0)?.dtype)?;
+        let wide = |cx: &mut Lowering<'_>, index| {
+            if cx.is_constant(index) {
+                return cx.constant(index, Elem::F32);
+            }
+            let view = cx.shaped(index)?;
+            converted(cx, view, Elem::F32)
+        };
+        let mut value = wide(cx, 1)?;
+        let steps = [("mul", 2), ("div", 3), ("mul", 0)];
+        for (function, index) in steps {
+            let other = wide(cx, index)?;
+            value = applied(cx, function, &[value, other])?;
+        }
+        value = applied(cx, "round", &[value])?;
+        let zero = wide(cx, 4)?;
+        value = applied(cx, "add", &[value, zero])?;
+        for (function, end) in [("max", low), ("min", high)] {
+            let end = fill::scalar(cx, end as f32, Elem::F32);
+            value = applied(cx, function, &[value, end])?;
+        }
+        cx.copy(&stretched(&value, &out.shape()), &out)
+    }
+}
+
+/// A function of elements, to memory of its own.
+fn applied(cx: &mut Lowering<'_>, function: &'static str, inputs: &[View]) -> Result<View, OpError> {
+    let shape = broadcast(&inputs.iter().map(View::shape).collect::<Vec<_>>());
+    let out = cx.temporary(function, Elem::F32, &shape);
+    elementwise(cx, function, inputs, &out)?;
+    Ok(out)
 }
 
 fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
@@ -178,17 +245,15 @@ fn cases() -> Vec<Case> {
         Case::composite(name, IntegerProduct(conv(groups)), inputs).tolerance(Tolerance::EXACT)
     };
     let scaled_image = |name: &str, dtype, scales: &[usize], biases: bool| {
-        // Small: half precision holds every number on the way.
-        let codes = |shape: &[usize], seed| Some(sample::integers_in(shape, seed, 0, 8).cast(dtype));
-        let zero = |seed| codes(&[], seed);
+        let zero = |seed| codes(&[], seed, dtype);
         // Powers of two: products are exact.
         let powers =
             sample::integers_in(scales, 6, 1, 3).to_f64s().iter().map(|n| n / 8.0).collect::<Vec<_>>();
         let biases = biases.then(|| sample::integers_in(&[6], 7, -1000, 1000).cast(DType::I32));
-        let (x, filters) = (codes(&[1, 4, 5, 6], 1), codes(&[6, 2, 2, 3], 2));
+        let (x, filters) = (codes(&[1, 4, 5, 6], 1, dtype), codes(&[6, 2, 2, 3], 2, dtype));
         let scales = Some(sample::of(DType::F32, scales, &powers));
-        let list = codes(&[6], 4);
-        let inputs = vec![x, scale(0.5), zero(3), filters, scales, list, scale(1.0), zero(5), biases];
+        let list = codes(&[6], 4, dtype);
+        let inputs = vec![x, scale(0.5), zero(3), filters, scales, list, scale(64.0), zero(5), biases];
         Case::composite(name, ScaledProduct(conv(2)), inputs).tolerance(Tolerance::EXACT)
     };
     vec![

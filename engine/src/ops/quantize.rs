@@ -33,12 +33,12 @@ pub struct QuantizeLinear {
     pub saturate: bool,
 }
 
-/// Adds `x`, in floats, held at the ends of an integer type and then cast to it.
+/// The ends of an integer type that codes have.
 ///
 /// # Errors
 /// When codes of that type are not known.
-pub fn saturated(parts: &mut Parts<'_, '_>, x: ValueId, to: DType) -> Result<ValueId, OpError> {
-    let (low, high) = match to {
+pub fn ends(of: DType) -> Result<(f64, f64), OpError> {
+    Ok(match of {
         DType::I2 => (-2.0, 1.0),
         DType::U2 => (0.0, 3.0),
         DType::I4 => (-8.0, 7.0),
@@ -48,7 +48,15 @@ pub fn saturated(parts: &mut Parts<'_, '_>, x: ValueId, to: DType) -> Result<Val
         DType::I16 => (-32768.0, 32767.0),
         DType::U16 => (0.0, 65535.0),
         other => return Err(OpError::Unsupported(format!("quantising to {other}"))),
-    };
+    })
+}
+
+/// Adds `x`, in floats, held at the ends of an integer type and then cast to it.
+///
+/// # Errors
+/// When codes of that type are not known.
+pub fn saturated(parts: &mut Parts<'_, '_>, x: ValueId, to: DType) -> Result<ValueId, OpError> {
+    let (low, high) = ends(to)?;
     let dtype = parts.fact(x)?.dtype;
     let (low, high) = (parts.number(low, dtype)?, parts.number(high, dtype)?);
     let x = parts.add(Binary::Max, &[x, low])?;
