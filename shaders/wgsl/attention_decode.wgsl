@@ -8,6 +8,7 @@
 #variant D16 = 4 | 1 | 2 | 5 | 6 | 7 | 8 | 16
 #variant HALF_ROWS = 2 | 1 | 4 | 8
 #variant PADDING = false | true
+#variant BIAS = false | true
 #variant BROADCAST = false | true
 #let MIXED = D16 == 5 || D16 == 6 || D16 == 7
 #if ELEM == f16
@@ -18,6 +19,9 @@ struct Params {
     q_strides: vec4<u32>,
     k_strides: vec4<u32>,
     v_strides: vec4<u32>,
+#if BIAS
+    biases_strides: vec4<u32>,
+#endif
     q_offset: u32,
     k_offset: u32,
     v_offset: u32,
@@ -25,6 +29,9 @@ struct Params {
 #if PADDING
     mask_offset: u32,
     mask_stride: u32,
+#endif
+#if BIAS
+    biases_offset: u32,
 #endif
     seq: u32,
     total: u32,
@@ -41,8 +48,15 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> k: array<vec4<Elem>>;
 @group(0) @binding(2) var<storage, read_write> v: array<vec4<Elem>>;
 @group(0) @binding(3) var<storage, read_write> partial: array<vec4<f32>>;
-#if PADDING
+#if PADDING && BIAS
 @group(0) @binding(4) var<storage, read_write> mask: array<i32>;
+@group(0) @binding(5) var<storage, read_write> biases: array<Elem>;
+@group(0) @binding(6) var<uniform> params: Params;
+#elif PADDING
+@group(0) @binding(4) var<storage, read_write> mask: array<i32>;
+@group(0) @binding(5) var<uniform> params: Params;
+#elif BIAS
+@group(0) @binding(4) var<storage, read_write> biases: array<Elem>;
 @group(0) @binding(5) var<uniform> params: Params;
 #else
 @group(0) @binding(4) var<uniform> params: Params;

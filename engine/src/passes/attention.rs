@@ -9,6 +9,7 @@ use super::{
     formula::Element,
     mask::{self, Mask, coordinates},
     pattern::{Cx, Misfit, Pattern, Rewrite},
+    scores::{Peeled, beside_masks, check_bias, merge, peel},
 };
 use crate::{
     dtype::DType,
@@ -32,6 +33,8 @@ struct Found {
     scale: f64,
     softcap: f32,
     mask: Mask,
+    /// What is added to the scores that is no mask.
+    bias: Option<ValueId>,
 }
 
 impl Pattern for Attention {
@@ -72,7 +75,11 @@ impl Pattern for Attention {
             keys: (keys != *room).then_some(keys),
         };
         let mut inputs = vec![Some(found.q.0), Some(found.k.0), Some(found.v)];
-        inputs.extend(found.mask.padding.map(Some));
+        match (found.mask.padding, found.bias) {
+            (padding, Some(bias)) => inputs.extend([padding, Some(bias)]),
+            (Some(padding), None) => inputs.push(Some(padding)),
+            (None, None) => {}
+        }
         Ok(Rewrite { replaces: found.replaces, op: Arc::new(op), inputs })
     }
 }
@@ -113,11 +120,15 @@ fn from_softmax(cx: &Cx<'_>, softmax: &Node) -> Result<Found, Misfit> {
         return Err("the weights are the right operand of their product".into());
     }
     let v = sum.input(1).ok_or("no values")?;
-    let mut mask = Mask::default();
+    let (mut mask, mut bias) = (Mask::default(), None);
     for added in masks {
-        let read = mask::read(cx, added, &scores, true).map_err(Misfit::at(added))?;
-        merge(&mut mask, read).map_err(Misfit::at(added))?;
+        let more = beside_masks(cx, added, &scores, &mut mask);
+        if bias.is_some() && more.is_some() {
+            return Err(Misfit::at(added)("two tables are added to the scores one by one"));
+        }
+        bias = bias.or(more);
     }
+    bias.map_or(Ok(()), |bias| check_bias(cx, bias, &scores))?;
     let replaces = cx.after_casts(sum.outputs[0]);
     let replaces = if replaces == sum.outputs[0] { replaces } else { sum.outputs[0] };
     Ok(Found {
@@ -128,10 +139,11 @@ fn from_softmax(cx: &Cx<'_>, softmax: &Node) -> Result<Found, Misfit> {
         scale,
         softcap,
         mask,
+        bias,
     })
 }
 
-fn from_operator(cx: &Cx<'_>, node: &Node, op: &MaskedAttention) -> Result<Found, String> {
+fn from_operator(cx: &Cx<'_>, node: &Node, op: &MaskedAttention) -> Result<Found, Misfit> {
     let input = |i: usize| node.input(i).ok_or("an input is missing");
     let (q, k, v) = (input(0)?, input(1)?, input(2)?);
     let facts = (cx.graph.fact(q).ok_or("no type")?, cx.graph.fact(k).ok_or("no type")?);
@@ -141,10 +153,15 @@ fn from_operator(cx: &Cx<'_>, node: &Node, op: &MaskedAttention) -> Result<Found
     }
     let mut scores = facts.0.shape[..3].to_vec();
     scores.push(facts.1.shape[2].clone());
-    let mut found_mask = Mask::default();
+    let (mut found_mask, mut bias) = (Mask::default(), None);
     if let Some(mask) = node.input(3) {
-        let additive = cx.graph.fact(mask).is_some_and(|f| f.dtype != DType::Bool);
-        merge(&mut found_mask, mask::read(cx, mask, &scores, additive)?)?;
+        if cx.graph.fact(mask).is_some_and(|f| f.dtype == DType::Bool) {
+            let read = mask::read(cx, mask, &scores, false).map_err(Misfit::at(mask))?;
+            merge(&mut found_mask, read).map_err(Misfit::at(mask))?;
+        } else {
+            bias = beside_masks(cx, mask, &scores, &mut found_mask);
+            bias.map_or(Ok(()), |bias| check_bias(cx, bias, &scores))?;
+        }
     }
     if op.causal {
         let first = node.input(masked_attention::FIRST).map(|v| cx.graph.fact(v)?.content.clone());
@@ -169,91 +186,8 @@ fn from_operator(cx: &Cx<'_>, node: &Node, op: &MaskedAttention) -> Result<Found
         scale: f64::from(op.scale(&facts.0.shape[3]).map_err(|e| e.to_string())?),
         softcap: op.softcap,
         mask: found_mask,
+        bias,
     })
-}
-
-fn merge(into: &mut Mask, other: Mask) -> Result<(), String> {
-    let Mask { causal, window, padding, keys } = other;
-    let clash = (into.keys.is_some() && keys.is_some() && into.keys != keys)
-        || (into.causal.is_some() && causal.is_some() && into.causal != causal)
-        || (into.window.is_some() && window.is_some() && into.window != window)
-        || (into.padding.is_some() && padding.is_some() && into.padding != padding);
-    if clash {
-        return Err("two masks contradict each other".into());
-    }
-    into.causal = into.causal.take().or(causal);
-    into.window = into.window.take().or(window);
-    into.padding = into.padding.or(padding);
-    into.keys = into.keys.take().or(keys);
-    Ok(())
-}
-
-/// What lies between the product of queries and keys and the softmax.
-struct Peeled<'a> {
-    product: &'a Node,
-    scale: f64,
-    /// The scores become `softcap * tanh(score / softcap)` before the masks; 0 for none.
-    softcap: f32,
-    masks: Vec<ValueId>,
-}
-
-fn peel<'a>(cx: &Cx<'a>, value: ValueId) -> Result<Peeled<'a>, Misfit> {
-    let (mut value, mut scale, mut softcap, mut masks) = (cx.through_casts(value), 1.0, None, Vec::new());
-    loop {
-        let here = |reason: &str| Misfit::at(value)(reason);
-        let node = cx.producer(value).ok_or_else(|| here("the scores are an input of the graph"))?;
-        let operands = (node.input(0), node.input(1));
-        match (node.op.name(), operands) {
-            ("MatMul", _) => {
-                return Ok(Peeled { product: node, scale, softcap: softcap.unwrap_or(0.0), masks });
-            }
-            ("Add", (Some(a), Some(b))) => {
-                let of_product = [a, b].map(|v| leads_to_product(cx, v, SCALINGS));
-                let (inner, mask) = match of_product {
-                    [true, _] => (a, b),
-                    [false, true] => (b, a),
-                    [false, false] => return Err(here("a sum has no product of queries and keys in it")),
-                };
-                if scale != 1.0 || softcap.is_some() {
-                    return Err(here("the mask is scaled together with the scores"));
-                }
-                masks.push(mask);
-                value = inner;
-            }
-            ("Mul", (Some(a), Some(b))) => {
-                let (inner, factor) = if cx.scalar(b).is_some() { (a, b) } else { (b, a) };
-                scale *= cx
-                    .scalar(factor)
-                    .ok_or_else(|| here("the scores are multiplied by something computed"))?;
-                value = inner;
-            }
-            ("Div", (Some(a), Some(b))) => {
-                scale /= cx.scalar(b).ok_or_else(|| here("the scores are divided by something computed"))?;
-                value = a;
-            }
-            // The factor outside is the cap; inside, the scores are divided by it.
-            ("Tanh", (Some(a), _)) if softcap.is_none() && scale > 0.0 => {
-                softcap = Some(scale as f32);
-                value = a;
-            }
-            (other, _) => return Err(here(&format!("between the product and the softmax stands {other}"))),
-        }
-        value = cx.through_casts(value);
-    }
-}
-
-/// Most nodes between a product and a mask that is added to it.
-const SCALINGS: usize = 6;
-
-fn leads_to_product(cx: &Cx<'_>, value: ValueId, depth: usize) -> bool {
-    let value = cx.through_casts(value);
-    match cx.producer(value).map(|n| (n.op.name(), n)) {
-        Some(("MatMul", _)) => true,
-        Some(("Mul" | "Div" | "Add" | "Tanh", node)) if depth > 0 => {
-            node.inputs.iter().flatten().any(|v| leads_to_product(cx, *v, depth - 1))
-        }
-        _ => false,
-    }
 }
 
 /// Past `where(isnan(p), 0, p)`: rows that see nothing are zeros in the fused operator too.

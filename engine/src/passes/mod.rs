@@ -16,6 +16,7 @@ mod mask;
 mod norm;
 mod pattern;
 mod rope;
+mod scores;
 mod unseen;
 
 use std::collections::BTreeMap;

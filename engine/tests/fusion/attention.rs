@@ -58,8 +58,8 @@ enum Extra {
     Weights,
 }
 
-/// What makes it mean something else, but for heads that are interleaved and values that are scaled: these are taken as
-/// they are.
+/// What makes it mean something else than a prompt's attention. Heads that are interleaved and values that are scaled are
+/// taken as they are; what is added to the scores and is no mask is taken as a table.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Twist {
     Nothing,
@@ -204,6 +204,11 @@ impl Variant {
         self
     }
 
+    /// Whether the operator's mask says which keys are seen, where nothing else is added.
+    fn boolean(&self) -> bool {
+        self.twist != Twist::FiniteBias && self.swaps >> 62 & 1 == 1
+    }
+
     fn heads_of(&self) -> i64 {
         if self.repeated || self.operator { KV_HEADS } else { HEADS }
     }
@@ -290,7 +295,7 @@ impl Variant {
     fn operator(&self, d: &mut Draft, [q, k, v]: [ValueId; 3], masks: [Option<ValueId>; 2]) -> ValueId {
         let op =
             MaskedAttention { causal: false, window: None, scale: None, softcap: 0.0, scores: Scores::Bare };
-        let boolean = self.twist != Twist::FiniteBias && self.swaps >> 62 & 1 == 1;
+        let boolean = self.boolean();
         let mask = match masks {
             [Some(seen), None] if boolean => Some(seen),
             [Some(seen), None] => Some(self.additive(d, seen, q)),
@@ -375,13 +380,16 @@ proptest! {
         prop_assert!(outcome.difference < tolerance, "{} apart", outcome.difference);
         let same = match v.twist {
             Twist::Nothing | Twist::HeadsInterleaved | Twist::GuardOfOthers => true,
+            Twist::FiniteBias | Twist::Bias => true,
+            Twist::AntiCausal | Twist::PaddingOfQueries => !(v.operator && v.boolean()),
             // Behind a factor they are repeated, and the keys are not.
             Twist::ValuesScaled => !v.repeated,
             _ => false,
         };
         let applied = same && v.extra != Extra::Weights;
         prop_assert_eq!(outcome.applied("Attention"), usize::from(applied), "{:?}", outcome.report);
-        let rows = applied && v.row_guard && v.twist != Twist::GuardOfOthers;
+        let others = [Twist::GuardOfOthers, Twist::FiniteBias, Twist::AntiCausal, Twist::PaddingOfQueries];
+        let rows = applied && v.row_guard && !others.contains(&v.twist);
         prop_assert_eq!(outcome.applied("Unseen rows"), usize::from(rows), "{:?}", outcome.report);
     }
 }

@@ -3,7 +3,7 @@
 // A row is a query of one of the `group` heads that share a key head: row r is position r / group, head r % group. All
 // views are [batch, heads, position, dim] with strides in elements, multiples of 4, and the last one 1. Key j is visible
 // at position i when j <= i + past (give past = total for no causal mask), j + window > i + past (window 0: no bound),
-// and mask[batch, j] != 0. A row that sees nothing gives zeros.
+// and mask[batch, j] != 0. A row that sees nothing gives zeros. biases[batch, head, i, j] is added to the score.
 //
 // Loops count by one(), so that drivers do not unroll them and run out of registers.
 //
@@ -41,6 +41,16 @@ fn q_at(batch: u32, kv: u32, row: u32) -> u32 {
     let s = params.q_strides;
     return (params.q_offset + batch * s.x + head * s.y + r / params.group * s.z) / 4u;
 }
+
+#if BIAS
+fn bias_at(batch: u32, kv: u32, row: u32, key: u32) -> f32 {
+    let r = min(row, params.seq * params.group - 1u);
+    let head = kv * params.group + r % params.group;
+    let s = params.biases_strides;
+    return f32(biases[params.biases_offset + batch * s.x + head * s.y + r / params.group * s.z
+        + min(key, params.total - 1u) * s.w]);
+}
+#endif
 
 fn visible(batch: u32, row: u32, key: u32) -> bool {
     let last = row / params.group + params.past;
@@ -83,6 +93,9 @@ fn score_tile(batch: u32, kv: u32, row: u32, first: u32, local: u32, lane: u32) 
 #for r in 0..$HALF_ROWS
     var s$r = dot$r * params.scale;
     if params.softcap * abs(s$r) > 0.0 { s$r = params.softcap * tanh(clamp(s$r / params.softcap, -15.0, 15.0)); }
+#if BIAS
+    s$r += bias_at(batch, kv, row + own + ${r}u, key);
+#endif
     score[(own + ${r}u) * TILE + j] = select(HIDDEN, s$r, visible(batch, row + own + ${r}u, key));
 #endfor
 }
