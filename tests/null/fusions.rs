@@ -8,7 +8,7 @@ use engine::{
     language::{LanguageModel, LanguageOptions, Phase, Prepared},
     op::{Elem, LowerOptions},
     open::ModelFile,
-    passes::{PassOptions, Refusal, WeightFormats},
+    passes::{self, PassOptions, Refusal, WeightFormats},
 };
 
 /// What fusion finds. What an exporter writes as one operator is not found: opset 23 has norms and rotary embedding.
@@ -138,11 +138,15 @@ const UNPADDED: [&str; 10] = [
     "dialects/qwen3_genai_fp16",
 ];
 
+fn formats() -> PassOptions {
+    PassOptions { formats: WeightFormats::uniform(WeightFormat::F32), fuse: true }
+}
+
 pub(crate) fn prepare(model: &LanguageModel, phase: Phase, padding: bool) -> Result<Prepared, EngineError> {
     let device = devices::Target::from_profile(devices::by_name("adreno-750").unwrap());
     let options = LanguageOptions {
         lower: LowerOptions { target: (&device).into(), activations: Elem::F32 },
-        passes: PassOptions { formats: WeightFormats::uniform(WeightFormat::F32), fuse: true },
+        passes: formats(),
         context: 64,
         padding,
         all_logits: false,
@@ -209,5 +213,34 @@ fn every_form_is_fused_in_prefill_and_decode_with_padding_and_without() {
     }
     let gone = MODELS.iter().filter(|(name, _)| !tests::fixture(name).is_dir());
     wrong.extend(gone.map(|(name, _)| format!("{name} is no model any more")));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Encoders and the decoders behind them, of two layers each: a decoder's have attention to the encoder besides.
+#[test]
+fn attention_of_encoders_and_their_decoders_is_fused() {
+    let files = [
+        ("encoders", "model.onnx", 2),
+        ("encoder_decoders", "encoder_model.onnx", 2),
+        ("encoder_decoders", "decoder_with_past_model.onnx", 4),
+        ("encoder_decoders", "decoder_model_merged.onnx", 4),
+    ];
+    let mut wrong = Vec::new();
+    for (group, file, layers) in files {
+        for path in tests::models_with(group, file).iter().map(|folder| folder.join(file)) {
+            let name = path.display();
+            let mut graph = ModelFile::open(&path).unwrap_or_else(|e| panic!("{name}: {e}")).graph;
+            let report = if file.starts_with("decoder") {
+                let model = LanguageModel::recognise(graph).unwrap_or_else(|e| panic!("{name}: {e}"));
+                prepare(&model, Phase::Decode, false).unwrap_or_else(|e| panic!("{name}: {e}")).report
+            } else {
+                passes::run(&mut graph, &formats()).unwrap_or_else(|e| panic!("{name}: {e}"))
+            };
+            let found = report.applied.get("Attention").copied().unwrap_or(0);
+            if found != layers {
+                wrong.push(format!("{name}: {found} of {layers}: {:#?}", report.refused));
+            }
+        }
+    }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

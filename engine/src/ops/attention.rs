@@ -19,7 +19,7 @@ mod fused;
 
 /// Inputs: q `[batch, heads, queries, head_dim]`, k and v `[batch, kv_heads, keys, head_dim]`, and, on demand, padding
 /// `[batch, keys]`, 0 for keys that nobody sees, and a bias of the scores that broadcasts to `[batch, heads, queries,
-/// keys]`. A query that sees no key gets zeros.
+/// keys]`; one of [`HIDDEN`] or less hides the key. A query that sees no key gets zeros.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attention {
     /// Factor of the scores.
@@ -71,6 +71,8 @@ fn weights(scores: &[Option<f64>]) -> Vec<f64> {
     scores.iter().map(|s| s.map_or(0.0, |s| (s - top).exp() / sum)).collect()
 }
 
+/// Scores from here down have no weight.
+const HIDDEN: f64 = -1e30;
 /// Which keys are padding.
 const PADDING: usize = 3;
 /// What is added to the scores.
@@ -139,7 +141,8 @@ impl Op for Attention {
                 let seen = (j as i64) < in_use && rule.sees(i, j) && shown();
                 let key = &y[(first + j) * d..(first + j + 1) * d];
                 let added = || bias.as_ref().map_or(0.0, |all| all[row * (all.len() / rows) + j]);
-                seen.then(|| self.score(query.iter().zip(key).map(|(a, b)| a * b).sum()) + added())
+                let score = || self.score(query.iter().zip(key).map(|(a, b)| a * b).sum()) + added();
+                seen.then(score).filter(|score| *score > HIDDEN)
             };
             let weights = weights(&(0..keys).map(score).collect::<Vec<_>>());
             all.extend((0..dv).map(|c| (0..keys).map(|j| weights[j] * z[(first + j) * dv + c]).sum::<f64>()));

@@ -30,7 +30,7 @@ impl Pattern for Activation {
                 Ok(replaces) => {
                     let input = cx.of_type(candidate.x, replaces).ok_or("it is widened behind its input")?;
                     let op = Arc::new(candidate.activation);
-                    return Ok(Rewrite { replaces, op, inputs: vec![Some(input)] });
+                    return Ok(Rewrite::new(replaces, op, vec![Some(input)]));
                 }
                 Err(text) => reason = reason.or(Some(text)),
             }

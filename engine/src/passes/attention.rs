@@ -28,14 +28,34 @@ struct Found {
     replaces: ValueId,
     /// Value and constant factor.
     q: (ValueId, f64),
-    k: (ValueId, f64),
-    v: ValueId,
+    k: Source,
+    v: Source,
     scale: f64,
     softcap: f32,
     mask: Mask,
     /// What is added to the scores that is no mask.
     bias: Option<ValueId>,
 }
+
+/// Keys or values.
+struct Source {
+    value: ValueId,
+    /// What they are multiplied by.
+    factor: f64,
+    /// Whether they are `[batch, keys, heads, width]`, heads behind keys.
+    turned: bool,
+}
+
+impl Source {
+    /// Heads and positions.
+    fn sizes<'a>(&self, cx: &Cx<'a>) -> Option<[&'a Expr; 2]> {
+        let [_, a, b, _] = cx.graph.fact(self.value)?.shape.as_slice() else { return None };
+        Some(if self.turned { [b, a] } else { [a, b] })
+    }
+}
+
+/// Brings heads before positions, or the other way round.
+const TURN: [usize; 4] = [0, 2, 1, 3];
 
 impl Pattern for Attention {
     fn name(&self) -> &'static str {
@@ -53,12 +73,13 @@ impl Pattern for Attention {
             Some(op) => from_operator(cx, node, op)?,
             None => from_softmax(cx, node)?,
         };
-        let heads = |value| cx.graph.fact(value).map(|f| &f.shape[1]);
-        if heads(found.k.0) != heads(found.v) {
+        let (k, v) = (found.k.sizes(cx), found.v.sizes(cx));
+        let (Some([heads, room]), Some([others, _])) = (k, v) else { return Err("keys have no type".into()) };
+        if heads != others {
             return Err("keys and values have different numbers of heads".into());
         }
         let shape = |value: ValueId| cx.graph.fact(value).map(|f| f.shape.as_slice()).unwrap_or_default();
-        let (queries, room) = (&shape(found.q.0)[2], &shape(found.k.0)[2]);
+        let queries = &shape(found.q.0)[2];
         let keys = in_use(&found.mask, queries, room)?;
         if let Some(padding) = found.mask.padding {
             let (name, size) = (&cx.graph.value(padding).name, &shape(padding)[1]);
@@ -68,19 +89,21 @@ impl Pattern for Attention {
             }
         }
         let op = attention::Attention {
-            scale: (found.scale * found.q.1 * found.k.1) as f32,
+            scale: (found.scale * found.q.1 * found.k.factor) as f32,
             softcap: found.softcap,
             causal: found.mask.causal,
             window: found.mask.window,
             keys: (keys != *room).then_some(keys),
         };
-        let mut inputs = vec![Some(found.q.0), Some(found.k.0), Some(found.v)];
+        let mut inputs = vec![Some(found.q.0), Some(found.k.value), Some(found.v.value)];
         match (found.mask.padding, found.bias) {
             (padding, Some(bias)) => inputs.extend([padding, Some(bias)]),
             (Some(padding), None) => inputs.push(Some(padding)),
             (None, None) => {}
         }
-        Ok(Rewrite { replaces: found.replaces, op: Arc::new(op), inputs })
+        let sources = [(1, &found.k), (2, &found.v)].into_iter().filter(|(_, source)| source.turned);
+        let transposed = sources.map(|(index, _)| (index, TURN.to_vec())).collect();
+        Ok(Rewrite { transposed, ..Rewrite::new(found.replaces, Arc::new(op), inputs) })
     }
 }
 
@@ -135,7 +158,7 @@ fn from_softmax(cx: &Cx<'_>, softmax: &Node) -> Result<Found, Misfit> {
         replaces,
         q: query(cx, q, &scores).map_err(Misfit::at(q))?,
         k: heads(cx, k, &scores, Side::Keys { transposed: true }).map_err(Misfit::at(k))?,
-        v: heads(cx, v, &scores, Side::Values).map_err(Misfit::at(v))?.0,
+        v: heads(cx, v, &scores, Side::Values).map_err(Misfit::at(v))?,
         scale,
         softcap,
         mask,
@@ -182,7 +205,7 @@ fn from_operator(cx: &Cx<'_>, node: &Node, op: &MaskedAttention) -> Result<Found
         replaces: node.outputs[0],
         q: query(cx, q, &scores)?,
         k: heads(cx, k, &scores, Side::Keys { transposed: false })?,
-        v: heads(cx, v, &scores, Side::Values)?.0,
+        v: heads(cx, v, &scores, Side::Values)?,
         scale: f64::from(op.scale(&facts.0.shape[3]).map_err(|e| e.to_string())?),
         softcap: op.softcap,
         mask: found_mask,
@@ -251,8 +274,8 @@ enum Side {
 }
 
 /// The keys or values `[batch, kv_heads, keys, width]` furthest back, behind repeated heads and a transpose, and the
-/// factor between; that of values is 1.
-fn heads(cx: &Cx<'_>, value: ValueId, scores: &[Expr], side: Side) -> Result<(ValueId, f64), String> {
+/// factor between; that of values is 1. Where there are none, those with heads behind keys.
+fn heads(cx: &Cx<'_>, value: ValueId, scores: &[Expr], side: Side) -> Result<Source, String> {
     let what = if side == Side::Values { "values" } else { "keys" };
     let transposed = side == (Side::Keys { transposed: true });
     let fact = cx.graph.fact(value).ok_or("keys or values have no type")?;
@@ -266,23 +289,26 @@ fn heads(cx: &Cx<'_>, value: ValueId, scores: &[Expr], side: Side) -> Result<(Va
     if transposed {
         at.swap(2, 3);
     }
+    let loads: Vec<_> = origins(cx, value)
+        .into_iter()
+        .filter_map(|origin| load(moved_element(cx, value, &at, Some(origin))))
+        .collect();
     let mut reason = None;
-    for origin in origins(cx, value) {
-        let Some((source, factor, found)) = load(moved_element(cx, value, &at, Some(origin))) else {
-            continue;
-        };
-        match grouped(cx, source, &scores[1], &fact.shape[1], &straight) {
-            Ok(wanted) if found == wanted && (side != Side::Values || factor == 1.0) => {
-                return Ok((source, factor));
+    for turned in [false, true] {
+        for (value, factor, found) in &loads {
+            let source = Source { value: *value, factor: *factor, turned };
+            let wanted = match grouped(cx, &source, &scores[1], &fact.shape[1], &straight) {
+                Ok(wanted) => wanted,
+                Err(text) => {
+                    reason.get_or_insert(format!("the {what} are {text}"));
+                    continue;
+                }
+            };
+            if *found == wanted && (side != Side::Values || *factor == 1.0) {
+                return Ok(source);
             }
-            Ok(_) => {
-                let text =
-                    format!("the {what} are read at {found:?}, not with whole groups of heads repeated");
-                reason.get_or_insert(text);
-            }
-            Err(text) => {
-                reason.get_or_insert(format!("the {what} are {text}"));
-            }
+            let text = format!("the {what} are read at {found:?}, not with whole groups of heads repeated");
+            reason.get_or_insert(text);
         }
     }
     Err(reason.unwrap_or_else(|| format!("the {what} are computed oddly")))
@@ -291,13 +317,15 @@ fn heads(cx: &Cx<'_>, value: ValueId, scores: &[Expr], side: Side) -> Result<(Va
 /// Where each of `all` heads finds its own among the fewer ones of `source`, of which the product has `given`.
 fn grouped(
     cx: &Cx<'_>,
-    source: ValueId,
+    source: &Source,
     all: &Expr,
     given: &Expr,
     straight: &[Expr],
 ) -> Result<Vec<Expr>, String> {
-    let shape = cx.graph.fact(source).map(|f| f.shape.as_slice()).unwrap_or_default();
-    let [_, own_heads, _, _] = shape else { return Err(format!("from {shape:?}, which has no heads")) };
+    let Some([own_heads, _]) = source.sizes(cx) else {
+        let shape = cx.graph.fact(source.value).map(|f| f.shape.as_slice()).unwrap_or_default();
+        return Err(format!("from {shape:?}, which has no heads"));
+    };
     let (Some(all), Some(own)) = (all.constant(), own_heads.constant()) else {
         return Err("of a number of heads that is not known".into());
     };
@@ -307,6 +335,9 @@ fn grouped(
     let mut wanted = straight.to_vec();
     if given != own_heads {
         wanted[1] = if own == 1 { Expr::from(0) } else { wanted[1].floor_div(all / own) };
+    }
+    if source.turned {
+        wanted.swap(1, 2);
     }
     Ok(wanted)
 }

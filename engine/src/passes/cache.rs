@@ -53,7 +53,7 @@ pub(super) fn run(graph: &mut Graph, report: &mut Report) -> Result<(), EngineEr
         let transpose = Arc::new(transpose::Transpose { perm: Some(perm) });
         let new = graph.add_node(&name, transpose, vec![Some(updates)], fact);
         let op = Arc::new(TensorScatter { axis: axis as i64, circular: false, start: Some(start) });
-        rewrites.push(Rewrite { replaces, op, inputs: vec![Some(cache), Some(new)] });
+        rewrites.push(Rewrite::new(replaces, op, vec![Some(cache), Some(new)]));
     }
     apply_all(graph, rewrites)
 }

@@ -37,7 +37,7 @@ impl Pattern for Gate {
         if shape(gate) != shape(up) {
             return Err("gate and up have different shapes".into());
         }
-        Ok(Rewrite { replaces, op: Arc::new(Gated { activation }), inputs: vec![Some(gate), Some(up)] })
+        Ok(Rewrite::new(replaces, Arc::new(Gated { activation }), vec![Some(gate), Some(up)]))
     }
 }
 

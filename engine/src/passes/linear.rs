@@ -52,7 +52,7 @@ pub(super) fn run(
             let format = fitting(&cx, matrix, transposed, formats.embedding);
             let op = gather_rows::GatherRows { format, transposed };
             let inputs = vec![Some(matrix), node.input(1)];
-            rewrites.push(Rewrite { replaces: node.outputs[0], op: Arc::new(op), inputs });
+            rewrites.push(Rewrite::new(node.outputs[0], Arc::new(op), inputs));
         } else if let Some((x, matrix, transposed)) = product(&cx, node) {
             let wanted = if tables.contains(&matrix) {
                 formats.embedding
@@ -64,7 +64,7 @@ pub(super) fn run(
             let format = fitting(&cx, matrix, transposed, wanted);
             let op = linear::Linear { format, transposed, residual: false };
             let inputs = vec![Some(x), Some(matrix)];
-            rewrites.push(Rewrite { replaces: node.outputs[0], op: Arc::new(op), inputs });
+            rewrites.push(Rewrite::new(node.outputs[0], Arc::new(op), inputs));
         }
     }
     *report.applied.entry("Linear").or_default() += rewrites.len();
@@ -136,7 +136,7 @@ fn residuals(graph: &mut Graph, report: &mut Report) -> Result<(), EngineError> 
         {
             let op = linear::Linear { residual: true, ..op.clone() };
             let inputs = vec![node.input(0), node.input(1), Some(*other)];
-            rewrites.push(Rewrite { replaces: sum.outputs[0], op: Arc::new(op), inputs });
+            rewrites.push(Rewrite::new(sum.outputs[0], Arc::new(op), inputs));
         }
     }
     *report.applied.entry("Residual").or_default() += rewrites.len();

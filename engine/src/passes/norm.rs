@@ -28,7 +28,7 @@ impl Pattern for RmsNorm {
         let Scaled { x, epsilon, weight, result } = scaled(cx, node)?;
         let op = rms_norm::RmsNorm { axis: -1, epsilon };
         let inputs = vec![Some(cx.through_casts(x)), Some(weight)];
-        Ok(Rewrite { replaces: result, op: Arc::new(op), inputs })
+        Ok(Rewrite::new(result, Arc::new(op), inputs))
     }
 }
 
@@ -52,7 +52,7 @@ impl Pattern for LayerNorm {
         }
         inputs[0] = Some(cx.through_casts(x));
         let op = layer_norm::LayerNorm { axis: -1, epsilon: scaled.epsilon };
-        Ok(Rewrite { replaces, op: Arc::new(op), inputs })
+        Ok(Rewrite::new(replaces, Arc::new(op), inputs))
     }
 }
 

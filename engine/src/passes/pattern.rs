@@ -5,8 +5,9 @@ use std::{collections::HashMap, sync::Arc};
 use super::Report;
 use crate::{
     error::EngineError,
-    graph::{Graph, Links, Node, ValueId},
+    graph::{Fact, Graph, Links, Node, ValueId},
     op::Op,
+    ops::transpose::Transpose,
 };
 
 /// Why a pattern did not apply to a node that looked like it.
@@ -57,6 +58,14 @@ pub(super) struct Rewrite {
     pub replaces: ValueId,
     pub op: Arc<dyn Op>,
     pub inputs: Vec<Option<ValueId>>,
+    /// Inputs that are transposed before, each with its order.
+    pub transposed: Vec<(usize, Vec<usize>)>,
+}
+
+impl Rewrite {
+    pub fn new(replaces: ValueId, op: Arc<dyn Op>, inputs: Vec<Option<ValueId>>) -> Self {
+        Self { replaces, op, inputs, transposed: Vec::new() }
+    }
 }
 
 /// One recognisable piece of graph.
@@ -191,8 +200,17 @@ pub(super) fn rewrite(
 pub(super) fn apply_all(graph: &mut Graph, rewrites: Vec<Rewrite>) -> Result<(), EngineError> {
     let mut moved: HashMap<ValueId, ValueId> = HashMap::new();
     let mut order = Vec::new();
-    for found in rewrites {
+    for mut found in rewrites {
         let name = graph.value(found.replaces).name.clone();
+        for (index, perm) in found.transposed {
+            let Some(input) = found.inputs[index] else { continue };
+            let fact = graph.fact(input).map(|f| {
+                Fact::new(f.dtype, perm.iter().filter_map(|from| f.shape.get(*from).cloned()).collect())
+            });
+            let name = format!("{} (transposed)", graph.value(input).name);
+            let op = Arc::new(Transpose { perm: Some(perm) });
+            found.inputs[index] = Some(graph.add_node(&name, op, vec![Some(input)], fact));
+        }
         let fact = graph.fact(found.replaces).cloned();
         let new = graph.add_node(&name, found.op, found.inputs, fact);
         moved.insert(found.replaces, new);

@@ -40,11 +40,7 @@ impl Pattern for Rope {
         let rotary_dim = width.constant().and_then(|w| usize::try_from(w).ok());
         let rotary_dim = rotary_dim.ok_or("the width is not a number")?;
         let op = rope::Rope { interleaved, rotary_dim, full_table: true };
-        Ok(Rewrite {
-            replaces: sum.outputs[0],
-            op: Arc::new(op),
-            inputs: vec![Some(x), Some(cos), Some(sin)],
-        })
+        Ok(Rewrite::new(sum.outputs[0], Arc::new(op), vec![Some(x), Some(cos), Some(sin)]))
     }
 }
 

@@ -53,7 +53,7 @@ impl Pattern for UnseenRows {
         if !all {
             return Err("the rows are those of another mask".into());
         }
-        Ok(Rewrite { replaces: node.outputs[0], op: fused.op.clone(), inputs: fused.inputs.clone() })
+        Ok(Rewrite::new(node.outputs[0], fused.op.clone(), fused.inputs.clone()))
     }
 }
 
