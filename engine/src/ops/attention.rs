@@ -162,6 +162,7 @@ impl Op for Attention {
 impl Attention {
     /// For head widths that the kernels do not have.
     fn in_steps(&self, cx: &mut Lowering<'_>, q: View, k: View, v: View) -> Result<(), OpError> {
+        let keys = k.dims[2].size.clone();
         let mut steps = Steps::new(q, k, v)?;
         steps.dots(cx, self.scale, self.softcap)?;
         if let Some(past) = &self.causal {
@@ -171,7 +172,10 @@ impl Attention {
             }
         }
         if cx.has_input(BIAS) {
-            let bias = cx.shaped(BIAS)?;
+            let mut bias = cx.shaped(BIAS)?;
+            if let Some(last) = bias.dims.len().checked_sub(1).filter(|at| bias.dims[*at].size != Expr::ONE) {
+                bias = bias.slice(last, &Expr::ZERO, &keys, 1);
+            }
             steps.mask(cx, bias, false)?;
         }
         if cx.has_input(PADDING) {
@@ -219,7 +223,7 @@ fn cases() -> Vec<Case> {
         case("window", [1, 2, 1, 9, 12, 64], Attention { window: Some(Expr::from(4)), ..causal(3) }, None),
         case("softcap", [1, 2, 1, 3, 5, 64], capped.clone(), None),
         case("room for more keys", [1, 4, 2, 3, 12, 64], roomy.clone(), Some(&left[..7])),
-        case("one query, room for more keys", [1, 4, 2, 1, 12, 64], roomy, None),
+        case("one query, room for more keys", [1, 4, 2, 1, 12, 64], roomy.clone(), None),
         biased("a bias for each head and query", [1, 4, 2, 5, 7, 64], causal(2), &[4, 5, 7], None),
         biased("a bias for each key", [2, 4, 2, 3, 7, 64], plain.clone(), &[1, 4, 1, 7], None),
         biased(
@@ -235,6 +239,15 @@ fn cases() -> Vec<Case> {
             capped.clone(),
             &[2, 1, 5, 5],
             Some(&left),
+        ),
+        biased("a bias for all the room", [1, 4, 2, 3, 12, 64], roomy.clone(), &[4, 1, 12], None),
+        biased("a bias for the keys in use", [1, 4, 2, 3, 12, 64], roomy.clone(), &[4, 3, 7], None),
+        biased(
+            "a bias for all the room, a width without kernel",
+            [1, 4, 2, 3, 12, 6],
+            roomy.clone(),
+            &[3, 12],
+            None,
         ),
         biased("a bias, a width without kernel", [1, 4, 2, 3, 5, 6], capped, &[4, 3, 5], None),
         case("narrow heads", [1, 2, 1, 3, 5, 16], causal(2), None),
