@@ -69,7 +69,7 @@ pub fn device_bytes(
                 return Ok(DeviceBytes::Plain(elements(&blocks.decoded(DType::F32)?, elem)));
             }
             let tensor = graph.host(wanted.value).or(packed).ok_or_else(|| absent(name, source))?;
-            Ok(DeviceBytes::Plain(elements(tensor, elem)))
+            constant(name, tensor, elem).map(DeviceBytes::Plain)
         }
         WeightPacking::Matrix { format, transposed } => {
             let orientation = if transposed { Orientation::ColumnsFirst } else { Orientation::RowsFirst };
@@ -124,32 +124,41 @@ pub(crate) fn absent(name: &str, source: &WeightSource) -> EngineError {
     EngineError::model("weights", format!("the data of {name:?} is not at hand: {what_to_do}"))
 }
 
-/// The elements of a tensor in device form.
+/// The elements of an input in device form.
 ///
 /// # Errors
 /// When the device, which has no types of 64 bits, does not hold them.
 pub fn held(name: &str, given: &HostTensor, elem: Elem) -> Result<Bytes, EngineError> {
-    if is_held(given, elem) {
+    if is_held(given, elem, |_| false, |_| false) {
         return Ok(elements(given, elem));
     }
     Err(EngineError::model("infer", format!("input {name:?} has numbers that 32 bits do not hold")))
 }
 
-/// Whether the device, which has no types of 64 bits, holds what is in a tensor.
-fn is_held(tensor: &HostTensor, elem: Elem) -> bool {
-    let integers = |range: std::ops::RangeInclusive<i64>| tensor.to_i64s().iter().all(|v| range.contains(v));
+/// The elements of a constant in device form. The ends of its type stand for no limit, and become those of the device's.
+fn constant(name: &str, tensor: &HostTensor, elem: Elem) -> Result<Bytes, EngineError> {
+    if is_held(tensor, elem, |v| v == i64::MIN || v == i64::MAX, |v| v.abs() == f64::MAX) {
+        return Ok(elements(tensor, elem));
+    }
+    let text = format!("constant {name:?} has numbers that 32 bits do not hold");
+    Err(EngineError::model("weights", text))
+}
+
+/// Whether the device, which has no types of 64 bits, holds what is in a tensor, but for integers and floats that are ends.
+fn is_held(tensor: &HostTensor, elem: Elem, end: fn(i64) -> bool, float_end: fn(f64) -> bool) -> bool {
+    let integers =
+        |range: std::ops::RangeInclusive<i64>| tensor.to_i64s().iter().all(|v| range.contains(v) || end(*v));
+    let float = |v: &f64| !v.is_finite() || (*v as f32).is_finite() || float_end(*v);
     match tensor.dtype() {
-        DType::F64 => tensor.to_f64s().iter().all(|v| !v.is_finite() || (*v as f32).is_finite()),
+        DType::F64 => tensor.to_f64s().iter().all(float),
         DType::I64 if elem == Elem::I32 => integers(i32::MIN.into()..=i32::MAX.into()),
         DType::U64 if elem == Elem::U32 => integers(0..=u32::MAX.into()),
         _ => true,
     }
 }
 
-/// A tensor's elements in device form. int64 narrows to 32 bits: values outside are held at the ends, as exporters
-/// write the largest integer for "to the end".
-#[must_use]
-pub fn elements(tensor: &HostTensor, elem: Elem) -> Bytes {
+/// A tensor's elements in device form, integers outside of 32 bits at the ends.
+fn elements(tensor: &HostTensor, elem: Elem) -> Bytes {
     match (elem, tensor.dtype()) {
         (Elem::F32, DType::F32)
         | (Elem::F16, DType::F16)
@@ -183,4 +192,23 @@ pub fn tensor(bytes: &[u8], elem: Elem, dtype: DType, shape: Vec<usize>) -> Resu
     let len = shape.iter().fold(whole, |n: usize, dim| n.saturating_mul(*dim));
     let data = Bytes::copy_from_slice(bytes.get(..len).unwrap_or(bytes));
     Ok(HostTensor::new(from, shape, data)?.cast(dtype))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::constant;
+    use crate::{host::HostTensor, op::Elem};
+
+    #[test]
+    fn constants_are_held_exactly_or_stand_for_no_limit() {
+        let held = |value: i64| {
+            let tensor = HostTensor::from_i64(vec![2], &[value, -3]).unwrap();
+            constant("n", &tensor, Elem::I32).map(|bytes| i32::from_le_bytes(bytes[..4].try_into().unwrap()))
+        };
+        assert_eq!(held(7).unwrap(), 7);
+        assert_eq!(held(i64::MAX).unwrap(), i32::MAX);
+        assert_eq!(held(i64::MIN).unwrap(), i32::MIN);
+        let error = held(1 << 31).unwrap_err().to_string();
+        assert!(error.contains("\"n\" has numbers that 32 bits do not hold"), "{error}");
+    }
 }
