@@ -19,7 +19,7 @@ mod fused;
 
 /// Inputs: q `[batch, heads, queries, head_dim]`, k and v `[batch, kv_heads, keys, head_dim]`, and, on demand, padding
 /// `[batch, keys]`, 0 for keys that nobody sees, and a bias of the scores that broadcasts to `[batch, heads, queries,
-/// keys]`; one of [`HIDDEN`] or less hides the key. A query that sees no key gets zeros.
+/// keys]`; one of -1e30 or less hides the key. A query that sees no key gets zeros.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attention {
     /// Factor of the scores.
