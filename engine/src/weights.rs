@@ -129,7 +129,7 @@ pub(crate) fn absent(name: &str, source: &WeightSource) -> EngineError {
 /// # Errors
 /// When the device, which has no types of 64 bits, does not hold them.
 pub fn held(name: &str, given: &HostTensor, elem: Elem) -> Result<Bytes, EngineError> {
-    if is_held(given, elem, |_| false, |_| false) {
+    if is_held(given, elem, false) {
         return Ok(elements(given, elem));
     }
     Err(EngineError::model("infer", format!("input {name:?} has numbers that 32 bits do not hold")))
@@ -137,18 +137,20 @@ pub fn held(name: &str, given: &HostTensor, elem: Elem) -> Result<Bytes, EngineE
 
 /// The elements of a constant in device form. The ends of its type stand for no limit, and become those of the device's.
 fn constant(name: &str, tensor: &HostTensor, elem: Elem) -> Result<Bytes, EngineError> {
-    if is_held(tensor, elem, |v| v == i64::MIN || v == i64::MAX, |v| v.abs() == f64::MAX) {
+    if is_held(tensor, elem, true) {
         return Ok(elements(tensor, elem));
     }
     let text = format!("constant {name:?} has numbers that 32 bits do not hold");
     Err(EngineError::model("weights", text))
 }
 
-/// Whether the device, which has no types of 64 bits, holds what is in a tensor, but for integers and floats that are ends.
-fn is_held(tensor: &HostTensor, elem: Elem, end: fn(i64) -> bool, float_end: fn(f64) -> bool) -> bool {
+/// Whether the device, which has no types of 64 bits, holds what is in a tensor; but for the ends of its type, where
+/// `unless_ends`.
+fn is_held(tensor: &HostTensor, elem: Elem, unless_ends: bool) -> bool {
+    let end = |v: i64| unless_ends && (v == i64::MIN || v == i64::MAX);
     let integers =
         |range: std::ops::RangeInclusive<i64>| tensor.to_i64s().iter().all(|v| range.contains(v) || end(*v));
-    let float = |v: &f64| !v.is_finite() || (*v as f32).is_finite() || float_end(*v);
+    let float = |v: &f64| !v.is_finite() || (*v as f32).is_finite() || unless_ends && v.abs() == f64::MAX;
     match tensor.dtype() {
         DType::F64 => tensor.to_f64s().iter().all(float),
         DType::I64 if elem == Elem::I32 => integers(i32::MIN.into()..=i32::MAX.into()),

@@ -23,7 +23,7 @@ use engine::{
 use symbolic::{Bindings, Expr, Symbol};
 
 fn window(strides: [i64; 2], padding: Padding, ceil: bool) -> Window {
-    Window { strides: strides.to_vec(), dilations: Vec::new(), spread: Vec::new(), padding, ceil }
+    Window { strides: strides.to_vec(), padding, ceil, ..Window::default() }
 }
 
 /// An image `[1, 2, height, 9]`, what `op` makes of it, and a plan for that.

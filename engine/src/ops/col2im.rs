@@ -13,7 +13,7 @@ use crate::{
         Case, Destination, Infer, Lowering, OnnxNode, Op, Operator, View,
         nd::{floats, given},
         sample, standard,
-        window::{Axis, Padding, Window, counts, seen},
+        window::{Axis, Window, counts, seen},
     },
 };
 
@@ -135,13 +135,7 @@ fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
 
 fn cases() -> Vec<Case> {
     let case = |image: &[i64], taps: &[i64], strides: &[i64], dilations: &[i64], pads: &[[i64; 2]]| {
-        let window = Window {
-            strides: strides.to_vec(),
-            dilations: dilations.to_vec(),
-            spread: Vec::new(),
-            padding: Padding::Explicit(pads.to_vec()),
-            ceil: false,
-        };
+        let window = Window::new(strides, dilations, pads);
         let sizes: Vec<Expr> = image.iter().copied().map(Expr::from).collect();
         let axes = window.axes(&sizes, taps).unwrap_or_default();
         let positions = counts(&axes).iter().filter_map(Expr::constant).product::<i64>() as usize;

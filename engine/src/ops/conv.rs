@@ -211,17 +211,6 @@ fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
     Ok(Arc::new(Conv { window: Window::decode(node)?, groups: node.int_or("group", 1)? }))
 }
 
-/// A window with explicit padding.
-fn window(strides: &[i64], dilations: &[i64], pads: &[[i64; 2]]) -> Window {
-    Window {
-        strides: strides.to_vec(),
-        dilations: dilations.to_vec(),
-        spread: Vec::new(),
-        padding: Padding::Explicit(pads.to_vec()),
-        ceil: false,
-    }
-}
-
 fn case(name: &str, window: Window, groups: i64, x: &[usize], filters: &[usize], bias: bool) -> Case {
     let bias = bias.then(|| sample::floats(&filters[..1], 3));
     let inputs = vec![Some(sample::floats(x, 1)), Some(sample::floats(filters, 2)), bias];
@@ -229,15 +218,22 @@ fn case(name: &str, window: Window, groups: i64, x: &[usize], filters: &[usize],
 }
 
 fn cases() -> Vec<Case> {
-    let plain = || window(&[], &[], &[]);
+    let plain = Window::default;
     let same = |upper| Window { padding: Padding::Same { upper }, strides: vec![2, 3], ..plain() };
     let spread = |spread: &[i64], window: Window| Window { spread: spread.to_vec(), ..window };
     let mut cases = vec![
-        case("one axis", window(&[2], &[], &[[1, 2]]), 1, &[2, 3, 11], &[20, 3, 3], true),
+        case("one axis", Window::new(&[2], &[], &[[1, 2]]), 1, &[2, 3, 11], &[20, 3, 3], true),
         case("one tap", plain(), 1, &[2, 20, 5, 7], &[33, 20, 1, 1], true),
         case("one position", plain(), 1, &[1, 5, 3, 3], &[18, 5, 3, 3], false),
-        case("cropped", window(&[], &[], &[[-1, 2], [0, -2]]), 1, &[1, 2, 6, 7], &[16, 2, 2, 3], false),
-        case("three axes", window(&[2, 1, 1], &[1, 2, 1], &[]), 1, &[1, 3, 5, 6, 7], &[17, 3, 2, 2, 3], true),
+        case("cropped", Window::new(&[], &[], &[[-1, 2], [0, -2]]), 1, &[1, 2, 6, 7], &[16, 2, 2, 3], false),
+        case(
+            "three axes",
+            Window::new(&[2, 1, 1], &[1, 2, 1], &[]),
+            1,
+            &[1, 3, 5, 6, 7],
+            &[17, 3, 2, 2, 3],
+            true,
+        ),
         case("as large as the steps", same(true), 1, &[1, 2, 5, 8], &[16, 2, 3, 4], false),
         case(
             "as large as the steps, the odd one before",
@@ -247,11 +243,18 @@ fn cases() -> Vec<Case> {
             &[4, 2, 2, 4],
             false,
         ),
-        case("a channel a group", window(&[], &[], &[[2, 0]]), 6, &[2, 6, 9], &[6, 1, 3], true),
-        case("groups of many", window(&[2, 2], &[], &[[1, 1]; 2]), 2, &[2, 6, 9, 6], &[34, 3, 3, 3], true),
+        case("a channel a group", Window::new(&[], &[], &[[2, 0]]), 6, &[2, 6, 9], &[6, 1, 3], true),
+        case(
+            "groups of many",
+            Window::new(&[2, 2], &[], &[[1, 1]; 2]),
+            2,
+            &[2, 6, 9, 6],
+            &[34, 3, 3, 3],
+            true,
+        ),
         case(
             "spread",
-            spread(&[2, 3], window(&[], &[], &[[2, 2]; 2])),
+            spread(&[2, 3], Window::new(&[], &[], &[[2, 2]; 2])),
             1,
             &[1, 3, 3, 4],
             &[16, 3, 3, 3],
@@ -259,22 +262,22 @@ fn cases() -> Vec<Case> {
         ),
         case(
             "spread, few channels",
-            spread(&[3], window(&[2], &[2], &[[1, 3]])),
+            spread(&[3], Window::new(&[2], &[2], &[[1, 3]])),
             2,
             &[2, 4, 7],
             &[6, 2, 4],
             true,
         ),
-        case("spread past the taps", spread(&[4], window(&[], &[], &[])), 1, &[1, 2, 3], &[3, 2, 2], true),
+        case("spread past the taps", spread(&[4], Window::default()), 1, &[1, 2, 3], &[3, 2, 2], true),
         case("no batch", plain(), 1, &[0, 2, 5], &[3, 2, 3], false),
     ];
-    let lines = window(&[1, 2], &[], &[[0, 0], [1, 1]]);
+    let lines = Window::new(&[1, 2], &[], &[[0, 0], [1, 1]]);
     cases.push(case("a flat image", lines, 1, &[1, 3, 1, 9], &[16, 3, 1, 3], true));
     let integers = |shape: &[usize], seed| {
         Some(sample::integers_in(shape, seed, -99, 99).cast(crate::dtype::DType::I32))
     };
     for (groups, filters) in [(1, &[16, 4, 3][..]), (2, &[4, 2, 3])] {
-        let op = Conv { window: window(&[], &[], &[[1, 1]]), groups };
+        let op = Conv { window: Window::new(&[], &[], &[[1, 1]]), groups };
         let inputs = vec![integers(&[2, 4, 6], 1), integers(filters, 2)];
         let case = Case::new(format!("int32, {filters:?}"), op, inputs);
         cases.push(case.tolerance(crate::op::Tolerance::EXACT));
@@ -292,7 +295,7 @@ fn drawn(seed: u64) -> Case {
     let groups = draw(1, 4);
     let depth = draw(1, 4);
     let rows = if draw(0, 2) == 0 { draw(1, 4) } else { draw(16, 20) };
-    let mut window = window(&[], &[], &[]);
+    let mut window = Window::default();
     let (mut pads, mut x, mut filters) =
         (Vec::new(), vec![draw(1, 3), groups * depth], vec![groups * rows, depth]);
     for _ in 0..rank {
@@ -323,10 +326,10 @@ mod tests {
             let op = Conv { window, groups: 1 };
             op.reference(&[Some(&x), Some(&filters), None]).unwrap()[0].to_f32s()
         };
-        assert_eq!(of(window(&[], &[], &[])), [12.0, 23.0, 34.0]);
-        assert_eq!(of(window(&[2], &[], &[[1, 0]])), [1.0, 23.0]);
-        assert_eq!(of(window(&[], &[2], &[[0, 1]])), [13.0, 24.0, 30.0]);
-        let spread = Window { spread: vec![2], ..window(&[], &[], &[]) };
+        assert_eq!(of(Window::default()), [12.0, 23.0, 34.0]);
+        assert_eq!(of(Window::new(&[2], &[], &[[1, 0]])), [1.0, 23.0]);
+        assert_eq!(of(Window::new(&[], &[2], &[[0, 1]])), [13.0, 24.0, 30.0]);
+        let spread = Window { spread: vec![2], ..Window::default() };
         assert_eq!(of(spread), [10.0, 2.0, 20.0, 3.0, 30.0, 4.0]);
     }
 
@@ -366,7 +369,7 @@ mod tests {
             |shape: &[usize]| HostTensor::from_f64s(crate::dtype::DType::F32, shape.to_vec(), &[]).unwrap();
         let filters = HostTensor::from_f32(vec![1, 1, 1, 1], &[1.0]).unwrap();
         let (x, none) = (empty(&[0, 1, 1 << 40, 1 << 40]), empty(&[0, 1, 1, 1]));
-        let op = Conv { window: window(&[], &[], &[]), groups: 1 };
+        let op = Conv { window: Window::default(), groups: 1 };
         let out = op.reference(&[Some(&x), Some(&filters)]).unwrap();
         assert_eq!(out[0].shape(), [0, 1, 1 << 40, 1 << 40]);
         let out = op.reference(&[Some(&filters), Some(&none)]).unwrap();
@@ -379,15 +382,15 @@ mod tests {
         let refused = |window: Window, groups, x: &[usize], filters: &[usize]| {
             Conv { window, groups }.axes(&shape(x), filters).is_err()
         };
-        assert!(!refused(window(&[], &[], &[]), 1, &[1, 2, 5], &[3, 2, 3]));
-        assert!(refused(window(&[0], &[], &[]), 1, &[1, 2, 5], &[3, 2, 3]));
-        assert!(refused(window(&[], &[i64::MAX], &[]), 1, &[1, 2, 5], &[3, 2, 3]));
-        assert!(refused(window(&[], &[], &[[i64::MIN, 0]]), 1, &[1, 2, 5], &[3, 2, 3]));
-        assert!(refused(window(&[], &[], &[[0, 0]; 2]), 1, &[1, 2, 5], &[3, 2, 3]));
-        assert!(refused(window(&[], &[], &[]), 0, &[1, 2, 5], &[3, 2, 3]));
-        assert!(refused(window(&[], &[], &[]), 2, &[1, 4, 5], &[3, 2, 3]));
-        assert!(refused(window(&[], &[], &[]), 1, &[1, 3, 5], &[3, 2, 3]));
-        assert!(refused(window(&[], &[], &[]), 1, &[1, 2, 5], &[3, 2, 9]));
-        assert!(refused(window(&[], &[], &[]), 1, &[1, 2, 5], &[3, 2, 0]));
+        assert!(!refused(Window::default(), 1, &[1, 2, 5], &[3, 2, 3]));
+        assert!(refused(Window::new(&[0], &[], &[]), 1, &[1, 2, 5], &[3, 2, 3]));
+        assert!(refused(Window::new(&[], &[i64::MAX], &[]), 1, &[1, 2, 5], &[3, 2, 3]));
+        assert!(refused(Window::new(&[], &[], &[[i64::MIN, 0]]), 1, &[1, 2, 5], &[3, 2, 3]));
+        assert!(refused(Window::new(&[], &[], &[[0, 0]; 2]), 1, &[1, 2, 5], &[3, 2, 3]));
+        assert!(refused(Window::default(), 0, &[1, 2, 5], &[3, 2, 3]));
+        assert!(refused(Window::default(), 2, &[1, 4, 5], &[3, 2, 3]));
+        assert!(refused(Window::default(), 1, &[1, 3, 5], &[3, 2, 3]));
+        assert!(refused(Window::default(), 1, &[1, 2, 5], &[3, 2, 9]));
+        assert!(refused(Window::default(), 1, &[1, 2, 5], &[3, 2, 0]));
     }
 }

@@ -134,9 +134,8 @@ fn cases() -> Vec<Case> {
     let window = |strides: &[i64], dilations: &[i64], padding| Window {
         strides: strides.to_vec(),
         dilations: dilations.to_vec(),
-        spread: Vec::new(),
         padding,
-        ceil: false,
+        ..Window::default()
     };
     let pads = |pads: &[[i64; 2]]| Padding::Explicit(pads.to_vec());
     let case =
@@ -173,9 +172,7 @@ mod tests {
         let x = HostTensor::from_f32(vec![1, 1, 3], &[1.0, 2.0, 3.0]).unwrap();
         let filters = HostTensor::from_f32(vec![1, 1, 3], &[1.0, 10.0, 100.0]).unwrap();
         let of = |stride: i64, more: i64, pads: [i64; 2]| {
-            let padding = Padding::Explicit(vec![pads]);
-            let window =
-                Window { strides: vec![stride], dilations: vec![], spread: vec![], padding, ceil: false };
+            let window = Window::new(&[stride], &[], &[pads]);
             let op = composite(ConvTranspose { window, groups: 1, more: vec![more], sizes: None });
             op.reference(&[Some(&x), Some(&filters), None]).unwrap()[0].to_f32s()
         };

@@ -15,7 +15,7 @@ use crate::{
         Slot, composite,
         nd::{fixed, floats, given, optional},
         sample, standard,
-        window::{Axis, Padding, Window, counts, position},
+        window::{Axis, Window, counts, position},
     },
 };
 
@@ -183,10 +183,8 @@ impl Composite for DeformConv {
         let whole = whole.ok_or_else(|| invalid("the filters are too large"))?;
         let shape = parts.integers(&[*out, whole, 1, 1])?;
         let filters = parts.add(Reshape { allow_zero: true }, &[filters, shape])?;
-        let padding = Padding::Explicit(Vec::new());
-        let window = Window { strides: vec![], dilations: vec![], spread: vec![], padding, ceil: false };
         let inputs = [Some(columns), Some(filters), parts.optional(3)];
-        parts.add_all(Conv { window, groups: self.groups }, &inputs, 1)
+        parts.add_all(Conv { window: Window::default(), groups: self.groups }, &inputs, 1)
     }
 }
 
@@ -214,17 +212,10 @@ fn cases() -> Vec<Case> {
         let name = format!("groups {groups}, of offsets {offset_groups}, {window:?}, mask {mask}");
         Case::composite(name, DeformConv { window, groups, offset_groups }, inputs)
     };
-    let window = |strides: &[i64], dilations: &[i64], pads: &[[i64; 2]]| Window {
-        strides: strides.to_vec(),
-        dilations: dilations.to_vec(),
-        spread: Vec::new(),
-        padding: Padding::Explicit(pads.to_vec()),
-        ceil: false,
-    };
     vec![
-        case(1, 1, window(&[], &[], &[]), false),
-        case(2, 1, window(&[2, 1], &[1, 2], &[[1, 1], [2, 0]]), true),
-        case(1, 2, window(&[1, 2], &[], &[[0, 0], [1, 1]]), true),
+        case(1, 1, Window::default(), false),
+        case(2, 1, Window::new(&[2, 1], &[1, 2], &[[1, 1], [2, 0]]), true),
+        case(1, 2, Window::new(&[1, 2], &[], &[[0, 0], [1, 1]]), true),
     ]
 }
 

@@ -15,7 +15,7 @@ use crate::{
         composite, converted, elementwise, fill,
         nd::{Positions, broadcast_sizes, floats, given},
         sample, standard, stretched,
-        window::{Padding, Window},
+        window::Window,
     },
 };
 
@@ -231,8 +231,7 @@ fn cases() -> Vec<Case> {
         Case::composite(name, ScaledProduct(Product::MatMul), inputs).tolerance(Tolerance::EXACT)
     };
     let conv = |groups| {
-        let padding = Padding::Explicit(vec![[1, 0], [0, 2]]);
-        let window = Window { strides: vec![1, 2], dilations: vec![], spread: vec![], padding, ceil: false };
+        let window = Window::new(&[1, 2], &[], &[[1, 0], [0, 2]]);
         Product::Conv(Conv { window, groups })
     };
     let image = |name: &str, dtype, groups: i64, zeros: &[usize]| {

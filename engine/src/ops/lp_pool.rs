@@ -71,7 +71,7 @@ fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
 fn cases() -> Vec<Case> {
     let window = |padding| {
         let (strides, dilations) = (vec![1, 2], vec![2, 1]);
-        Some((Window { strides, dilations, spread: vec![], padding, ceil: false }, vec![2, 3]))
+        Some((Window { strides, dilations, padding, ..Window::default() }, vec![2, 3]))
     };
     let case = |p, window: Option<(Window, Vec<i64>)>| {
         let name = format!("p {p}, {window:?}");

@@ -93,9 +93,7 @@ fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
 fn cases() -> Vec<Case> {
     let case = |name: &str, x: &[usize], places: &[f64], pads: &[[i64; 2]], wanted: Option<&[i64]>| {
         let rank = x.len() - 2;
-        let padding = Padding::Explicit(pads.to_vec());
-        let window =
-            Window { strides: vec![2; rank], dilations: vec![], spread: vec![], padding, ceil: false };
+        let window = Window::new(&vec![2; rank], &[], pads);
         let places = sample::of(DType::I64, x, places);
         let inputs = vec![Some(sample::floats(x, 1)), Some(places), wanted.map(sample::list)];
         let case = Case::composite(name, MaxUnpool { window, taps: vec![2; rank] }, inputs);

@@ -294,13 +294,7 @@ fn case(function: Function, window: Window, taps: &[i64], shape: &[usize]) -> Ca
 }
 
 fn cases() -> Vec<Case> {
-    let plain = Window {
-        strides: Vec::new(),
-        dilations: Vec::new(),
-        spread: Vec::new(),
-        padding: Padding::Explicit(Vec::new()),
-        ceil: false,
-    };
+    let plain = Window::default();
     let same = |upper| Window { strides: vec![2, 2], padding: Padding::Same { upper }, ..plain.clone() };
     let pads = |pads: &[[i64; 2]]| Padding::Explicit(pads.to_vec());
     let ceil = Window { strides: vec![3, 2], padding: pads(&[[1, 0], [1, 1]]), ceil: true, ..plain.clone() };
@@ -351,13 +345,7 @@ mod tests {
 
     #[test]
     fn values_by_hand() {
-        let window = |strides: &[i64], pads: [i64; 2], ceil| Window {
-            strides: strides.to_vec(),
-            dilations: Vec::new(),
-            spread: Vec::new(),
-            padding: Padding::Explicit(vec![pads]),
-            ceil,
-        };
+        let window = |strides: &[i64], pads, ceil| Window { ceil, ..Window::new(strides, &[], &[pads]) };
         let x = HostTensor::from_f32(vec![1, 1, 5], &[1.0, 3.0, 2.0, 0.0, 4.0]).unwrap();
         let of = |window: Window, function| {
             let out = Pool { window, taps: vec![2], function }.reference(&[Some(&x)]).unwrap();

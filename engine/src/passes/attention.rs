@@ -152,10 +152,8 @@ fn from_softmax(cx: &Cx<'_>, softmax: &Node) -> Result<Found, Misfit> {
         bias = bias.or(more);
     }
     bias.map_or(Ok(()), |bias| check_bias(cx, bias, &scores))?;
-    let replaces = cx.after_casts(sum.outputs[0]);
-    let replaces = if replaces == sum.outputs[0] { replaces } else { sum.outputs[0] };
     Ok(Found {
-        replaces,
+        replaces: sum.outputs[0],
         q: query(cx, q, &scores).map_err(Misfit::at(q))?,
         k: heads(cx, k, &scores, Side::Keys { transposed: true }).map_err(Misfit::at(k))?,
         v: heads(cx, v, &scores, Side::Values).map_err(Misfit::at(v))?,

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     error::EngineError,
-    graph::{Fact, Graph, Links, Node, ValueId},
+    graph::{Graph, Links, Node, ValueId},
     ops::{scatter_nd::ScatterNd, tensor_scatter::TensorScatter, transpose},
 };
 
@@ -42,20 +42,12 @@ pub(super) fn run(graph: &mut Graph, report: &mut Report) -> Result<(), EngineEr
     if !all.is_empty() {
         report.applied.insert(NAME, all.len());
     }
-    let mut rewrites = Vec::new();
-    for Found { replaces, cache, updates, axis, start } in all {
-        let perm = behind(axis);
-        let fact = graph.fact(updates).map(|f| {
-            let shape = perm.iter().filter_map(|from| f.shape.get(*from).cloned()).collect();
-            Fact::new(f.dtype, shape)
-        });
-        let name = format!("{} (new)", graph.value(replaces).name);
-        let transpose = Arc::new(transpose::Transpose { perm: Some(perm) });
-        let new = graph.add_node(&name, transpose, vec![Some(updates)], fact);
-        let op = Arc::new(TensorScatter { axis: axis as i64, circular: false, start: Some(start) });
-        rewrites.push(Rewrite::new(replaces, op, vec![Some(cache), Some(new)]));
-    }
-    apply_all(graph, rewrites)
+    let rewrite = |Found { replaces, cache, updates, axis, start }| {
+        let op = TensorScatter { axis: axis as i64, circular: false, start: Some(start) };
+        let transposed = vec![(1, behind(axis))];
+        Rewrite { transposed, ..Rewrite::new(replaces, Arc::new(op), vec![Some(cache), Some(updates)]) }
+    };
+    apply_all(graph, all.into_iter().map(rewrite).collect())
 }
 
 /// Whether a node is a ScatterND into an input of the graph that may be a cache.
