@@ -187,10 +187,10 @@ impl ModelFile {
             })
             .collect();
         let plain = weights.iter().filter(|w| matches!(w.packing, WeightPacking::Plain(_)));
-        let plain: HashSet<&str> = plain.map(|w| graph.value(w.value).name.as_str()).collect();
+        let plain: HashSet<&str> = plain.flat_map(|w| read_from(graph, w.value)).collect();
         let specs = matrices.iter().map(|(_, spec)| spec.clone()).collect();
-        let packed = matrices.iter().filter(|(_, spec)| !plain.contains(spec.name.as_str()));
-        let left_out: HashSet<&str> = packed.flat_map(|(wanted, _)| replaced(graph, wanted.value)).collect();
+        let packed = matrices.iter().flat_map(|(wanted, _)| replaced(graph, wanted.value));
+        let left_out: HashSet<&str> = packed.filter(|name| !plain.contains(name)).collect();
         let contents = self.contents(specs, &left_out, formats)?;
         let mut writer = ModelWriter::create(out, contents)?;
         let total = writer.size_bytes();
@@ -250,12 +250,18 @@ fn typed(graph: Graph) -> Result<Graph, EngineError> {
     }
 }
 
-/// Names of the constants that a packed matrix takes the place of: itself, or what its codes are read from.
-fn replaced(graph: &Graph, matrix: ValueId) -> Vec<&str> {
-    match &graph.value(matrix).constant {
+/// Names of the constants that a weight is read from: itself, or what its codes are read from.
+fn read_from(graph: &Graph, weight: ValueId) -> Vec<&str> {
+    match &graph.value(weight).constant {
         Some(Constant::Blocks { sources, .. }) => sources.iter().map(String::as_str).collect(),
-        _ => vec![&graph.value(matrix).name],
+        _ => vec![&graph.value(weight).name],
     }
+}
+
+/// Of these, those that a packed matrix takes the place of. A single scale or zero point may be others' too.
+fn replaced(graph: &Graph, matrix: ValueId) -> impl Iterator<Item = &str> {
+    let single = |name: &&str| graph.find(name).and_then(|id| graph.host(id)).is_some_and(|t| t.len() == 1);
+    read_from(graph, matrix).into_iter().filter(move |name| !single(name))
 }
 
 /// Names of the constants that the file itself holds.

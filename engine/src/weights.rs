@@ -104,9 +104,8 @@ fn matrix(
         }
         WeightSource::Model(fit) => {
             let at = |e: HostError| EngineError::model("weights", format!("{name:?}: {e}"));
-            let blocks = graph.blocks(wanted.value).filter(|_| orientation == Orientation::RowsFirst);
-            if let Some(blocks) = blocks.filter(|b| !b.is_absent()) {
-                return pack(blocks, format, *fit, progress).map_err(at);
+            if let Some(blocks) = graph.blocks(wanted.value).filter(|b| !b.is_absent()) {
+                return pack(&*blocks.oriented(orientation), format, *fit, progress).map_err(at);
             }
             let tensor = graph.host(wanted.value).ok_or_else(|| absent(name, source))?;
             let rows = StoredMatrix::new(tensor, orientation).map_err(at)?;

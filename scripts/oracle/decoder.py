@@ -22,6 +22,8 @@ class Decoder:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # activations stay floats where 4-bit weights are decoded
+        options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
         options.log_severity_level = 3
         self.session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self.inputs = {i.name: i for i in self.session.get_inputs()}

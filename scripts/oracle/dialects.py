@@ -3,16 +3,20 @@
 usage: dialects.py FIXTURES                 transformers' own exporter
        dialects.py FIXTURES --optimum       Optimum, which needs an environment of its own (see README.md)
        dialects.py FIXTURES --genai         the model builder of onnxruntime-genai
+       dialects.py FIXTURES --quantised     llama_20 with its weights quantised by ONNX Runtime's tools
 writes FIXTURES/dialects/NAME/{model.onnx, expected/*.npy}
 """
 import subprocess
 import sys
 import tempfile
 import warnings
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
+from onnx import helper, numpy_helper
 from transformers import DynamicCache, Gemma3ForCausalLM, Gemma3TextConfig, Phi3Config, Phi3ForCausalLM
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
@@ -138,10 +142,51 @@ GENAI_JOBS = {
 }
 
 
+def quantise(path: Path, source: Path, int8: dict | None = None, **options) -> None:
+    """Codes with DequantizeLinear in place of each matrix: int8 or uint8 with scales along the axis that `int8` names, or
+    one scale for all, and 4 bits otherwise."""
+    from onnxruntime.quantization import QuantFormat
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    model = onnx.load(source)
+    for name, axis in (int8 or {}).items():
+        tensor = next(t for t in model.graph.initializer if t.name == name)
+        weights = numpy_helper.to_array(tensor)
+        others = None if axis is None else 1 - axis
+        if axis is None:
+            least, step = weights.min(), np.float32(np.ptp(weights) / 255)
+            zero = np.round(-least / step).astype(np.uint8)
+        else:
+            step = (np.abs(weights).max(axis=others) / 127).astype(np.float32)
+            zero = np.zeros(step.shape, np.int8)
+        facing = step if axis is None else np.expand_dims(step, others)
+        codes = np.clip(np.round(weights / facing) + zero.max(), np.iinfo(zero.dtype).min, np.iinfo(zero.dtype).max)
+        parts = {f"{name}_codes": codes.astype(zero.dtype), f"{name}_scale": step, f"{name}_zero_point": zero}
+        model.graph.initializer.remove(tensor)
+        model.graph.initializer.extend(numpy_helper.from_array(np.asarray(a), n) for n, a in parts.items())
+        axes = {} if axis is None else {"axis": axis}
+        model.graph.node.insert(0, helper.make_node("DequantizeLinear", list(parts), [name], f"{name}_decoded", **axes))
+    model.opset_import[0].version = max(model.opset_import[0].version, 21)  # the first with 4 bits
+    quantizer = MatMulNBitsQuantizer(model, quant_format=QuantFormat.QDQ, **options)
+    quantizer.process()
+    onnx.save(quantizer.model.model, path)
+
+
+QUANTISED_JOBS = {
+    "llama_qdq_blocks": lambda path, source: quantise(path, source, block_size=64),
+    "llama_qdq_channels": lambda path, source: quantise(
+        path, source, {"lm_head.weight": 0, "val_446": None, "val_246": 1}, channel_wised_quantize=True, is_symmetric=True
+    ),
+}
+
+
 def main(fixtures: Path, which: str) -> None:
     warnings.filterwarnings("ignore")
     torch.manual_seed(0)
-    for name, job in {"": JOBS, "--optimum": OPTIMUM_JOBS, "--genai": GENAI_JOBS}[which].items():
+    source = fixtures / "dialects" / "llama_20" / "model.onnx"
+    quantised = {name: partial(job, source=source) for name, job in QUANTISED_JOBS.items()}
+    jobs = {"": JOBS, "--optimum": OPTIMUM_JOBS, "--genai": GENAI_JOBS, "--quantised": quantised}
+    for name, job in jobs[which].items():
         path = fixtures / "dialects" / name / "model.onnx"
         with tempfile.TemporaryDirectory() as folder:
             exported = Path(folder, "model.onnx")

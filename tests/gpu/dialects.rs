@@ -16,7 +16,7 @@ enum Padded {
 
 use Padded::{Same, Undefined};
 
-const DIALECTS: [(&str, Padded); 15] = [
+const DIALECTS: [(&str, Padded); 17] = [
     ("gemma3_dynamo20", Same),
     ("gemma3_dynamo23", Same),
     ("llama_20", Same),
@@ -26,6 +26,8 @@ const DIALECTS: [(&str, Padded); 15] = [
     ("llama_genai_int4", Undefined),
     ("llama_genai_int8", Undefined),
     ("llama_optimum", Same),
+    ("llama_qdq_blocks", Same),
+    ("llama_qdq_channels", Same),
     ("llama_webgpu", Same),
     ("phi3_20", Same),
     ("qwen2_20", Same),

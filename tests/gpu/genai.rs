@@ -1,4 +1,4 @@
-//! Models whose weights are quantised already, as onnxruntime-genai's builder makes them.
+//! Models whose weights are quantised already, by onnxruntime-genai's builder and by ONNX Runtime's tools.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -18,6 +18,9 @@ const HALVES: f32 = 5e-2;
 
 const M0E4: WeightFormat = WeightFormat::M0e4 { group: GroupSize::G32 };
 const AFFINE8: WeightFormat = WeightFormat::Affine8 { group: GroupSize::G32 };
+const WIDE: WeightFormat = WeightFormat::M0e4 { group: GroupSize::G64 };
+const WIDER: WeightFormat = WeightFormat::M0e4 { group: GroupSize::G128 };
+const WIDE8: WeightFormat = WeightFormat::Affine8 { group: GroupSize::G64 };
 
 fn folder(name: &str) -> PathBuf {
     tests::fixture("dialects").join(name)
@@ -47,12 +50,15 @@ fn held(prepared: &Prepared) -> BTreeMap<WeightFormat, usize> {
 
 #[test]
 fn quantised_matrices_keep_their_codes_and_groups() {
-    let wide = WeightFormat::M0e4 { group: GroupSize::G64 };
     // Two layers of five matrices each, and a head that is the embedding too where that is quantised.
     let cases = [
         ("llama_genai_int4", vec![(M0E4, 11)]),
-        ("llama_genai_graph", vec![(wide, 11)]),
+        ("llama_genai_graph", vec![(WIDE, 11)]),
         ("llama_genai_int8", vec![(M0E4, 1), (AFFINE8, 11)]),
+        // Here the head is a matrix of its own, and the embedding in floats or bytes. A scale for a row is one group's of
+        // 64 or 128.
+        ("llama_qdq_blocks", vec![(M0E4, 1), (WIDE, 15)]),
+        ("llama_qdq_channels", vec![(WIDE, 11), (WIDER, 2), (WIDE8, 3)]),
     ];
     for (name, wanted) in cases {
         let file = ModelFile::open(&folder(name).join("model.onnx")).unwrap();
@@ -63,6 +69,20 @@ fn quantised_matrices_keep_their_codes_and_groups() {
         );
         let plain = held(&prepared(&file, WeightFormats::uniform(WeightFormat::F32)));
         assert!(plain.len() == 1 && plain.contains_key(&WeightFormat::F32), "{name}: {plain:?}");
+    }
+}
+
+#[test]
+fn nothing_is_left_of_dequantising_in_a_plan() {
+    let nodes = |name: &str| {
+        let file = ModelFile::open(&folder(name).join("model.onnx")).unwrap();
+        let prepared = prepared(&file, WeightFormats::uniform(M0E4));
+        let names = prepared.graph.nodes.iter().map(|node| node.op.name().to_owned());
+        (names.collect::<Vec<_>>(), prepared.plan.steps.len())
+    };
+    let plain = nodes("llama_20");
+    for name in ["llama_qdq_blocks", "llama_qdq_channels"] {
+        assert_eq!(nodes(name), plain, "{name}");
     }
 }
 
@@ -80,8 +100,13 @@ fn logits(file: &ModelFile, expected: &Expected, formats: WeightFormats) -> Vec<
 fn quantised_models_give_the_other_runtimes_logits_packed_or_not() {
     let four = WeightFormats::uniform(M0E4);
     let plain_embedding = WeightFormats { embedding: WeightFormat::F32, ..four };
-    let cases =
-        [("llama_genai_int4", four), ("llama_genai_int8", plain_embedding), ("llama_genai_graph", four)];
+    let cases = [
+        ("llama_genai_int4", four),
+        ("llama_genai_int8", plain_embedding),
+        ("llama_genai_graph", four),
+        ("llama_qdq_blocks", plain_embedding),
+        ("llama_qdq_channels", four),
+    ];
     for (name, formats) in cases {
         let expected = Expected::read(&folder(name).join("expected"));
         let want = [&expected.prefill_logits[..], &expected.decode_logits].concat();
@@ -99,7 +124,7 @@ fn quantised_models_give_the_other_runtimes_logits_packed_or_not() {
         let kept = |part: &str| {
             file.graph.values.iter().any(|v| v.name.ends_with(part) && model.tensor(&v.name).is_some())
         };
-        for part in ["weight_Q4", "weight_Q8", "weight_scales", "weight_zero_points"] {
+        for part in ["_Q4", "_Q8", "_codes", "_scales", "_zero_points"] {
             assert!(!kept(part), "{name}: {part} is kept beside the packed matrix");
         }
         assert_eq!(logits(&again, &expected, formats), got, "{name} packed");

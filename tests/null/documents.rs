@@ -77,7 +77,7 @@ fn the_list_of_operators_is_that_of_the_table() {
 const EXPORTERS: [&str; 5] = ["torch.export", "TorchScript", "Optimum", "onnxruntime-genai", "transformers"];
 
 /// How the names of fixtures end: the exporter, and what else is said of it.
-const FORMS: [(&str, usize, &str); 18] = [
+const FORMS: [(&str, usize, &str); 20] = [
     ("_dynamo18", 0, "opset 18"),
     ("_dynamo20_fp16", 0, "opset 20 fp16"),
     ("_dynamo20", 0, "opset 20"),
@@ -96,6 +96,8 @@ const FORMS: [(&str, usize, &str); 18] = [
     ("_23", 4, "opset 23"),
     ("_24", 4, "opset 24"),
     ("_webgpu", 4, "opset 20, ONNX Runtime's fusions"),
+    ("_qdq_blocks", 4, "opset 21, quantised in blocks"),
+    ("_qdq_channels", 4, "opset 21, quantised by channel"),
 ];
 
 /// What an exporter does not write, or not so that it can be run: exporter, models, why.

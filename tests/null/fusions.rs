@@ -15,7 +15,7 @@ use engine::{
 const PATTERNS: [&str; 6] = ["RMSNorm", "Activation", "Gate", "RoPE", "Attention", "Unseen rows"];
 
 /// Models of two layers.
-const MODELS: [(&str, [usize; 6]); 98] = [
+const MODELS: [(&str, [usize; 6]); 100] = [
     ("architectures/bloom_dynamo20", [0, 2, 0, 0, 0, 0]),
     ("architectures/bloom_hf20", [0, 2, 0, 0, 0, 0]),
     ("architectures/bloom_optimum", [0, 2, 0, 0, 0, 0]),
@@ -102,6 +102,8 @@ const MODELS: [(&str, [usize; 6]); 98] = [
     ("dialects/llama_genai_int4", [0, 2, 2, 0, 2, 0]),
     ("dialects/llama_genai_int8", [0, 2, 2, 0, 2, 0]),
     ("dialects/llama_optimum", [5, 2, 2, 4, 2, 0]),
+    ("dialects/llama_qdq_blocks", [5, 2, 2, 4, 2, 2]),
+    ("dialects/llama_qdq_channels", [5, 2, 2, 4, 2, 2]),
     ("dialects/llama_webgpu", [0, 2, 2, 0, 2, 0]),
     ("dialects/phi3_20", [5, 2, 2, 4, 2, 2]),
     ("dialects/qwen2_20", [5, 2, 2, 4, 2, 2]),

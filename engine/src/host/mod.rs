@@ -20,7 +20,7 @@ mod source;
 mod tensor;
 
 pub use affine::Affine;
-pub use blocks::{BlockGrid, BlockMatrix, CodeBits, Codes, ZeroPoints};
+pub use blocks::{BlockGrid, BlockMatrix, Numbers};
 pub use container::{Contents, ModelWriter, PackedModel, WeightSpec};
 pub use error::HostError;
 pub use format::{GroupSize, WeightFormat};

@@ -36,7 +36,12 @@ fn decoded(graph: &Graph, id: ValueId) -> Result<Cow<'_, HostTensor>, OpError> {
     let value = graph.value(id);
     match (&value.constant, &value.fact) {
         (Some(Constant::Host(tensor)), _) => Ok(Cow::Borrowed(tensor)),
-        (Some(Constant::Blocks { matrix, .. }), Some(fact)) => Ok(Cow::Owned(matrix.decoded(fact.dtype)?)),
+        (Some(Constant::Blocks { matrix, .. }), Some(fact)) => {
+            let shape = fact.shape.iter().map(|d| d.constant().and_then(|n| usize::try_from(n).ok()));
+            let shape = shape.collect::<Option<Vec<usize>>>();
+            let unknown = || invalid(format!("the shape of {:?} is not known", value.name));
+            Ok(Cow::Owned(matrix.decoded(fact.dtype)?.reshape(shape.ok_or_else(unknown)?)?))
+        }
         _ => Err(invalid(format!("nothing is known of {:?}", value.name))),
     }
 }

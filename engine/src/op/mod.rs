@@ -34,6 +34,7 @@ pub use onnx::OnnxNode;
 pub use step::{
     Dispatch, Grid, Param, Root, RootId, RootKind, Slot, Step, WeightId, WeightPacking, WeightPart, WeightUse,
 };
+pub(crate) use typing::FOLDED;
 pub use typing::{Parts, Typing};
 pub use view::{Dim, Elem, View, collapse};
 

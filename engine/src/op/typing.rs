@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Constants of up to this many elements are computed while inferring; larger ones are weights.
-const FOLDED: usize = 1 << 16;
+pub(crate) const FOLDED: usize = 1 << 16;
 /// Parts that composites may have together, loops unrolled.
 const PARTS: usize = 1 << 16;
 /// So many elements of a computed table count as one part.
@@ -166,18 +166,17 @@ impl Parts<'_, '_> {
         self.typing.graph.add_constant(&name, tensor)
     }
 
-    /// Adds a matrix `[n, k]` of codes, decoded to `dtype`, whose numbers are in `sources`; the one that is there already, if
-    /// it is over the same bytes. Named after the last source.
-    pub fn blocks(&mut self, matrix: BlockMatrix, dtype: DType, sources: &[ValueId]) -> ValueId {
-        let (graph, grid) = (&mut *self.typing.graph, *matrix.grid());
+    /// Adds a matrix of codes that decode to `fact`'s elements in their order, whose numbers are in `sources`; the one that
+    /// is there already, if it is over the same bytes. Named after the last source.
+    pub fn blocks(&mut self, matrix: BlockMatrix, fact: Fact, sources: &[ValueId]) -> ValueId {
+        let graph = &mut *self.typing.graph;
         let mut sources: Vec<String> = sources.iter().map(|id| graph.value(*id).name.clone()).collect();
         let mut name = format!("{} (blocks)", sources.last().map_or("", String::as_str));
         if let Some(id) = graph.find(&name) {
             let value = graph.value_mut(id);
-            if let (Some(Constant::Blocks { matrix: there, sources: known }), Some(fact)) =
-                (&mut value.constant, &value.fact)
+            if let Some(Constant::Blocks { matrix: there, sources: known }) = &mut value.constant
                 && there.is_same(&matrix)
-                && fact.dtype == dtype
+                && value.fact.as_ref() == Some(&fact)
             {
                 sources.extend(known.iter().cloned());
                 *known = sources.into();
@@ -186,7 +185,7 @@ impl Parts<'_, '_> {
             name = format!("{name} of {}", self.name);
         }
         let sources = sources.into();
-        let id = graph.add_value(&name, Some(Fact::new(dtype, vec![grid.n.into(), grid.k.into()])));
+        let id = graph.add_value(&name, Some(fact));
         graph.value_mut(id).constant = Some(Constant::Blocks { matrix: Arc::new(matrix), sources });
         id
     }

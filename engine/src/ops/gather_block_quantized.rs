@@ -9,7 +9,7 @@ use crate::{
     dtype::DType,
     error::{OpError, invalid},
     graph::ValueId,
-    host::{BlockGrid, CodeBits},
+    host::BlockGrid,
     op::{Case, Composite, OnnxNode, Op, Operator, Parts, composite, microsoft, sample},
 };
 
@@ -37,13 +37,13 @@ impl Composite for GatherBlockQuantized {
         let (Some([n, width]), dtype) = (sizes.as_deref(), fact.dtype) else {
             return Err(OpError::Unsupported(format!("a quantised table of {fact}, not [rows, width]")));
         };
-        let (per_byte, bits) = match dtype {
-            DType::U8 => (8 / self.grid.bits.count(), self.grid.bits),
-            DType::U4 | DType::I4 => (1, CodeBits::Four),
+        let (per_byte, held) = match dtype {
+            DType::U8 => (8 / self.grid.codes.bits(), self.grid.codes),
+            DType::U4 | DType::I4 => (1, dtype),
             other => return Err(OpError::Unsupported(format!("a quantised table of {other}"))),
         };
         let k = width.checked_mul(per_byte).ok_or_else(|| invalid(format!("a row of {width} bytes")))?;
-        let grid = BlockGrid { n: *n, k, bits, ..self.grid };
+        let grid = BlockGrid { n: *n, k, codes: held, ..self.grid };
         let inputs = [Some(codes), Some(parts.input(SCALES)?), parts.optional(ZERO_POINTS)];
         let table = matmul_nbits::stored_matrix(parts, grid, k, inputs)?;
         Ok(vec![parts.add(Gather { axis: 0 }, &[table, indices])?])
@@ -61,8 +61,8 @@ fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
 }
 
 fn cases() -> Vec<Case> {
-    let case = |name: &str, bits: CodeBits, dtype: DType, k: usize, points: bool| {
-        let codes = if dtype == DType::U8 { k * bits.count() / 8 } else { k };
+    let case = |name: &str, held: DType, dtype: DType, k: usize, points: bool| {
+        let codes = if dtype == DType::U8 { k * held.bits() / 8 } else { k };
         let (low, high) = match dtype {
             DType::U8 => (0, 256),
             DType::I4 => (-8, 8),
@@ -74,18 +74,18 @@ fn cases() -> Vec<Case> {
             Some(sample::integers_in(&[2, 3], 2, -9, 9)),
             Some(sample::floats_in(&[9, k / 16], 3, 0.01, 0.05)),
             points.then(|| {
-                numbers(&[9, if dtype == DType::U8 { k / 16 * bits.count() / 8 } else { k / 16 }], 4)
+                numbers(&[9, if dtype == DType::U8 { k / 16 * held.bits() / 8 } else { k / 16 }], 4)
             }),
         ];
-        let op = GatherBlockQuantized { grid: BlockGrid { n: 0, k: 0, bits, block: 16 } };
+        let op = GatherBlockQuantized { grid: BlockGrid { n: 0, k: 0, codes: held, block: [1, 16] } };
         Case::composite(name, op, inputs).constants(&[0, SCALES, ZERO_POINTS])
     };
     vec![
-        case("bytes of two codes", CodeBits::Four, DType::U8, 32, true),
-        case("bytes", CodeBits::Eight, DType::U8, 48, true),
-        case("signed codes", CodeBits::Four, DType::I4, 48, false),
-        case("unsigned codes", CodeBits::Four, DType::U4, 48, true),
-        case("unsigned codes that begin at zero", CodeBits::Four, DType::U4, 32, false),
+        case("bytes of two codes", DType::U4, DType::U8, 32, true),
+        case("bytes", DType::U8, DType::U8, 48, true),
+        case("signed codes", DType::U4, DType::I4, 48, false),
+        case("unsigned codes", DType::U4, DType::U4, 48, true),
+        case("unsigned codes that begin at zero", DType::U4, DType::U4, 32, false),
     ]
 }
 

@@ -105,7 +105,7 @@ impl Op for Linear {
 }
 
 /// The kernels read this many columns at a time.
-pub(super) const CHUNK: usize = 8;
+pub(crate) const CHUNK: usize = 8;
 
 /// The matrix-vector kernel takes up to this many rows of `x`, and no more than the matrix-matrix kernel takes a thread:
 /// on a Mali-G720, whose threads take 2, sums of 4 rows spill up to 16 times.

@@ -6,8 +6,8 @@ use super::{binary::Binary, matmul::MatMul, transpose::Transpose};
 use crate::{
     dtype::DType,
     error::{OpError, invalid},
-    graph::ValueId,
-    host::{BlockGrid, BlockMatrix, CodeBits, Codes, ZeroPoints},
+    graph::{Fact, ValueId},
+    host::{BlockGrid, BlockMatrix, HostTensor, Numbers},
     op::{Case, Composite, OnnxNode, Op, Operator, Parts, composite, microsoft, sample},
 };
 
@@ -33,7 +33,7 @@ impl Composite for MatMulNBits {
 
     fn expand(&self, parts: &mut Parts<'_, '_>) -> Result<Vec<ValueId>, OpError> {
         let x = parts.input(0)?;
-        let per_row = self.grid.blocks() * self.grid.block;
+        let per_row = self.grid.blocks()[1] * self.grid.block[1];
         let inputs = [Some(parts.input(CODES)?), Some(parts.input(SCALES)?), parts.optional(ZERO_POINTS)];
         let matrix = stored_matrix(parts, self.grid, per_row, inputs)?;
         let turned = parts.add(Transpose { perm: Some(vec![1, 0]) }, &[matrix])?;
@@ -46,7 +46,7 @@ impl Composite for MatMulNBits {
 }
 
 /// The matrix of constant codes, `per_row` of them from row to row, with their scales and zero points. Unsigned bytes
-/// hold one or two codes each, and stand for zero in the middle unless zero points are given.
+/// hold codes of the grid's type, and stand for zero in the middle unless zero points are given.
 ///
 /// # Errors
 /// When an input is computed, or not of the matrix' size.
@@ -67,27 +67,28 @@ pub fn stored_matrix(
     let sources: Vec<ValueId> = [Some(codes), points, Some(scales)].into_iter().flatten().collect();
     let (kind, dtype) = (parts.fact(codes)?.dtype, parts.fact(scales)?.dtype);
     let hosts: Option<Vec<_>> = sources.iter().map(|id| parts.host(*id).cloned()).collect();
+    let fact = Fact::new(dtype, vec![grid.n.into(), grid.k.into()]);
     let Some(hosts) = hosts else {
-        return Ok(parts.blocks(BlockMatrix::absent(grid), dtype, &sources));
+        return Ok(parts.blocks(BlockMatrix::absent(grid), fact, &sources));
     };
-    let packed = |tensor: &crate::host::HostTensor, per_row| Codes {
-        bytes: tensor.data().clone(),
-        per_row,
-        signed: tensor.dtype() == DType::I4,
+    // Bytes stand for as many codes as they have room for.
+    let codes_of = |tensor: &HostTensor, per_row| Numbers {
+        dtype: if tensor.dtype() == DType::U8 { grid.codes } else { tensor.dtype() },
+        ..Numbers::of(tensor, [per_row, 1])
     };
+    let blocks = grid.blocks()[1];
     let zero_points = match (points, kind) {
-        (Some(_), _) if hosts[1].dtype().is_float() => ZeroPoints::Numbers(hosts[1].clone()),
-        (Some(_), DType::U8) => {
-            let per_byte = 8 / grid.bits.count();
-            ZeroPoints::Codes(packed(&hosts[1], grid.blocks().next_multiple_of(per_byte)))
+        (Some(_), _) if hosts[1].dtype() == DType::U8 => {
+            codes_of(&hosts[1], blocks.next_multiple_of(8 / grid.codes.bits()))
         }
-        (Some(_), _) => ZeroPoints::Codes(packed(&hosts[1], grid.blocks())),
-        (None, DType::U4) => ZeroPoints::Always(0),
-        (None, _) => ZeroPoints::Always(grid.bits.middle()),
+        (Some(_), _) => codes_of(&hosts[1], blocks),
+        (None, DType::U8) => Numbers::always(1 << (grid.codes.bits() - 1)),
+        (None, _) => Numbers::always(0),
     };
     let scales = hosts.last().ok_or_else(|| missing(SCALES))?;
-    let matrix = BlockMatrix::new(grid, packed(&hosts[0], per_row), scales, zero_points)?;
-    Ok(parts.blocks(matrix, dtype, &sources))
+    let scales = Numbers::of(scales, [blocks, 1]);
+    let matrix = BlockMatrix::new(grid, codes_of(&hosts[0], per_row), scales, zero_points)?;
+    Ok(parts.blocks(matrix, fact, &sources))
 }
 
 /// The grid that attributes describe, of a matrix `[n, k]`.
@@ -95,16 +96,16 @@ pub fn stored_matrix(
 /// # Errors
 /// When bits or blocks are of another size than the definition allows, or than is supported.
 pub fn grid(node: &OnnxNode<'_>, block: Option<i64>, n: i64, k: i64) -> Result<BlockGrid, OpError> {
-    let bits = match node.int_or("bits", 4)? {
-        4 => CodeBits::Four,
-        8 => CodeBits::Eight,
+    let codes = match node.int_or("bits", 4)? {
+        4 => DType::U4,
+        8 => DType::U8,
         other => return Err(OpError::Unsupported(format!("{} of {other} bits", node.op_type()))),
     };
     let block = block.filter(|b| *b >= 16 && b.count_ones() == 1).and_then(|b| usize::try_from(b).ok());
     let block = block.ok_or_else(|| invalid("attribute \"block_size\" is no power of two of 16 or more"))?;
     let size = |n: i64| usize::try_from(n).ok().filter(|n| *n <= 1 << 30);
     let (n, k) = size(n).zip(size(k)).ok_or_else(|| invalid(format!("a matrix [{n}, {k}]")))?;
-    Ok(BlockGrid { n, k, bits, block })
+    Ok(BlockGrid { n, k, codes, block: [1, block] })
 }
 
 fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
@@ -121,12 +122,12 @@ fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
 }
 
 fn cases() -> Vec<Case> {
-    let case = |name: &str, bits: CodeBits, k: usize, points: Option<DType>, bias: bool| {
-        let grid = BlockGrid { n: 6, k, bits, block: 32 };
-        let (blocks, blob) = (grid.blocks(), 32 * bits.count() / 8);
+    let case = |name: &str, codes: DType, k: usize, points: Option<DType>, bias: bool| {
+        let grid = BlockGrid { n: 6, k, codes, block: [1, 32] };
+        let (blocks, blob) = (grid.blocks()[1], 32 * codes.bits() / 8);
         let bytes = |shape: &[usize], seed| sample::integers_in(shape, seed, 0, 256).cast(DType::U8);
         let points = points.map(|dtype| match dtype {
-            DType::U8 => bytes(&[6, (blocks * bits.count()).div_ceil(8)], 4),
+            DType::U8 => bytes(&[6, (blocks * codes.bits()).div_ceil(8)], 4),
             _ => sample::floats_in(&[6, blocks], 4, 4.0, 12.0),
         });
         let inputs = vec![
@@ -141,11 +142,11 @@ fn cases() -> Vec<Case> {
         Case::composite(name, MatMulNBits { grid }, inputs).constants(&constants)
     };
     vec![
-        case("4 bits", CodeBits::Four, 64, None, false),
-        case("4 bits, zero points", CodeBits::Four, 96, Some(DType::U8), true),
-        case("4 bits, zero points as floats", CodeBits::Four, 72, Some(DType::F32), false),
-        case("8 bits", CodeBits::Eight, 64, None, false),
-        case("8 bits, zero points", CodeBits::Eight, 96, Some(DType::U8), false),
+        case("4 bits", DType::U4, 64, None, false),
+        case("4 bits, zero points", DType::U4, 96, Some(DType::U8), true),
+        case("4 bits, zero points as floats", DType::U4, 72, Some(DType::F32), false),
+        case("8 bits", DType::U8, 64, None, false),
+        case("8 bits, zero points", DType::U8, 96, Some(DType::U8), false),
     ]
 }
 

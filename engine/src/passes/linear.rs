@@ -84,7 +84,7 @@ fn table(cx: &Cx<'_>, node: &Node) -> Option<(ValueId, bool)> {
     if cx.graph.is_constant(data) {
         return Some((data, false));
     }
-    turned(cx, data).filter(|stored| cx.graph.blocks(*stored).is_none()).map(|stored| (stored, true))
+    turned(cx, data).map(|stored| (stored, true))
 }
 
 /// The constant of which a matrix is the transpose.
@@ -114,7 +114,9 @@ fn product(cx: &Cx<'_>, node: &Node) -> Option<(ValueId, ValueId, bool)> {
 /// or is held in f16 where no format has such groups, unless plain floats are wanted.
 fn fitting(cx: &Cx<'_>, matrix: ValueId, transposed: bool, wanted: WeightFormat) -> WeightFormat {
     if let (Some(blocks), Some(_)) = (cx.graph.blocks(matrix), wanted.group()) {
-        return blocks.grid().format().unwrap_or(WeightFormat::F16);
+        let grid = if transposed { blocks.grid().transposed() } else { *blocks.grid() };
+        let format = grid.format().filter(|_| grid.k.is_multiple_of(linear::CHUNK));
+        return format.unwrap_or(WeightFormat::F16);
     }
     let k = cx.graph.fact(matrix).and_then(|f| f.shape[usize::from(!transposed)].constant()).unwrap_or(0);
     let fits = usize::try_from(k).is_ok_and(|k| wanted.accepts(k));
