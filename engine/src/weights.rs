@@ -108,7 +108,12 @@ fn matrix(
                 return pack(&*blocks.oriented(orientation), format, *fit, progress).map_err(at);
             }
             let tensor = graph.host(wanted.value).ok_or_else(|| absent(name, source))?;
-            let rows = StoredMatrix::new(tensor, orientation).map_err(at)?;
+            let rows = match orientation {
+                // Of several matrices, all rows.
+                Orientation::RowsFirst => tensor.clone().reshape(vec![n, k]).map_err(at)?,
+                Orientation::ColumnsFirst => tensor.clone(),
+            };
+            let rows = StoredMatrix::new(&rows, orientation).map_err(at)?;
             pack(&rows, format, *fit, progress).map_err(at)
         }
     }

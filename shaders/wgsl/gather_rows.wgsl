@@ -1,4 +1,4 @@
-// out[i, :] = row indices[i] of a packed matrix [rows, k] (layouts in lib/linear.wgsl). Negative indices count from the end
+// out[i, :] = row indices[i] of a packed matrix [rows, k] (layouts in lib/packed.wgsl). Negative indices count from the end
 // of `rows`. Only rows row_start .. row_start + row_count, which weight and scales hold, are written, so that a matrix
 // in several pieces takes one run for each. One thread: 8 columns.
 #variant WEIGHT = m0e4 | affine8 | f16 | f32

@@ -18,11 +18,12 @@ use tests::{Choices, Expected, gpu, load_on};
 
 #[test]
 fn matrices_in_pieces_give_the_same_in_every_format() {
-    let folder = tests::fixture("tiny_llama/dynamo20");
-    let expected = Expected::read(&folder.join("expected"));
-    let file = ModelFile::open(&folder.join("model.onnx")).unwrap();
-    for format in WeightFormat::ALL {
-        // All matrices of more than 64 rows are in pieces: those of the MLP, and the table.
+    let models = ["tiny_llama/dynamo20", "architectures/mixtral_hf20"];
+    for (name, format) in models.iter().flat_map(|name| WeightFormat::ALL.map(|format| (name, format))) {
+        let folder = tests::fixture(name);
+        let expected = Expected::read(&folder.join("expected"));
+        let file = ModelFile::open(&folder.join("model.onnx")).unwrap();
+        // All matrices of more than 64 rows are in pieces: those of the MLP or the experts, and the table.
         let run = |max_binding| {
             let choices = Choices { format, max_binding, ..Choices::default() };
             let model = load_on(&gpu(), &file, choices).unwrap();
@@ -32,8 +33,8 @@ fn matrices_in_pieces_give_the_same_in_every_format() {
             (all, model.plan(true).dispatches(), model.plan(false).dispatches())
         };
         let (whole, pieces) = (run(None), run(Some(256)));
-        assert!(pieces.1 >= whole.1 + 6 && pieces.2 >= whole.2 + 6, "{format}: nothing was split");
-        assert!(pieces.0 == whole.0, "{format}: pieces give other logits");
+        assert!(pieces.1 >= whole.1 + 6 && pieces.2 >= whole.2 + 6, "{name} {format}: nothing was split");
+        assert!(pieces.0 == whole.0, "{name} {format}: pieces give other logits");
     }
 }
 

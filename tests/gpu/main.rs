@@ -7,6 +7,7 @@ mod contrib;
 mod dialects;
 mod encoder_decoders;
 mod encoders;
+mod experts;
 mod formats;
 mod genai;
 mod limits;

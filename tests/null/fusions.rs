@@ -6,7 +6,7 @@ use engine::{
     graph::Node,
     host::WeightFormat,
     language::{LanguageModel, LanguageOptions, Phase, Prepared},
-    op::{Elem, LowerOptions},
+    op::{Elem, LowerOptions, WeightPacking, WeightUse},
     open::ModelFile,
     passes::{self, PassOptions, Refusal, WeightFormats},
 };
@@ -215,6 +215,34 @@ fn every_form_is_fused_in_prefill_and_decode_with_padding_and_without() {
     let gone = MODELS.iter().filter(|(name, _)| !tests::fixture(name).is_dir());
     wrong.extend(gone.map(|(name, _)| format!("{name} is no model any more")));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The matrices of a token's experts are multiplied where they lie: nothing gathers them.
+#[test]
+fn experts_are_not_gathered() {
+    let (mut checked, mut wrong) = (0, Vec::new());
+    let mixtures = MODELS.iter().filter(|(name, _)| name.contains("mixtral") || name.contains("moe"));
+    for (name, _) in mixtures {
+        let file = ModelFile::open(&tests::fixture(name).join("model.onnx")).unwrap();
+        let model = LanguageModel::recognise(file.graph).unwrap();
+        for phase in [Phase::Prefill { chunk: 16 }, Phase::Decode] {
+            let Prepared { graph, report, plan } = prepare(&model, phase, false).unwrap();
+            let gathers = |n: &&Node| {
+                let chosen = graph.fact(n.outputs[0]).is_some_and(|f| f.rank() == 3);
+                chosen && n.op.name().starts_with("Gather") && n.op.name() != "GatherRows"
+            };
+            let gathers = graph.nodes.iter().filter(gathers).count();
+            let plain = |w: &&WeightUse| matches!(w.packing, WeightPacking::Plain(_)) && w.k >= 1 << 10;
+            let plain = plan.weights.iter().filter(plain).count();
+            // Two layers, with a product before and one behind the activation.
+            let found = (report.applied["Experts"], gathers, plain);
+            if found != (4, 0, 0) {
+                wrong.push(format!("{name} {phase:?}: {found:?}"));
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked == 12 && wrong.is_empty(), "{checked} {}", wrong.join("\n"));
 }
 
 /// Encoders and the decoders behind them, of two layers each: a decoder's have attention to the encoder besides.

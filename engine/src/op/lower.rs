@@ -307,7 +307,7 @@ impl<'a> Lowering<'a> {
         super::elementwise(self, "identity", std::slice::from_ref(from), to)
     }
 
-    /// A constant matrix `[n, k]` in packed form.
+    /// A constant matrix `[n, k]` in packed form; several of them, `[.., n, k]`, are one of all their rows.
     ///
     /// # Errors
     /// When input `index` is not a constant matrix.
@@ -320,10 +320,15 @@ impl<'a> Lowering<'a> {
         let fact = self.fact(index)?;
         let value = self.node.input(index).ok_or(OpError::MissingInput { index })?;
         let sizes: Option<Vec<i64>> = fact.shape.iter().map(Expr::constant).collect();
-        let (Some([a, b]), true) = (sizes.as_deref(), self.graph.is_constant(value)) else {
-            return Err(invalid(format!("input {index} is not a constant matrix")));
+        let not_one = || invalid(format!("input {index} is not a constant matrix"));
+        let (Some([several @ .., a, b]), true) = (sizes.as_deref(), self.graph.is_constant(value)) else {
+            return Err(not_one());
         };
+        if transposed && !several.is_empty() {
+            return Err(not_one());
+        }
         let (n, k) = if transposed { (*b, *a) } else { (*a, *b) };
+        let n = several.iter().try_fold(n, |n, count| n.checked_mul(*count)).ok_or_else(not_one)?;
         let (n, k) = (n.max(0) as usize, k.max(0) as usize);
         let packing = WeightPacking::Matrix { format, transposed };
         Ok((self.lowered.weight(WeightUse { value, packing, n, k }), n, k))

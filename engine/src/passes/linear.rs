@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use symbolic::Expr;
+
 use super::{
     Report,
     pattern::{Cx, Rewrite, apply_all},
@@ -112,13 +114,14 @@ fn product(cx: &Cx<'_>, node: &Node) -> Option<(ValueId, ValueId, bool)> {
 
 /// The wanted format, or f16 where the width does not fill its words. A matrix that is quantised already keeps its codes,
 /// or is held in f16 where no format has such groups, unless plain floats are wanted.
-fn fitting(cx: &Cx<'_>, matrix: ValueId, transposed: bool, wanted: WeightFormat) -> WeightFormat {
+pub(super) fn fitting(cx: &Cx<'_>, matrix: ValueId, transposed: bool, wanted: WeightFormat) -> WeightFormat {
     if let (Some(blocks), Some(_)) = (cx.graph.blocks(matrix), wanted.group()) {
         let grid = if transposed { blocks.grid().transposed() } else { *blocks.grid() };
         let format = grid.format().filter(|_| grid.k.is_multiple_of(linear::CHUNK));
         return format.unwrap_or(WeightFormat::F16);
     }
-    let k = cx.graph.fact(matrix).and_then(|f| f.shape[usize::from(!transposed)].constant()).unwrap_or(0);
+    let shape = cx.graph.fact(matrix).map_or(&[][..], |f| &f.shape);
+    let k = shape.iter().rev().nth(usize::from(transposed)).and_then(Expr::constant).unwrap_or(0);
     let fits = usize::try_from(k).is_ok_and(|k| wanted.accepts(k));
     if fits { wanted } else { WeightFormat::F16 }
 }

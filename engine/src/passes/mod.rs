@@ -8,6 +8,7 @@ mod attention;
 mod cache;
 mod cse;
 mod element;
+mod experts;
 mod formula;
 mod gate;
 mod identity;
@@ -79,6 +80,9 @@ pub fn run(graph: &mut Graph, options: &PassOptions) -> Result<Report, EngineErr
             rewrite(graph, pattern, &mut report)?;
             cse::run(graph)?;
         }
+    }
+    if options.fuse {
+        rewrite(graph, &experts::Experts(options.formats.layers), &mut report)?;
     }
     linear::run(graph, &options.formats, options.fuse, &mut report)?;
     Ok(report)

@@ -1,19 +1,14 @@
 // What the linear kernels share: slots, parameters, weights of 4 rows x 8 columns as f32, and the epilogue.
 //
-// Packed weights, one vec4 component a row (row n in vec4 n / 4, component n % 4), the vec4 of columns adjacent:
-//   m0e4     [n/4][k/8]: u32 of 8 codes; columns 2i and 2i+1 of the 8 in bits 4i.. and 16+4i..; w = S * (1 + code/16) + B
-//   affine8  [n/4][k/4]: u32 of 4 codes in byte order; w = S * code + B
-//   f16      [n/4][k/2]: u32 of 2 halves, the even column low
-//   f32      [n/4][k]
-// Scales [n/4][k/GROUP]: S in the low half, B in the high half. k is a multiple of 8, but need not be one of GROUP.
+// Layouts of packed weights are in lib/packed.wgsl.
 // Offsets of weight and scales count vec4s; x_offset and x_m_stride are multiples of 4.
 //
 // y index = y_offset + m * y_m_stride + (n / n_inner) * y_outer_stride + (n % n_inner) * y_inner_stride, where n counts
 // from n_start, the first row of this piece. n_inner is a multiple of 4, or at least n_start + n.
 
-alias Elem = $ELEM;
+#import packed
 
-override GROUP: u32 = 32;
+alias Elem = $ELEM;
 
 struct Params {
     m: u32,
@@ -71,109 +66,6 @@ struct Params {
 #else
 @group(0) @binding(3) var<uniform> params: Params;
 #endif
-
-// Two columns of 4 rows, codes not yet scaled.
-struct Pair {
-    even: vec4<f32>,
-    odd: vec4<f32>,
-}
-
-// `words` begins a chunk: columns 8j .. 8j+8 of rows 4 * block .. 4 * block + 4. pair<h><p> has its columns 4h+2p and
-// 4h+2p+1.
-#if WEIGHT == m0e4
-alias Words = vec4<u32>;
-
-fn words(block: u32, j: u32) -> Words {
-    return weight[params.weight_offset + block * (params.k / 8u) + j];
-}
-
-// The code is put at the top of an f32 mantissa with exponent 0: 1 + code/16, with no conversion.
-fn code(bits: vec4<u32>) -> vec4<f32> {
-    return bitcast<vec4<f32>>((bits & vec4(0x00780000u)) | vec4(0x3f800000u));
-}
-
-fn pair00(w: Words) -> Pair { return Pair(code(w << vec4(19u)), code(w << vec4(3u))); }
-fn pair01(w: Words) -> Pair { return Pair(code(w << vec4(15u)), code(w >> vec4(1u))); }
-fn pair10(w: Words) -> Pair { return Pair(code(w << vec4(11u)), code(w >> vec4(5u))); }
-fn pair11(w: Words) -> Pair { return Pair(code(w << vec4(7u)), code(w >> vec4(9u))); }
-#elif WEIGHT == affine8
-struct Words {
-    a: vec4<u32>,
-    b: vec4<u32>,
-}
-
-fn words(block: u32, j: u32) -> Words {
-    let at = params.weight_offset + block * (params.k / 4u) + j * 2u;
-    return Words(weight[at], weight[at + 1u]);
-}
-
-fn code(bits: vec4<u32>) -> vec4<f32> {
-    return vec4<f32>(bits & vec4(0xffu));
-}
-
-fn pair00(w: Words) -> Pair { return Pair(code(w.a), code(w.a >> vec4(8u))); }
-fn pair01(w: Words) -> Pair { return Pair(code(w.a >> vec4(16u)), code(w.a >> vec4(24u))); }
-fn pair10(w: Words) -> Pair { return Pair(code(w.b), code(w.b >> vec4(8u))); }
-fn pair11(w: Words) -> Pair { return Pair(code(w.b >> vec4(16u)), code(w.b >> vec4(24u))); }
-#elif WEIGHT == f16
-alias Words = u32;
-
-fn words(block: u32, j: u32) -> Words {
-    return params.weight_offset + block * (params.k / 2u) + j * 4u;
-}
-
-#for h in 0..2
-#for p in 0..2
-fn pair$h${p}(at: Words) -> Pair {
-    let w = weight[at + 2u * ${h}u + ${p}u];
-    return Pair(low(w), high(w));
-}
-#endfor
-#endfor
-#else
-alias Words = u32;
-
-fn words(block: u32, j: u32) -> Words {
-    return params.weight_offset + block * params.k + j * 8u;
-}
-
-#for h in 0..2
-#for p in 0..2
-fn pair$h${p}(at: Words) -> Pair {
-    let first = at + 4u * ${h}u + 2u * ${p}u;
-    return Pair(weight[first], weight[first + 1u]);
-}
-#endfor
-#endfor
-#endif
-
-fn low(a: vec4<u32>) -> vec4<f32> {
-    return vec4(unpack2x16float(a.x).x, unpack2x16float(a.y).x, unpack2x16float(a.z).x, unpack2x16float(a.w).x);
-}
-
-fn high(a: vec4<u32>) -> vec4<f32> {
-    return vec4(unpack2x16float(a.x).y, unpack2x16float(a.y).y, unpack2x16float(a.z).y, unpack2x16float(a.w).y);
-}
-
-#if SCALED
-fn load_scale(block: u32, j: u32) -> vec4<u32> {
-    let groups = (params.k + GROUP - 1u) / GROUP;
-    return scales[params.scales_offset + block * groups + j * 8u / GROUP];
-}
-#endif
-
-fn dot_chunk(w: Words, a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
-    let c0 = pair00(w);
-    let c1 = pair01(w);
-    var sum = a.x * c0.even + a.y * c0.odd + a.z * c1.even + a.w * c1.odd;
-    let c2 = pair10(w);
-    let c3 = pair11(w);
-    return sum + b.x * c2.even + b.y * c2.odd + b.z * c3.even + b.w * c3.odd;
-}
-
-fn add4(a: vec4<f32>) -> f32 {
-    return a.x + a.y + a.z + a.w;
-}
 
 fn x_row(m: u32) -> u32 {
     return (params.x_offset + m * params.x_m_stride) / 4u;
