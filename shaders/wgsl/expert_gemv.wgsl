@@ -2,11 +2,12 @@
 // behind the other along n (layouts in lib/packed.wgsl), and n is a multiple of 4. Negative indices count from the end of
 // `experts`. Only blocks block_start .. block_start + block_count of 4 rows, which weight and scales hold, are computed, so
 // that matrices in several pieces take one run for each. By REDUCE:
-//   shared   LANES threads go along k for 4 rows of W and add up through shared memory
-//   none     each thread has 4 rows of W to itself
+//   shared    LANES threads go along k for 4 rows of W and add up through shared memory
+//   subgroup  all WG_X threads go along k, for one block of 4 rows a workgroup, and add up by subgroupAdd
+//   none      each thread has 4 rows of W to itself
 #variant WEIGHT = m0e4 | affine8 | f16 | f32
 #variant ELEM = f32 | f16
-#variant REDUCE = shared | none
+#variant REDUCE = shared | subgroup | none
 #let SCALED = WEIGHT == m0e4 || WEIGHT == affine8
 #if ELEM == f16
 enable f16;
@@ -20,6 +21,10 @@ override WG_X: u32 = 64;
 override LANES: u32 = 16;
 
 var<workgroup> partial: array<vec4<f32>, WG_X>;
+#elif REDUCE == subgroup
+// Subgroups have 4 threads or more.
+const SUBGROUPS_AT_MOST = 64u;
+var<workgroup> partial: array<vec4<f32>, SUBGROUPS_AT_MOST>;
 #endif
 
 alias Elem = $ELEM;
@@ -59,6 +64,11 @@ struct Params {
 @compute @workgroup_size(WG_X)
 fn main(
     @builtin(local_invocation_index) local: u32,
+#if REDUCE == subgroup
+    @builtin(subgroup_invocation_id) subgroup_lane: u32,
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(num_subgroups) subgroups: u32,
+#endif
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,
 ) {
@@ -67,6 +77,10 @@ fn main(
     let mine = group * (WG_X / LANES) + local / LANES;
     let lane = local % LANES;
     let step = LANES;
+#elif REDUCE == subgroup
+    let mine = group;
+    let lane = local;
+    let step = WG_X;
 #else
     let mine = group * WG_X + local;
     let lane = 0u;
@@ -100,6 +114,12 @@ fn main(
         if lane < half { partial[local] += partial[local + half]; }
     }
     sum = partial[local];
+#elif REDUCE == subgroup
+    let part = subgroupAdd(sum);
+    if subgroup_lane == 0u { partial[subgroup] = part; }
+    workgroupBarrier();
+    sum = partial[0];
+    for (var i = 1u; i < subgroups; i++) { sum += partial[i]; }
 #endif
     if has_rows && lane == 0u {
         let at = params.y_offset + r * params.n + mine % blocks * 4u;

@@ -88,10 +88,11 @@ impl Op for ExpertLinear {
         let out = Destination::contiguous(cx, 0)?;
         let rows = indices.len();
         let target = cx.target();
-        let (reduce, threads, blocks) = if target.row_per_lane() {
-            ("none", target.decode.threads, target.decode.threads)
-        } else {
-            ("shared", target.decode.threads, target.decode.threads / LANES)
+        let threads = target.decode.threads;
+        let (reduce, blocks) = match (target.row_per_lane(), target.subgroups) {
+            (true, _) => ("none", threads),
+            (false, true) => ("subgroup", 1),
+            (false, false) => ("shared", threads / LANES),
         };
         let grid = Grid::Linear((&rows * &Expr::from(n / ROWS)).ceil_div(i64::from(blocks)));
         for (first, count) in linear::pieces(cx, self.format, all, k) {
