@@ -49,18 +49,25 @@ fn import_graph(from: &onnx_import::Graph) -> Result<Graph, EngineError> {
     for node in &from.nodes {
         let mut inputs: Vec<Option<ValueId>> = node.inputs.iter().map(|v| v.as_ref().map(id)).collect();
         let bodies = import_bodies(node, &mut inputs)?;
-        let op = decode(node, &bodies)
-            .map_err(|source| EngineError::at("import", &node.name, &node.op_type, source))?;
+        let name = if node.name.is_empty() { computed(from, node) } else { &node.name };
+        let op =
+            decode(node, &bodies).map_err(|source| EngineError::at("import", name, &node.op_type, source))?;
         let mut outputs = Vec::with_capacity(node.outputs.len());
         for (index, output) in node.outputs.iter().enumerate() {
             outputs.push(match output {
                 Some(v) => id(v),
-                None => graph.add_value(&format!("{}.unused{index}", node.name), None),
+                None => graph.add_value(&format!("{name}.unused{index}"), None),
             });
         }
-        graph.nodes.push(Node { name: node.name.clone(), op, inputs, outputs });
+        graph.nodes.push(Node { name: name.to_owned(), op, inputs, outputs });
     }
     Ok(graph)
+}
+
+/// The name of the first value that a node computes, which tells it from others where it has no name itself.
+fn computed<'a>(graph: &'a onnx_import::Graph, node: &onnx_import::Node) -> &'a str {
+    let first = node.outputs.iter().flatten().next();
+    first.and_then(|v| graph.values.get(v.0 as usize)).map_or("", |value| &value.name)
 }
 
 /// A node's subgraphs by attribute. What they read from the graph around them becomes inputs of the node, behind its own.
@@ -84,20 +91,24 @@ fn import_bodies(
 /// The operators of a model that the engine does not have, one line each: name, opset, number of nodes, an example.
 #[must_use]
 pub fn unsupported(model: &Model) -> Vec<String> {
-    let mut missing: BTreeMap<(&str, &str, i64), (usize, &str)> = BTreeMap::new();
+    let mut missing: BTreeMap<(&str, &str, i64), (usize, String)> = BTreeMap::new();
     let mut graphs = vec![&model.graph];
     while let Some(graph) = graphs.pop() {
         for node in &graph.nodes {
             if find(&node.domain, &node.op_type, node.version).is_none() {
                 let key = (&*node.domain, &*node.op_type, node.version);
-                missing.entry(key).or_insert((0, &node.name)).0 += 1;
+                let example = || match &*node.name {
+                    "" => format!("the one that computes {:?}", computed(graph, node)),
+                    name => format!("{name:?}"),
+                };
+                missing.entry(key).or_insert_with(|| (0, example())).0 += 1;
             }
             graphs.extend(node.subgraphs());
         }
     }
     let lines = missing.into_iter().map(|((domain, op, version), (count, example))| {
         let shown = if domain.is_empty() { "ai.onnx" } else { domain };
-        let line = format!("  {shown}::{op} (opset {version}): {count} nodes, such as {example:?}");
+        let line = format!("  {shown}::{op} (opset {version}): {count} nodes, such as {example}");
         match known_versions(domain, op) {
             Some(known) => format!("{line}; known are opsets {known}: export with one of them"),
             None => line,
@@ -262,6 +273,22 @@ mod tests {
     fn what_subgraphs_do_not_have_is_listed() {
         let error = refusal(&model(branch(Some("Unheard")), branch(None))).to_string();
         assert!(error.contains("ai.onnx::Unheard (opset 25): 1 nodes, such as \"unheard\""), "{error}");
+    }
+
+    #[test]
+    fn a_node_without_a_name_is_known_by_what_it_computes() {
+        let unnamed = |then: &str, other: Option<&str>| {
+            let mut model = model(branch(Some(then)), branch(other));
+            let Node { name, attributes, .. } = &mut model.graph.nodes[0];
+            name.clear();
+            let Some(Attribute::Graph(body)) = attributes.get_mut("then_branch") else { panic!("no branch") };
+            body.nodes[0].name.clear();
+            model
+        };
+        let error = refusal(&unnamed("Unheard", None)).to_string();
+        assert!(error.contains("1 nodes, such as the one that computes \"z\""), "{error}");
+        let error = refusal(&unnamed("Squeeze", None)).to_string();
+        assert!(error.starts_with("infer > node \"y\" (If)"), "{error}");
     }
 
     #[test]
