@@ -226,19 +226,37 @@ impl Walk<'_, '_> {
     }
 }
 
-/// The element of a constant at coordinates of which one is not a number, if elements grow evenly along that axis.
+/// The element of a constant at coordinates that are not all numbers, if elements grow evenly along those axes.
 fn progression(shape: &[Expr], content: &[Expr], at: &[Expr]) -> Option<Expr> {
-    let mut open = at.iter().enumerate().filter(|(_, c)| c.constant().is_none());
-    let ((axis, position), None) = (open.next()?, open.next()) else { return None };
-    let number = |n: i64| {
-        let mut here = at.to_vec();
-        here[axis] = Expr::from(n);
-        content.get(usize::try_from(flat(shape, &here)?.constant()?).ok()?)?.constant()
+    let number =
+        |here: &[Expr]| content.get(usize::try_from(flat(shape, here)?.constant()?).ok()?)?.constant();
+    let open = at.iter().enumerate().filter(|(_, c)| c.constant().is_none());
+    let open: Vec<(usize, i64)> =
+        open.map(|(axis, _)| Some((axis, shape.get(axis)?.constant()?))).collect::<Option<_>>()?;
+    let mut here = at.to_vec();
+    open.iter().for_each(|(axis, _)| here[*axis] = Expr::ZERO);
+    let first = number(&here)?;
+    let mut sum = Expr::from(first);
+    let mut steps = Vec::with_capacity(open.len());
+    for (axis, size) in &open {
+        let mut next = here.clone();
+        next[*axis] = Expr::from((size - 1).min(1));
+        let step = number(&next)?.checked_sub(first)?;
+        sum = &sum + &(&at[*axis] * &Expr::from(step));
+        steps.push(step);
+    }
+    let count = open.iter().try_fold(1_i64, |count, (_, size)| count.checked_mul(*size))?;
+    let even = |index: i64| {
+        let (mut rest, mut expected, mut here) = (index, first, here.clone());
+        for ((axis, size), step) in open.iter().zip(&steps) {
+            let position = rest.checked_rem(*size)?;
+            rest /= size;
+            here[*axis] = Expr::from(position);
+            expected = expected.checked_add(step.checked_mul(position)?)?;
+        }
+        (number(&here)? == expected).then_some(())
     };
-    let all: Vec<i64> = (0..shape.get(axis)?.constant()?).map(number).collect::<Option<_>>()?;
-    let (first, step) = (*all.first()?, all.get(1)?.checked_sub(all[0])?);
-    let even = all.windows(2).all(|w| w[1].checked_sub(w[0]) == Some(step));
-    even.then(|| &Expr::from(first) + &(position * &Expr::from(step)))
+    (0..count).all(|index| even(index).is_some()).then_some(sum)
 }
 
 /// An index that may count from the back, counted from the front; `None` where its sign is not known.
@@ -307,4 +325,32 @@ fn regroup(from: &[Expr], at: &[Expr], to: &[Expr]) -> Option<Vec<Expr>> {
         }
     }
     (i == sources.len() && j == targets.len()).then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use symbolic::{Expr, Symbol};
+
+    use super::progression;
+
+    #[test]
+    fn a_constant_that_grows_evenly_is_a_sum_of_its_coordinates() {
+        let [row, column] = ["row", "column"].map(|name| Expr::from(&Symbol::new(name)));
+        let shape = [2, 3].map(Expr::from);
+        let read = |content: [i64; 6], at: &[Expr]| progression(&shape, &content.map(Expr::from), at);
+        let both = [row.clone(), column.clone()];
+        let sum = &(&Expr::from(5) + &(&row * &Expr::from(10))) + &column;
+        assert_eq!(read([5, 6, 7, 15, 16, 17], &both), Some(sum));
+        assert_eq!(read([5, 6, 7, 15, 16, 18], &both), None);
+        assert_eq!(
+            read([5, 6, 7, 15, 16, 17], &[Expr::from(1), column.clone()]),
+            Some(&column + &Expr::from(15))
+        );
+        assert_eq!(
+            read([5, 6, 8, 15, 16, 17], &[Expr::from(1), column.clone()]),
+            Some(&column + &Expr::from(15))
+        );
+        assert_eq!(read([5, 6, 8, 15, 16, 17], &[Expr::ZERO, column]), None);
+        assert_eq!(read([5, 5, 5, 5, 5, 5], &both), Some(Expr::from(5)));
+    }
 }
