@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use crate::{error::EngineError, host::HostTensor, session::Session, tensor_session::TensorSession};
 
 /// Names that exporters give to one thing on both sides: of what is known, and of the input that takes it.
-const ALIASES: [(&str, &str); 3] = [
+const ALIASES: [(&str, &str); 4] = [
     ("attention_mask", "encoder_attention_mask"),
     ("last_hidden_state", "encoder_hidden_states"),
     ("hidden_states", "encoder_hidden_states"),
+    ("last_hidden_state", "encoder_outputs.last_hidden_state"),
 ];
 
 /// See the module.
@@ -57,8 +58,9 @@ impl Encoder {
         }
         let names: Vec<String> = session.model().memories().map(str::to_owned).collect();
         for name in names {
-            let computed = name.replace("past_key_values", "present").replace("past_", "present_");
-            let Some(tensor) = known.get(&name).or_else(|| known.get(&computed)) else {
+            let present = name.replace("past_key_values", "present").replace("past_", "present_");
+            let computed = [&*name, &*present, name.trim_start_matches("input.")];
+            let Some(tensor) = computed.into_iter().find_map(|n| known.get(n)) else {
                 let found: Vec<&String> = known.keys().collect();
                 let text = format!("nothing gives {name:?}, which the decoder wants; there are {found:?}");
                 return Err(EngineError::model("encoder", text));

@@ -25,28 +25,37 @@ from tiny import VOCAB, randomise, record, store
 
 IDS = dict(bos_token_id=1, eos_token_id=2, pad_token_id=0)
 BASE = dict(vocab_size=VOCAB, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, **IDS)
+WINDOW = 8
 GROUPED = dict(BASE, num_key_value_heads=2, max_position_embeddings=256)
+
+
+def long_rope(pairs: int) -> dict:
+    """Factors of the rotary frequencies, as 128k models have them: `long` where more positions are in use than in training."""
+    short, long = [1 + 0.1 * i for i in range(pairs)], [1.5 + i for i in range(pairs)]
+    return dict(type="longrope", short_factor=short, long_factor=long)
+
 
 CONFIGS = {
     "gpt2": (t.GPT2LMHeadModel, lambda: t.GPT2Config(vocab_size=VOCAB, n_embd=32, n_layer=2, n_head=4, n_positions=256, **IDS)),
     "llama": (t.LlamaForCausalLM, lambda: t.LlamaConfig(**GROUPED)),
-    "mistral": (t.MistralForCausalLM, lambda: t.MistralConfig(**GROUPED, sliding_window=8)),
+    "mistral": (t.MistralForCausalLM, lambda: t.MistralConfig(**GROUPED, sliding_window=WINDOW)),
     "qwen2": (t.Qwen2ForCausalLM, lambda: t.Qwen2Config(**GROUPED)),
     "qwen3": (t.Qwen3ForCausalLM, lambda: t.Qwen3Config(**GROUPED, head_dim=16)),
     "gemma": (t.GemmaForCausalLM, lambda: t.GemmaConfig(**GROUPED, head_dim=16)),
     "gemma2": (
         t.Gemma2ForCausalLM,
         lambda: t.Gemma2Config(
-            **GROUPED, head_dim=16, query_pre_attn_scalar=16, sliding_window=8, attn_logit_softcapping=5.0, final_logit_softcapping=3.0
+            **GROUPED, head_dim=16, query_pre_attn_scalar=16, sliding_window=WINDOW, attn_logit_softcapping=5.0, final_logit_softcapping=3.0
         ),
     ),
     "gemma3": (
         t.Gemma3ForCausalLM,
         lambda: t.Gemma3TextConfig(
-            **GROUPED, head_dim=16, query_pre_attn_scalar=16, sliding_window=8, layer_types=["sliding_attention", "full_attention"]
+            **GROUPED, head_dim=16, query_pre_attn_scalar=16, sliding_window=WINDOW, layer_types=["sliding_attention", "full_attention"]
         ),
     ),
-    "phi3": (t.Phi3ForCausalLM, lambda: t.Phi3Config(**GROUPED)),
+    "phi3": (t.Phi3ForCausalLM, lambda: t.Phi3Config(**GROUPED, original_max_position_embeddings=256)),  # as 4k models have it
+    "phi3_long": (t.Phi3ForCausalLM, lambda: t.Phi3Config(**GROUPED, original_max_position_embeddings=14, rope_scaling=long_rope(4))),
     "glm": (t.GlmForCausalLM, lambda: t.GlmConfig(**GROUPED, head_dim=16, partial_rotary_factor=0.5)),
     "glm4": (t.Glm4ForCausalLM, lambda: t.Glm4Config(**GROUPED, head_dim=16, partial_rotary_factor=0.5)),
     "smollm3": (t.SmolLM3ForCausalLM, lambda: t.SmolLM3Config(**GROUPED, no_rope_layers=[1, 0])),
@@ -81,6 +90,10 @@ def model_of(name: str, wide: bool = False, coarse: bool = False):
         config.hidden_size, config.intermediate_size = 64, 32
         if "head_dim" in config.to_dict():
             config.head_dim = 16
+        if name.startswith("phi3"):  # the builder takes a matrix with as many columns as the vocabulary for the head
+            config.num_key_value_heads = 4
+        if name == "phi3_long":
+            config.rope_parameters |= long_rope(8)
     for missing, value in (("num_key_value_heads", "num_attention_heads"), ("intermediate_size", "hidden_size")):
         if not hasattr(config, missing):
             setattr(config, missing, getattr(config, value))
@@ -123,7 +136,8 @@ def main(fixtures: Path, chosen: list[str]) -> None:
                 exported = Path(folder, "model.onnx")
                 export_as(form, name, exported)
                 store(onnx.load(exported), path, "inline")
-            print(record(path, Decoder(path, head_dim=16 if "genai" in form else 8), padding="genai" not in form), flush=True)
+            decoder = Decoder(path, head_dim=16 if "genai" in form else 8, window=WINDOW)
+            print(record(path, decoder, padding="genai" not in form), flush=True)
         except Exception as e:
             shutil.rmtree(path.parent, ignore_errors=True)
             said = (getattr(e, "stderr", None) or str(e).encode()).decode().strip().splitlines()

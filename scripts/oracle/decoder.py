@@ -5,6 +5,7 @@ import numpy as np
 import onnxruntime as ort
 
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int64)": np.int64}
+WINDOWED = "past_sliding_length"  # what onnxruntime-genai calls the length of a cache that keeps a window only
 
 
 def present_name(past: str) -> str:
@@ -15,10 +16,10 @@ def present_name(past: str) -> str:
 
 
 class Decoder:
-    """Runs batch 1 on the CPU, feeding the cache back."""
+    """Runs batch 1 on the CPU, feeding the cache back. `window`: how long the caches are that keep a window only."""
 
-    def __init__(self, path: Path, threads: int = 2, head_dim: int | None = None):
-        self.head_dim = head_dim
+    def __init__(self, path: Path, threads: int = 2, head_dim: int | None = None, window: int = 0):
+        self.head_dim, self.window = head_dim, window
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -39,9 +40,9 @@ class Decoder:
         self.past = {}
         for name in self.past_names:
             info = self.inputs[name]
-            _, heads, _, head_dim = info.shape  # an exporter may write them as text, "16", or not at all
+            _, heads, past, head_dim = info.shape  # an exporter may write them as text, "16", or not at all
             head_dim = head_dim if str(head_dim).isdigit() else self.head_dim
-            self.past[name] = np.zeros((1, int(heads), 0, int(head_dim)), TYPES[info.type])
+            self.past[name] = np.zeros((1, int(heads), self.window * (past == WINDOWED), int(head_dim)), TYPES[info.type])
 
     def feed(self, tokens: np.ndarray) -> dict:
         """The inputs of the next step, cache apart."""

@@ -6,6 +6,7 @@ usage: dialects.py FIXTURES                 transformers' own exporter
        dialects.py FIXTURES --quantised     llama_20 with its weights quantised by ONNX Runtime's tools
 writes FIXTURES/dialects/NAME/{model.onnx, expected/*.npy}
 """
+import json
 import subprocess
 import sys
 import tempfile
@@ -100,6 +101,16 @@ OPTIMUM_JOBS = {
 }
 
 
+def state_rope_flat(config: Path) -> None:
+    """The builder reads the rotary parameters of Gemma 3 as its checkpoints have them, of which transformers 5 makes one set
+    for each kind of layer: both are stated."""
+    stated = json.loads(config.read_text())
+    rope = stated.get("rope_parameters") or {}
+    if "full_attention" in rope:
+        rope |= rope["full_attention"] | {"rope_local_base_freq": rope["sliding_attention"]["rope_theta"]}
+        config.write_text(json.dumps(stated | {"rope_parameters": rope}))
+
+
 def build_genai(path: Path, model, precision: str, provider: str, **options) -> None:
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
@@ -108,6 +119,7 @@ def build_genai(path: Path, model, precision: str, provider: str, **options) -> 
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="t0", bos_token="t1", eos_token="t2")
     given, made = path.parent / "given", path.parent / "made"
     model.save_pretrained(given)
+    state_rope_flat(given / "config.json")
     tokenizer.save_pretrained(given)
     command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", given, "-o", made]
     command += ["-p", precision, "-e", provider, "-c", path.parent]

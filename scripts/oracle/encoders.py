@@ -1,6 +1,6 @@
 """Tiny random-weight encoders and encoder-decoders, by several exporters, with what ONNX Runtime computes for them.
 
-usage: encoders.py FIXTURES               torch.export and TorchScript
+usage: encoders.py FIXTURES [GROUP/NAME]  torch.export, TorchScript and transformers' own exporter; all when none is named
        encoders.py FIXTURES --optimum     Optimum, which needs an environment of its own (see README.md)
 writes FIXTURES/encoders/NAME/{model.onnx, CASE/{give,want}/TENSOR.npy}
        FIXTURES/encoder_decoders/NAME/{encoder,decoder…}.onnx, CASE/*.npy
@@ -20,6 +20,7 @@ import transformers as t
 from tiny import VOCAB, randomise, store
 
 LAYERS, HEADS, WIDTH, STEPS, SEED = 2, 4, 32, 6, 7
+TOKENS = ("input_ids", "decoder_input_ids")  # what the decoder's tokens are called
 MASKS = {
     "whole": np.ones((2, 9), np.int64),
     "padded_right": np.array([[1] * 9, [1] * 6 + [0] * 3], np.int64),
@@ -126,6 +127,38 @@ def export_optimum(folder: Path, model, task: str) -> None:
     onnx_export_from_model(model, folder, task=task, do_validation=False)
 
 
+def export_transformers(path: Path, model, inputs: dict) -> None:
+    import onnx_ir
+    from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
+
+    program, _ = OnnxExporter().export_program(model, inputs, OnnxConfig(dynamic=True, opset_version=20))
+    onnx_ir.save(program, path)
+
+
+def export_bert_transformers(folder: Path) -> None:
+    ones = torch.ones(2, 7, dtype=torch.int64)
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    export_transformers(folder / "model.onnx", bert(), {name: ones.clone() for name in names})
+
+
+def export_t5_transformers(folder: Path) -> None:
+    """The encoder; the decoder of the first step, whose cache is empty; the decoder of the others."""
+    from transformers import DynamicCache, EncoderDecoderCache
+
+    model = t5()
+    ones = torch.ones(2, 7, dtype=torch.int64)
+    prompt = {"input_ids": ones.clone(), "attention_mask": ones.clone()}
+    export_transformers(folder / "encoder_model.onnx", model.get_encoder(), prompt)
+    with torch.no_grad():
+        encoded = model.get_encoder()(**prompt)
+    given = {"encoder_outputs": encoded, "attention_mask": ones.clone(), "decoder_input_ids": ones[:, :3].clone(), "use_cache": True}
+    export_transformers(folder / "decoder_model.onnx", model, given)
+    with torch.no_grad():
+        past = model(**given | {"past_key_values": EncoderDecoderCache(DynamicCache(), DynamicCache())}).past_key_values
+    given |= {"decoder_input_ids": ones[:, :2].clone(), "past_key_values": past}
+    export_transformers(folder / "decoder_with_past_model.onnx", model, given)
+
+
 def session(path: Path) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 2, 3
@@ -159,10 +192,11 @@ def record_decoder(folder: Path) -> None:
     for case, masks in MASKS.items():
         mask = masks[1:]
         ids = np.random.default_rng(1).integers(3, VOCAB, mask.shape) * mask
-        known = run(encoder, {"input_ids": ids, "attention_mask": mask}) | {"encoder_attention_mask": mask}
+        known = run(encoder, {"input_ids": ids, "attention_mask": mask}) | dict.fromkeys(("encoder_attention_mask", "attention_mask"), mask)
         tokens, rows = [0], []
         if first.exists():
-            known |= {"input_ids": np.array([tokens]), "encoder_hidden_states": known["last_hidden_state"]}
+            known |= dict.fromkeys(("encoder_hidden_states", "encoder_outputs.last_hidden_state"), known["last_hidden_state"])
+            known |= dict.fromkeys(TOKENS, np.array([tokens]))
             known |= run(session(first), known)
             rows.append(known["logits"][0, -1])
             tokens.append(int(rows[-1].argmax()))
@@ -171,7 +205,8 @@ def record_decoder(folder: Path) -> None:
             known |= {f"present.{n}.decoder.{kind}": empty for n in range(LAYERS) for kind in ("key", "value")}
         while len(rows) < STEPS:
             known |= {name.replace("present", "past_key_values"): known[name] for name in list(known) if "present" in name}
-            known |= run(decoder, known | {"input_ids": np.array([tokens[-1:]])})
+            known |= {f"input.{name.removeprefix('output.')}": known[name] for name in list(known) if "_cache.layers" in name and "input." not in name}
+            known |= run(decoder, known | dict.fromkeys(TOKENS, np.array([tokens[-1:]])))
             rows.append(known["logits"][0, -1])
             tokens.append(int(rows[-1].argmax()))
         arrays = {"input_ids": ids[0], "attention_mask": mask[0], "tokens": np.array(tokens[:-1]), "logits": np.array(rows)}
@@ -185,6 +220,8 @@ JOBS = {
     "encoders/bert_ts17": lambda folder: export_bert(folder, False),
     "encoder_decoders/t5_dynamo20": lambda folder: export_t5(folder, True),
     "encoder_decoders/t5_ts17": lambda folder: export_t5(folder, False),
+    "encoders/bert_hf20": export_bert_transformers,
+    "encoder_decoders/t5_hf20": export_t5_transformers,
 }
 OPTIMUM_JOBS = {
     "encoders/bert_optimum": lambda folder: export_optimum(folder, bert(), "feature-extraction"),
@@ -192,9 +229,12 @@ OPTIMUM_JOBS = {
 }
 
 
-def main(fixtures: Path, optimum: bool) -> None:
+def main(fixtures: Path, chosen: list[str]) -> None:
     warnings.filterwarnings("ignore")
-    for name, job in (OPTIMUM_JOBS if optimum else JOBS).items():
+    jobs = OPTIMUM_JOBS if "--optimum" in chosen else JOBS
+    named = [name for name in chosen if name != "--optimum"]
+    for name in named or jobs:
+        job = jobs[name]
         with tempfile.TemporaryDirectory() as made:
             job(Path(made))
             shutil.rmtree(fixtures / name, ignore_errors=True)
@@ -206,4 +246,4 @@ def main(fixtures: Path, optimum: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), "--optimum" in sys.argv)
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -5,17 +5,19 @@ use engine::{
     error::EngineError,
     graph::Node,
     host::WeightFormat,
+    infer,
     language::{LanguageModel, LanguageOptions, Phase, Prepared},
     op::{Elem, LowerOptions, WeightPacking, WeightUse},
     open::ModelFile,
     passes::{self, PassOptions, Refusal, WeightFormats},
 };
+use symbolic::Substitution;
 
 /// What fusion finds. What an exporter writes as one operator is not found: opset 23 has norms and rotary embedding.
 const PATTERNS: [&str; 6] = ["RMSNorm", "Activation", "Gate", "RoPE", "Attention", "Unseen rows"];
 
 /// Models of two layers.
-const MODELS: [(&str, [usize; 6]); 100] = [
+const MODELS: [(&str, [usize; 6]); 106] = [
     ("architectures/bloom_dynamo20", [0, 2, 0, 0, 0, 0]),
     ("architectures/bloom_hf20", [0, 2, 0, 0, 0, 0]),
     ("architectures/bloom_optimum", [0, 2, 0, 0, 0, 0]),
@@ -24,10 +26,12 @@ const MODELS: [(&str, [usize; 6]); 100] = [
     ("architectures/falcon_hf20", [0, 0, 0, 4, 2, 2]),
     ("architectures/falcon_ts17", [0, 2, 0, 4, 2, 0]),
     ("architectures/gemma2_dynamo20", [9, 0, 2, 4, 2, 0]),
+    ("architectures/gemma2_genai_fp32", [0, 0, 2, 0, 2, 0]),
     ("architectures/gemma2_hf20", [9, 0, 2, 4, 2, 0]),
     ("architectures/gemma2_optimum", [9, 2, 2, 4, 2, 0]),
     ("architectures/gemma2_ts17", [9, 2, 2, 4, 2, 0]),
     ("architectures/gemma3_dynamo20", [13, 0, 2, 4, 2, 0]),
+    ("architectures/gemma3_genai_fp32", [0, 0, 2, 0, 2, 0]),
     ("architectures/gemma3_hf20", [13, 0, 2, 4, 2, 2]),
     ("architectures/gemma3_optimum", [13, 2, 2, 4, 2, 0]),
     ("architectures/gemma3_ts17", [13, 2, 2, 4, 2, 0]),
@@ -63,7 +67,11 @@ const MODELS: [(&str, [usize; 6]); 100] = [
     ("architectures/olmo2_optimum", [9, 2, 2, 4, 2, 0]),
     ("architectures/olmo2_ts17", [9, 2, 2, 4, 2, 0]),
     ("architectures/phi3_dynamo20", [5, 2, 2, 4, 2, 0]),
+    ("architectures/phi3_genai_fp32", [0, 2, 2, 0, 2, 0]),
     ("architectures/phi3_hf20", [5, 2, 2, 4, 2, 2]),
+    ("architectures/phi3_long_dynamo20", [5, 2, 2, 4, 2, 0]),
+    ("architectures/phi3_long_hf20", [5, 2, 2, 4, 2, 2]),
+    ("architectures/phi3_long_optimum", [5, 2, 2, 4, 2, 0]),
     ("architectures/phi3_optimum", [5, 2, 2, 4, 2, 0]),
     ("architectures/phi3_ts17", [5, 2, 2, 4, 2, 0]),
     ("architectures/qwen2_dynamo20", [5, 2, 2, 4, 2, 0]),
@@ -126,10 +134,13 @@ const REFUSED: [(&str, &str, &str); 2] = [
 ];
 
 /// What takes no padding on the left: nothing but a count of positions is made of the mask.
-const UNPADDED: [&str; 10] = [
+const UNPADDED: [&str; 13] = [
+    "architectures/gemma2_genai_fp32",
+    "architectures/gemma3_genai_fp32",
     "architectures/gemma_genai_fp32",
     "architectures/llama_genai_fp32",
     "architectures/mistral_genai_fp32",
+    "architectures/phi3_genai_fp32",
     "architectures/qwen2_genai_fp32",
     "architectures/qwen3_genai_fp32",
     "caches/circular24",
@@ -268,6 +279,40 @@ fn attention_of_encoders_and_their_decoders_is_fused() {
             let found = report.applied.get("Attention").copied().unwrap_or(0);
             if found != layers {
                 wrong.push(format!("{name}: {found} of {layers}: {:#?}", report.refused));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What a run has symbols for is read as a formula, what has numbers as constants: both are to give the padding itself,
+/// not a table of what to add to each score.
+#[test]
+fn the_padding_of_encoders_is_a_rule_with_symbols_and_with_numbers() {
+    // TorchScript looks the mask up by a position in all rows, which only numbers take apart again.
+    let is_table = |path: &str, sizes: Option<_>| path.contains("_ts17") && sizes.is_none();
+    let mut wrong = Vec::new();
+    for path in tests::models("encoders").iter().map(|folder| folder.join("model.onnx")) {
+        for sizes in [None, Some([2, 9]), Some([1, 9]), Some([2, 1])] {
+            let name = format!("{} {sizes:?}", path.display());
+            let mut graph = ModelFile::open(&path).unwrap_or_else(|e| panic!("{name}: {e}")).graph;
+            let mut put = Substitution::new();
+            for input in &graph.inputs {
+                let shape = &graph.fact(*input).unwrap().shape;
+                for (size, number) in shape.iter().zip(sizes.into_iter().flatten()) {
+                    put.set(size.as_symbol().unwrap(), number);
+                }
+            }
+            infer::specialise(&mut graph, &put);
+            infer::infer(&mut graph).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let mask = graph.inputs.iter().find(|i| graph.value(**i).name == "attention_mask");
+            graph.flags.extend(mask.copied());
+            passes::run(&mut graph, &formats()).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let fused = graph.nodes.iter().filter(|n| n.op.name() == "Attention");
+            let found: Vec<_> = fused.map(|n| (n.input(3).is_some(), n.input(4).is_some())).collect();
+            let table = is_table(&name, sizes);
+            if found != [(!table, table); 2] {
+                wrong.push(format!("{name}: padding, bias: {found:?}"));
             }
         }
     }

@@ -144,9 +144,18 @@ impl LanguageModel {
                         export the model with past_key_values";
             return Err(fail(text.to_owned()));
         }
+        // What is as long as keys that stay the same is of the encoder, whatever it is called.
+        let length = |i: ValueId, axis: usize| graph.fact(i).and_then(|f| f.shape.get(axis)?.as_symbol());
+        let kept = |i: &ValueId| {
+            graph.fact(*i).is_some_and(|f| f.rank() == 4) && !caches.iter().any(|c| c.past == *i)
+        };
+        let beside_memory = |i: ValueId| {
+            let own = length(i, 1);
+            own.is_some() && graph.inputs.iter().filter(|m| kept(m)).any(|m| length(*m, 2) == own)
+        };
         let named = |part: &str| {
             let free = |i: &ValueId| *i != tokens && !cursors.iter().any(|c| c.input == *i);
-            let own = |i: &ValueId| !graph.value(*i).name.contains("encoder_");
+            let own = |i: &ValueId| !graph.value(*i).name.contains("encoder_") && !beside_memory(*i);
             let called = |i: &ValueId| free(i) && own(i) && graph.value(*i).name.contains(part);
             graph.inputs.iter().copied().find(called)
         };

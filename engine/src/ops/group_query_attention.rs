@@ -35,6 +35,10 @@ use ragged::Ragged;
 /// be for a batch of one whose sizes are symbols, as language models have it. (The runtime gives no meaning to prompts
 /// padded on the left: the mask of such a model only counts positions.) Any other batch must be known in numbers.
 ///
+/// A cache may keep a window only (`sliding_window_cache`): the runtime then moves what is still seen to its front. That
+/// changes no result, so a language model keeps all positions, as in the other caches; at sizes known in numbers, a
+/// caller sees which are kept, and the node is refused.
+///
 /// Of given positions, the runtime reads only the first of a prompt and counts from there; here all are read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupQueryAttention {
@@ -46,6 +50,8 @@ pub struct GroupQueryAttention {
     pub causal: bool,
     /// How many keys, its own included, a query sees backwards.
     pub window: Option<i64>,
+    /// Whether the cache that is given and returned keeps the window only.
+    pub windowed_cache: bool,
     /// Factor of the scores; 1 / sqrt(width) when left out.
     pub scale: Option<f32>,
     /// Scores become `softcap * tanh(score / softcap)` before the bias; 0 for none.
@@ -170,6 +176,10 @@ impl GroupQueryAttention {
         let length = parts.fact(parts.input(LENGTH)?)?.content.as_ref().and_then(|c| c.first().cloned());
         let fills = |length: &Expr| (length - &whole).constant().is_none_or(|n| n == 0);
         let symbols = whole.constant().is_none();
+        if self.windowed_cache && !symbols {
+            let text = "a cache that keeps a window only (sliding_window_cache), where sizes are known";
+            return Err(OpError::Unsupported(format!("GroupQueryAttention with {text}")));
+        }
         let appended = match &seqlens {
             Some(last) => last.iter().all(|n| n + &Expr::ONE == whole),
             None => *batch == Expr::ONE && symbols && length.as_ref().is_none_or(fills),
@@ -202,12 +212,14 @@ fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
                 || quantised("v_quant_type")?,
             "a quantised cache",
         ),
-        (
-            node.int_or("sliding_window_cache", 0)? != 0,
-            "a cache that holds a window only (sliding_window_cache)",
-        ),
         (node.has_output(3), "the scores as an output (qk_output)"),
     ];
+    let causal = node.int_or("causal", 1)? != 0;
+    let window = node.int("local_window_size")?.filter(|n| *n > 0);
+    let windowed_cache = node.int_or("sliding_window_cache", 0)? != 0;
+    if windowed_cache && (window.is_none() || !causal) {
+        return Err(invalid("the cache keeps a window only (sliding_window_cache), but queries see more"));
+    }
     if let Some((_, what)) = refused.iter().find(|(found, _)| *found) {
         return Err(OpError::Unsupported(format!("GroupQueryAttention with {what}")));
     }
@@ -224,8 +236,9 @@ fn decode(node: &OnnxNode<'_>) -> Result<Arc<dyn Op>, OpError> {
     Ok(composite(GroupQueryAttention {
         heads: heads("num_heads")?,
         kv_heads: heads("kv_num_heads")?,
-        causal: node.int_or("causal", 1)? != 0,
-        window: node.int("local_window_size")?.filter(|n| *n > 0),
+        causal,
+        window,
+        windowed_cache,
         scale: node.float("scale")?.filter(|scale| *scale != 0.0),
         softcap: node.float_or("softcap", 0.0)?,
         rotary: (node.int_or("do_rotary", 0)? != 0).then_some(interleaved),
@@ -239,6 +252,7 @@ fn cases() -> Vec<Case> {
         kv_heads: 2,
         causal: true,
         window: None,
+        windowed_cache: false,
         scale: None,
         softcap: 0.0,
         rotary: None,
@@ -318,7 +332,7 @@ mod tests {
             (&[], ("smooth_softmax", Attribute::Int(1)), "attention sinks"),
             (&[12, 13], none(), "a quantised cache"),
             (&[], ("k_quant_type", Attribute::String(b"PER_TENSOR".to_vec())), "a quantised cache"),
-            (&[], ("sliding_window_cache", Attribute::Int(1)), "a window only"),
+            (&[], ("sliding_window_cache", Attribute::Int(1)), "queries see more"),
             (&[], none(), "the scores as an output"),
         ] {
             let got = refusal(given, attribute);
