@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+"""Regenerates bench/phones/table.md: what Mesa's compilers make of every hot kernel on the GPUs of phones, without one.
+
+    bench/phones/table.py [--folder target/phones] [--only adreno-750,…]
+
+Needs Debian, and the Rust toolchain for the example that writes the kernels; where a package is missing it says so and ends with 0.
+"""
+
+import argparse
+import collections
+import datetime
+import gzip
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import assembly
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+HOT = ["linear", "attention", "rms_norm", "rope", "elementwise"]
+HOT_ELEMENTWISE = ["silu_mul", "gelu_mul", "gelu_tanh_mul"]
+
+Family = collections.namedtuple("Family", "isa registers occupancy full spills instructions")
+ADRENO = Family("ir3", "Registers used", "Max Waves Per Core", 16, ["STP Count", "LDP Count"], "Instruction Count")
+MALI = Family("valhall", "Registers used", "Threads", 2, ["Spills", "Fills"], "Instructions")
+APPLE = Family("agx", "GPRs", "Threads", 1024, ["Spills", "Fills"], "Instructions")
+RDNA = Family("rdna", "VGPRs", "Subgroups per SIMD", 16, ["Spilled VGPRs", "Spilled SGPRs"], "Instructions")
+
+Gpu = collections.namedtuple("Gpu", "name profile family")
+GPUS = {
+    "adreno-660": Gpu("Adreno 660", "adreno-660", ADRENO),
+    "adreno-740": Gpu("Adreno 740", "adreno-740", ADRENO),
+    "adreno-750": Gpu("Adreno 750", "adreno-750", ADRENO),
+    "adreno-830": Gpu("Adreno 830", "adreno-830", ADRENO),
+    "mali-g610": Gpu("Mali-G610", "mali-g710", MALI),
+    "mali-g720": Gpu("Mali-G720", "mali-g720", MALI),
+    "apple-g13": Gpu("Apple G13", "apple-m1", APPLE),
+    "rdna2": Gpu("RDNA2 (navi24, as in Xclipse)", "xclipse-940", RDNA),
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=pathlib.Path, default=ROOT / "target/phones", help="for what is fetched and made")
+    parser.add_argument("--tools", type=pathlib.Path, help="a folder that setup.sh filled [FOLDER/tools]")
+    parser.add_argument("--only", default=",".join(GPUS), help="some of the GPUs; printed instead of written")
+    parser.add_argument("--kernels", help="the program that writes them [cargo's example phone_kernels]")
+    options = parser.parse_args()
+    options.tools = options.tools or options.folder / "tools"
+    setup = subprocess.run([HERE / "setup.sh", options.tools])
+    if setup.returncode == 3:
+        return
+    if setup.returncode != 0:
+        sys.exit("setup.sh failed")
+    wanted = options.only.split(",")
+    specs = kernels(options, sorted({GPUS[g].profile for g in wanted}))
+    tables, findings = [], []
+    for target in wanted:
+        rows = [row for spec in specs[GPUS[target].profile] if (row := measure(options, target, spec, findings))]
+        tables.append(section(GPUS[target], rows))
+    page = heading(options, findings) + "\n".join(tables)
+    if wanted == list(GPUS):
+        (HERE / "table.md").write_text(page)
+    else:
+        print(page)
+
+
+def kernels(options, profiles):
+    """The hot kernels of the profiles' plans, each once, with the models and phases that have it."""
+    models = options.folder / "models"
+    models.mkdir(parents=True, exist_ok=True)
+    for graph in [ROOT / "demo/smollm2/graph.onnx.gz", *sorted((HERE / "shapes").glob("*.onnx.gz"))]:
+        name = "smollm2" if graph.parent.name == "smollm2" else graph.name.split(".")[0]
+        (models / f"{name}.onnx").write_bytes(gzip.decompress(graph.read_bytes()))
+    command = [options.kernels] if options.kernels else ["cargo", "run", "-q", "-p", "tests", "--example", "phone_kernels", "--"]
+    files = [models / f"{name}.onnx" for name in ("smollm2", "llama2_7b", "gemma_2b")]
+    told = subprocess.run([*command, options.folder / "spirv", ",".join(profiles), *files], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    if told.returncode != 0:
+        sys.exit("the kernels could not be written")
+    specs = {profile: {} for profile in profiles}
+    for line in told.stdout.splitlines():
+        profile, model, phase, _, bits, file, spec = line.split("\t")
+        if not any(spec.startswith(hot) for hot in HOT):
+            continue
+        if spec.startswith("elementwise") and not any(f"OP={op} " in spec + " " for op in HOT_ELEMENTWISE):
+            continue
+        found = specs[profile].setdefault(spec, dict(spec=spec, file=options.folder / "spirv" / profile / file, bits=bits, used={}))
+        found["used"].setdefault(model, []).append(phase)
+    return {profile: list(found.values()) for profile, found in specs.items()}
+
+
+def measure(options, target, spec, findings):
+    """A row of the table; what is wrong goes into the findings."""
+    gpu, out = GPUS[target], options.folder / "out" / target
+    out.mkdir(parents=True, exist_ok=True)
+    name = spec["file"].name
+    try:
+        told = subprocess.run([options.tools / "on", target, out, spec["file"]], capture_output=True, text=True, timeout=120)
+    except subprocess.TimeoutExpired:
+        findings.append(f"{gpu.name}: the compiler does not end within two minutes on `{spec['spec']}`")
+        return None
+    if told.returncode == 3:
+        print(told.stderr.strip(), file=sys.stderr)
+        return None
+    if told.returncode != 0 or not (out / f"{name}.tsv").exists():
+        findings.append(f"{gpu.name}: `{spec['spec']}` is refused: {(told.stderr.strip().splitlines() or ['?'])[-1]}")
+        return None
+    found = dict(line.split("\t") for line in (out / f"{name}.tsv").read_text().splitlines())
+    family = gpu.family
+    row = dict(spec, registers=found[family.registers], instructions=found[family.instructions])
+    row["occupancy"] = min(int(found[family.occupancy]), family.full)
+    row["spills"] = sum(int(found[name]) for name in family.spills)
+    text = told.stdout
+    for kind in ("IR3_Assembly", "Assembly"):
+        if (file := out / f"{name}.{kind}.txt").exists():
+            text = file.read_text()
+    row["each"] = assembly.per_multiply_add(family.isa, text) if spec["spec"].startswith("linear") else None
+    row["size"] = found["Subgroup size"]
+    least = family.full if spec["spec"].startswith("linear_gemv") else family.full / 2 if spec["spec"].startswith("linear_gemm") else 0
+    if row["spills"]:
+        findings.append(f"{gpu.name}: {row['spills']} spills and fills in `{spec['spec']}`")
+    if row["occupancy"] < least:
+        what = "full" if least == family.full else "half"
+        findings.append(f"{gpu.name}: less than {what} occupancy, {row['occupancy']} of {family.full}, in `{spec['spec']}`")
+    return row
+
+
+def section(gpu, rows):
+    lines = [f"\n## {gpu.name}, profile `{gpu.profile}`\n"]
+    lines.append("| kernel | variant | used by | registers | " + f"{gpu.family.occupancy.lower()} (of {gpu.family.full}) | spills | instructions | a multiply-add | bits a weight |")
+    lines.append("|---|---|---|---:|---:|---:|---:|---:|---:|")
+    for row in sorted(rows, key=lambda r: r["spec"]):
+        kernel, *variant = row["spec"].split(" ")
+        used = "; ".join(f"{model} {' and '.join(sorted(phases))}" for model, phases in row["used"].items())
+        each = f"{row['each']:.2f}" if row["each"] else "-"
+        cells = [kernel, " ".join(v for v in variant if not v.endswith("=false")), used, row["registers"], row["occupancy"], row["spills"], row["instructions"], each, row["bits"]]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def heading(options, findings):
+    commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    mesa = (options.tools / "mesa_version").read_text().strip()
+    radeon = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", "mesa-vulkan-drivers"], capture_output=True, text=True).stdout or "none"
+    listed = "\n".join(f"- {finding}" for finding in sorted(set(findings))) or "None: no spills, full occupancy of all GEMVs, at least half of all GEMMs."
+    return f"""# Hot kernels on the GPUs of phones, from their machine code
+
+{datetime.date.today().isoformat()}, commit {commit} or the one after it, Mesa {mesa} (RDNA2: {radeon}). Made by `bench/phones/table.py`; nothing here ran.
+
+These are the kernels that each profile's plans take for a decode step and a prefill chunk of 128 of SmolLM2-135M and of models of the shapes of
+Llama-2-7B and Gemma-2B, weights M0E4 in groups of 32 with embedding and head in affine8, in the SPIR-V that the engine hands to the
+driver. The compilers are Mesa's, not the vendors': good for spills, occupancy and what a loop consists of, not for times.
+
+"A multiply-add" is the number of instructions in the inner loop for each multiply-add in it: of the loops that hold no other loop, the one
+with the most multiply-adds; a loop is what lies between the target of a backward branch and that branch; one of several paths through it counts
+like the others. Repeated instructions count as often as they are repeated, and one on two or four packed numbers as two or four
+multiply-adds. Where all loops are unrolled it is the whole kernel. Decoding of weights, loads, waits and the loop's own instructions are all in it.
+"Bits a weight" are those of codes, scales and biases in memory, each read once.
+
+## Findings
+
+{listed}
+"""
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("XDG_RUNTIME_DIR", "/tmp")
+    main()

@@ -1,0 +1,118 @@
+//! Writes the SPIR-V of every kernel that models need on device profiles, as the engine hands it to the driver there:
+//! `phone_kernels OUT PROFILE,… MODEL.onnx …`; models may lack their weights. Prints a line for each kernel of each phase:
+//! profile, model, phase, calls, bits of memory for each weight (`-` where it is no product), file, spec; between them tabs.
+//! For bench/phones.
+
+use std::{collections::BTreeMap, env, error::Error, fs, path::Path};
+
+use devices::{Activations, F16, Target};
+use engine::{
+    host::{GroupSize, WeightFormat},
+    language::{LanguageModel, LanguageOptions, Phase},
+    op::{Elem, LowerOptions, Slot, WeightPacking},
+    open::ModelFile,
+    passes::{PassOptions, WeightFormats},
+    plan::{Call, Plan},
+};
+use naga::{
+    back::spv,
+    proc::{BoundsCheckPolicies, BoundsCheckPolicy},
+};
+use shaders::{Kernel, SpirvOptions, spirv};
+
+/// Without robustBufferAccess2, so that wgpu clamps indices into buffers.
+const CLAMPED: [&str; 1] = ["mali-g710"];
+const PHASES: [(&str, Phase); 2] = [("decode", Phase::Decode), ("prefill", Phase::Prefill { chunk: 128 })];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let [out, profiles, models @ ..] = arguments.as_slice() else {
+        return Err("phone_kernels OUT PROFILE,… MODEL.onnx …".into());
+    };
+    for model in models.iter().map(Path::new) {
+        let name = model.file_stem().unwrap_or_default().to_string_lossy();
+        let language = LanguageModel::recognise(ModelFile::inspect(model)?.graph)?;
+        for profile in profiles.split(',') {
+            let target = Target::from_profile(devices::by_name(profile)?);
+            fs::create_dir_all(Path::new(out).join(profile))?;
+            for (phase, which) in PHASES {
+                let plan = language.prepare(which, &options(&target))?.plan;
+                let mut kernels: BTreeMap<String, (usize, &Call)> = BTreeMap::new();
+                for call in &plan.calls {
+                    kernels.entry(call.spec.to_string()).or_insert((0, call)).0 += 1;
+                }
+                for (spec, (calls, call)) in kernels {
+                    let file = format!("{}.spv", spec.replace([' ', '=', ':'], "_"));
+                    let words = words(&call.kernel, profile, target.f16)?;
+                    let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
+                    fs::write(Path::new(out).join(profile).join(&file), bytes)?;
+                    let bits = bits(&plan, call).map_or_else(|| "-".to_owned(), |bits| format!("{bits:.2}"));
+                    println!("{profile}\t{name}\t{phase}\t{calls}\t{bits}\t{file}\t{spec}");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn options(target: &Target) -> LanguageOptions {
+    let activations = match target.activations() {
+        Activations::F32 => Elem::F32,
+        Activations::F16 => Elem::F16,
+    };
+    let affine = WeightFormat::Affine8 { group: GroupSize::G32 };
+    let formats = WeightFormats {
+        layers: WeightFormat::M0e4 { group: GroupSize::G32 },
+        embedding: affine,
+        head: affine,
+    };
+    LanguageOptions {
+        lower: LowerOptions { target: target.into(), activations },
+        passes: PassOptions { formats, fuse: true },
+        context: 4096,
+        padding: false,
+        all_logits: false,
+    }
+}
+
+/// Bits of codes, scales and biases that a product loads for each weight.
+fn bits(plan: &Plan, call: &Call) -> Option<f64> {
+    let (mut bits, mut weights) = (0, 0);
+    for slot in &call.slots {
+        let Slot::Weight { weight, part, count, .. } = slot else { continue };
+        let weight = &plan.weights[weight.0 as usize];
+        if matches!(weight.packing, WeightPacking::Matrix { .. }) {
+            bits += 8 * weight.bytes(*part, *count);
+            weights = weights.max(count * weight.k);
+        }
+    }
+    let product = call.kernel.reflection.slots.iter().any(|slot| slot.name == "x");
+    (product && weights > 0).then(|| bits as f64 / weights as f64)
+}
+
+fn words(kernel: &Kernel, profile: &str, f16: F16) -> Result<Vec<u32>, Box<dyn Error>> {
+    if f16 == F16::Passthrough && kernel.reflection.uses_f16 {
+        return Ok(spirv(kernel, SpirvOptions { check_bounds: false, ..SpirvOptions::default() })?);
+    }
+    // As wgpu-hal does for a Vulkan 1.3 device.
+    let buffer = match CLAMPED.contains(&profile) {
+        true => BoundsCheckPolicy::Restrict,
+        false => BoundsCheckPolicy::Unchecked,
+    };
+    let options = spv::Options {
+        lang_version: (1, 6),
+        flags: spv::WriterFlags::empty(),
+        capabilities: None,
+        bounds_check_policies: BoundsCheckPolicies {
+            index: BoundsCheckPolicy::Restrict,
+            buffer,
+            image_load: BoundsCheckPolicy::Unchecked,
+            binding_array: BoundsCheckPolicy::Unchecked,
+        },
+        zero_initialize_workgroup_memory: spv::ZeroInitializeWorkgroupMemoryMode::None,
+        force_loop_bounding: false,
+        emit_int_div_checks: false,
+        ..spv::Options::default()
+    };
+    Ok(spv::write_vec(&kernel.module, &kernel.info, &options, None)?)
+}
