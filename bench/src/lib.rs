@@ -19,8 +19,10 @@
 
 mod measure;
 mod report;
+mod roofline;
 mod statistics;
 
 pub use measure::{Workload, measure};
 pub use report::{Device, Kind, Measurement, Report};
+pub use roofline::{KernelTime, PhaseTime, Roofline, Steps, roofline};
 pub use statistics::Statistics;

@@ -95,7 +95,7 @@ fn run(session: &mut Session, tokens: &[u32], step: usize) -> Result<(), EngineE
 }
 
 /// Any tokens will do; small ids are in every vocabulary.
-fn tokens_of(count: usize) -> Vec<u32> {
+pub(crate) fn tokens_of(count: usize) -> Vec<u32> {
     (0..count as u32).map(|i| 1 + i * 7 % 31).collect()
 }
 

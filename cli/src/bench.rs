@@ -1,6 +1,6 @@
 //! `halfbyte bench`: the throughput of prefill and decode, as crate `bench` measures it.
 
-use bench::{Workload, measure};
+use bench::{Steps, Workload, measure, roofline};
 use engine::session::Session;
 use serde_json::json;
 
@@ -26,6 +26,9 @@ pub struct Args {
     /// Measured repetitions, after one that is not
     #[arg(long, value_name = "N", default_value_t = 5)]
     repeat: usize,
+    /// Show instead what each kernel takes in a step, against what the GPU can do at most
+    #[arg(long)]
+    roofline: bool,
     /// Print the measurements as JSON
     #[arg(long)]
     json: bool,
@@ -56,6 +59,15 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     }
     let model = args.model.load(&file, longest, &bars)?;
     let mut session = Session::new(model, longest)?;
+    if args.roofline {
+        let prefill = args.prefill.iter().max().copied().unwrap_or(0);
+        let steps = Steps { prefill, depths: args.depth.clone(), repeat: args.repeat };
+        let found = roofline(&mut session, &steps)?;
+        if !args.json {
+            return output::text(&found.to_string());
+        }
+        return output::json(&serde_json::to_value(&found).map_err(|e| CliError::other(e.to_string()))?);
+    }
     cancel.begin();
     let report = measure(&mut session, &work, &mut |done, total| {
         bars.show("bench", done as u64, total as u64);

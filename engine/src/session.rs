@@ -1,5 +1,7 @@
 //! A model on a device, and sessions of it: each has its own cache and arena; weights, plans and pipelines are shared.
 
+mod profile;
+
 use std::sync::Arc;
 
 use symbolic::{Bindings, Expr};
@@ -304,6 +306,23 @@ impl Session {
     /// # Errors
     /// When the tokens do not fit or are not in the vocabulary, or the GPU fails. The session stays usable.
     pub fn run(&mut self, tokens: &[u32]) -> Result<Vec<f32>, EngineError> {
+        self.check(tokens)?;
+        let (mut logits, mut rest) = (Vec::new(), tokens);
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(self.at_once(rest.len()));
+            let found = self.step(now)?;
+            if self.model.options.all_logits {
+                logits.extend(found);
+            } else {
+                logits = found;
+            }
+            rest = later;
+        }
+        Ok(logits)
+    }
+
+    /// Whether these tokens can be run now.
+    fn check(&self, tokens: &[u32]) -> Result<(), EngineError> {
         self.check_room(tokens.len())?;
         if tokens.is_empty() || tokens.len() > self.chunk() {
             let text = format!("a run takes 1 to {} tokens, {} are given", self.chunk(), tokens.len());
@@ -319,18 +338,7 @@ impl Session {
             let text = format!("before its first run a session must be given {missing:?}");
             return Err(EngineError::model("session", text));
         }
-        let (mut logits, mut rest) = (Vec::new(), tokens);
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(self.at_once(rest.len()));
-            let found = self.step(now)?;
-            if self.model.options.all_logits {
-                logits.extend(found);
-            } else {
-                logits = found;
-            }
-            rest = later;
-        }
-        Ok(logits)
+        Ok(())
     }
 
     /// How many of `count` tokens can be run together: a circular cache that is full gives up one position for each, and
@@ -343,6 +351,15 @@ impl Session {
     }
 
     fn step(&mut self, tokens: &[u32]) -> Result<Vec<f32>, EngineError> {
+        self.bring(tokens)?;
+        let run = if tokens.len() == 1 { &mut self.decode } else { &mut self.prefill };
+        let bytes = run.execute(&self.model.gpu, 0)?;
+        self.past += tokens.len();
+        Ok(floats(&bytes, self.model.options.lower.activations))
+    }
+
+    /// Gives the run of a step its numbers and inputs.
+    fn bring(&mut self, tokens: &[u32]) -> Result<(), EngineError> {
         self.bindings.set(&self.model.symbols.seq, tokens.len() as i64);
         self.bindings.set(&self.model.symbols.past, self.past as i64);
         let run = if tokens.len() == 1 { &mut self.decode } else { &mut self.prefill };
@@ -366,9 +383,7 @@ impl Session {
             self.scratch.extend((0..width).flat_map(|p| int(usize::from(seen.contains(&p)))));
             run.write(gpu, mask, &self.scratch)?;
         }
-        let bytes = run.execute(gpu, 0)?;
-        self.past += tokens.len();
-        Ok(floats(&bytes, self.model.options.lower.activations))
+        Ok(())
     }
 
     /// The filled positions of a cache tensor, `[heads, past, head_dim]` as f32: for tests and inspection.

@@ -4,9 +4,14 @@ use shaders::{Access, FieldType, KernelSpec, ShaderError, SpirvOptions, compile,
 
 const READ_ONLY: [&str; 4] = ["weight", "scales", "bias", "table"];
 
+/// Kernels that no plan calls: they have nothing but their buffers.
+fn of_plans(name: &&str) -> bool {
+    !name.starts_with("peak_")
+}
+
 #[test]
 fn every_variant_keeps_the_conventions() {
-    for name in kernels() {
+    for name in kernels().filter(of_plans) {
         for spec in variants(name).unwrap() {
             let reflection = compile(&spec).unwrap().reflection;
             let params = reflection.params.expect("every kernel has parameters");

@@ -8,6 +8,7 @@ mod disk;
 mod memory;
 mod open;
 mod passthrough;
+mod peaks;
 mod pipeline;
 mod progress;
 mod run;
@@ -25,9 +26,10 @@ pub use counters::{Counters, Counts};
 pub use device::Gpu;
 pub use memory::Arena;
 pub use open::{DeviceSummary, OpenOptions};
+pub use peaks::Peaks;
 pub use pipeline::Pipeline;
 pub use progress::Progress;
-pub use run::Run;
+pub use run::{Clock, Run};
 pub use weights::{WeightBuffers, Weights};
 
 #[cfg(test)]

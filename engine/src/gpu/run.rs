@@ -1,9 +1,13 @@
 //! Running a bound plan: its bind groups are made once, for memory laid out for the largest step; a step writes the
 //! parameter block, records the dispatches and submits them.
 
+mod profile;
+
 use std::{num::NonZero, sync::Arc};
 
 use symbolic::Bindings;
+
+pub use profile::Clock;
 
 use super::{Arena, Buffer, Gpu, Pipeline, WeightBuffers, Weights};
 use crate::{
@@ -190,26 +194,35 @@ impl Run {
     /// # Errors
     /// When the GPU fails.
     pub fn submit(&self, gpu: &Gpu) -> Result<(), EngineError> {
+        self.bring(gpu);
+        let mut encoder = gpu.encoder();
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            for index in 0..self.bound.calls.len() {
+                self.record(gpu, index, &mut pass);
+            }
+        }
+        Ok(gpu.submit(encoder)?)
+    }
+
+    /// Writes what a step needs from the CPU.
+    fn bring(&self, gpu: &Gpu) {
         for fill in &self.bound.fills {
             gpu.write(&self.arena.buffer, fill.offset, &fill.bytes);
         }
         gpu.write(&self.params, 0, &self.bound.params);
-        let mut encoder = gpu.encoder();
-        {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            let calls = self.bound.calls.iter().zip(&self.groups).zip(&self.pipelines);
-            for ((call, group), pipeline) in calls {
-                let [x, y, z] = call.workgroups;
-                if x == 0 || y == 0 || z == 0 {
-                    continue;
-                }
-                pass.set_pipeline(pipeline.raw());
-                pass.set_bind_group(0, group, &[]);
-                pass.dispatch_workgroups(x, y, z);
-                gpu.counters().dispatched();
-            }
+    }
+
+    /// Records one call; none where there is nothing to do in this step.
+    fn record(&self, gpu: &Gpu, index: usize, pass: &mut wgpu::ComputePass<'_>) {
+        let [x, y, z] = self.bound.calls[index].workgroups;
+        if x == 0 || y == 0 || z == 0 {
+            return;
         }
-        Ok(gpu.submit(encoder)?)
+        pass.set_pipeline(self.pipelines[index].raw());
+        pass.set_bind_group(0, &self.groups[index], &[]);
+        pass.dispatch_workgroups(x, y, z);
+        gpu.counters().dispatched();
     }
 
     /// The bytes of output `index` after a step.

@@ -9,6 +9,7 @@ mod call;
 mod memory;
 mod place;
 mod text;
+mod work;
 
 use std::collections::BTreeSet;
 
@@ -17,6 +18,7 @@ use symbolic::{Bindings, Equality, Expr, Symbol};
 pub use bind::{BoundCall, BoundFill, BoundPlan, BoundSlot, Memory};
 pub use call::{Call, Scalar};
 pub use memory::Arena;
+pub use work::Work;
 
 use crate::{
     dtype::DType,
@@ -118,29 +120,6 @@ impl Plan {
         let stepping = options.stepping.clone();
         let pending = graph.pending.clone();
         Ok(Self { steps, calls, roots, weights, inputs, kept, outputs, arena, pending, stepping })
-    }
-
-    /// Bytes that a call reads and writes, each once however often it is read.
-    ///
-    /// # Errors
-    /// When a symbol is not bound or a size overflows.
-    pub fn traffic(&self, call: usize, bindings: &Bindings) -> Result<u64, EngineError> {
-        let mut sum = 0u64;
-        for slot in &self.calls[call].slots {
-            sum = sum.saturating_add(match slot {
-                Slot::Weight { weight, part, count, .. } => {
-                    self.weights[weight.0 as usize].bytes(*part, *count)
-                }
-                Slot::View(view) => {
-                    let mut bytes = view.elem.size();
-                    for dim in view.dims.iter().filter(|d| d.stride != Expr::ZERO) {
-                        bytes = bytes.saturating_mul(u64::try_from(dim.size.eval(bindings)?).unwrap_or(0));
-                    }
-                    bytes
-                }
-            });
-        }
-        Ok(sum)
     }
 
     /// Every symbol that a binding must give.
