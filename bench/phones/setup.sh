@@ -36,10 +36,10 @@ C
         apt-get -qq update 2>/dev/null || missing "Debian's package lists cannot be fetched"
         cd "$apt/deb"
         # shellcheck disable=SC2086 # a list of words
-        apt-get -qq download $(printf '%s/trixie ' $libraries) || missing "a library of Debian trixie is gone"
-        apt-get -qq download mesa-vulkan-drivers/trixie-backports || missing "Debian's trixie-backports have no mesa-vulkan-drivers"
+        apt-get -qq download $(printf '%s/trixie ' $libraries) 2>/dev/null || missing "the libraries of Debian trixie cannot be fetched"
+        apt-get -qq download mesa-vulkan-drivers/trixie-backports 2>/dev/null || missing "Debian's trixie-backports have no mesa-vulkan-drivers"
         if [ $architecture = amd64 ]; then
-            apt-get -qq download linux-libc-dev/trixie-backports libvulkan-dev/trixie || missing "Debian's headers are gone"
+            apt-get -qq download linux-libc-dev/trixie-backports libvulkan-dev/trixie 2>/dev/null || missing "Debian's headers are gone"
         fi
     ) || exit 3
     for package in "$apt"/deb/*.deb; do dpkg -x "$package" "$dir/$architecture"; done

@@ -18,11 +18,15 @@
 #![forbid(unsafe_code)]
 
 mod measure;
+mod predict;
 mod report;
+mod rivals;
 mod roofline;
 mod statistics;
 
 pub use measure::{Workload, measure};
+pub use predict::{Predicted, Prediction, Published, predict};
 pub use report::{Device, Kind, Measurement, Report};
+pub use rivals::Rival;
 pub use roofline::{KernelTime, PhaseTime, Roofline, Steps, roofline};
 pub use statistics::Statistics;

@@ -1,11 +1,16 @@
 //! `halfbyte bench`: the throughput of prefill and decode, as crate `bench` measures it.
 
-use bench::{Steps, Workload, measure, roofline};
+use bench::{Steps, Workload, measure, predict, roofline};
 use engine::session::Session;
 use serde_json::json;
 
 use crate::{
-    bars::Bars, cancel::Cancel, error::CliError, figures::GpuMemory, model::ModelArgs, output,
+    bars::Bars,
+    cancel::Cancel,
+    error::CliError,
+    figures::GpuMemory,
+    model::{ModelArgs, recognise},
+    output,
     words::context_limit,
 };
 
@@ -29,6 +34,9 @@ pub struct Args {
     /// Show instead what each kernel takes in a step, against what the GPU can do at most
     #[arg(long)]
     roofline: bool,
+    /// Show instead what this kind of GPU could do at most, from the plans and its published rates; needs no GPU
+    #[arg(long, value_name = "PROFILE", conflicts_with = "roofline")]
+    predict: Option<String>,
     /// Print the measurements as JSON
     #[arg(long)]
     json: bool,
@@ -57,16 +65,19 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         );
         return Err(CliError::Usage(text));
     }
+    if let Some(profile) = &args.predict {
+        let profile = ::devices::by_name(profile).map_err(|e| CliError::Usage(e.to_string()))?;
+        let options = args.model.options(&file, &::devices::Target::from_profile(profile), context)?;
+        let found = predict(&recognise(&file)?, profile, &options, args.model.chunk, &args.depth)?;
+        return show(args.json, &found);
+    }
     let model = args.model.load(&file, longest, &bars)?;
     let mut session = Session::new(model, longest)?;
     if args.roofline {
         let prefill = args.prefill.iter().max().copied().unwrap_or(0);
         let steps = Steps { prefill, depths: args.depth.clone(), repeat: args.repeat };
         let found = roofline(&mut session, &steps)?;
-        if !args.json {
-            return output::text(&found.to_string());
-        }
-        return output::json(&serde_json::to_value(&found).map_err(|e| CliError::other(e.to_string()))?);
+        return show(args.json, &found);
     }
     cancel.begin();
     let report = measure(&mut session, &work, &mut |done, total| {
@@ -85,4 +96,12 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     }
     output::text(&report.to_string())?;
     output::line(&format!("\n{}", memory.text()))
+}
+
+/// As JSON, or as text.
+fn show<T: serde::Serialize + std::fmt::Display>(json: bool, found: &T) -> Result<(), CliError> {
+    if !json {
+        return output::text(&found.to_string());
+    }
+    output::json(&serde_json::to_value(found).map_err(|e| CliError::other(e.to_string()))?)
 }

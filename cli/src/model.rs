@@ -161,19 +161,29 @@ impl ModelArgs {
         Ok(if self.context.is_some() { context } else { context.min(CONTEXT) })
     }
 
-    /// Brings the model to the GPU.
-    pub fn load(&self, file: &ModelFile, context: usize, bars: &Bars) -> Result<Arc<LoadedModel>, CliError> {
+    /// What its plans are made for on a device that offers this.
+    pub fn options(
+        &self,
+        file: &ModelFile,
+        offers: &::devices::Target,
+        context: usize,
+    ) -> Result<LanguageOptions, CliError> {
         let formats = self.formats.formats_of(file)?;
-        let model = recognise(file)?;
-        let gpu = Arc::new(self.gpu.open()?);
-        let activations = self.gpu.activations(gpu.offers())?;
-        let options = LanguageOptions {
-            lower: LowerOptions { target: gpu.target(), activations },
+        let activations = self.gpu.activations(offers)?;
+        Ok(LanguageOptions {
+            lower: LowerOptions { target: offers.into(), activations },
             passes: PassOptions { formats, fuse: true },
             context,
             padding: false,
             all_logits: false,
-        };
+        })
+    }
+
+    /// Brings the model to the GPU.
+    pub fn load(&self, file: &ModelFile, context: usize, bars: &Bars) -> Result<Arc<LoadedModel>, CliError> {
+        let model = recognise(file)?;
+        let gpu = Arc::new(self.gpu.open()?);
+        let options = self.options(file, gpu.offers(), context)?;
         let loaded = LoadedModel::load(gpu, &model, &file.source, options, self.chunk, &|p| bars.loading(p));
         bars.clear();
         let loaded = loaded.map_err(CliError::model(&self.model))?;

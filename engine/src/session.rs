@@ -128,11 +128,7 @@ impl LoadedModel {
     /// Numbers for the plans' symbols.
     #[must_use]
     pub fn bindings(&self, seq: usize, past: usize, capacity: usize) -> Bindings {
-        Bindings::new()
-            .with(&self.symbols.seq, seq as i64)
-            .with(&self.symbols.past, past as i64)
-            .with(&self.symbols.capacity, capacity as i64)
-            .with(&self.symbols.memory, capacity as i64)
+        self.symbols.bindings(seq, past, capacity)
     }
 
     /// Names of the inputs that a session must be given before its first run; see [`Session::remember`].

@@ -4,7 +4,7 @@
 mod edit;
 mod roles;
 
-use symbolic::{Expr, Substitution, Symbol};
+use symbolic::{Bindings, Expr, Substitution, Symbol};
 
 use crate::{
     error::EngineError,
@@ -110,6 +110,16 @@ impl Symbols {
             capacity: Symbol::new("capacity").with_range(1, context.max(1) as i64),
             memory: Symbol::new("memory").with_range(1, context.max(1) as i64),
         }
+    }
+
+    /// Numbers for a run of `seq` positions after `past`, with room for `capacity`, as many of which are remembered.
+    #[must_use]
+    pub fn bindings(&self, seq: usize, past: usize, capacity: usize) -> Bindings {
+        Bindings::new()
+            .with(&self.seq, seq as i64)
+            .with(&self.past, past as i64)
+            .with(&self.capacity, capacity as i64)
+            .with(&self.memory, capacity as i64)
     }
 }
 
