@@ -22,6 +22,8 @@ import engines
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+# Of the last minute, before anything is run: above 0.5 others are at work, and the numbers are not worth keeping.
+LOAD = os.getloadavg()[0]
 
 
 def main():
@@ -101,7 +103,7 @@ def heading(options, runners):
     return (
         f"SmolLM2-135M-Instruct, Q4_1 (halfbyte: M0E4 with the same codes), {facts['date']}, commit {facts['commit']}, "
         f"{facts['processor']}, {facts['system']}. {versions}. Tokens a second, median of {options.repeat} "
-        f"with half the distance between least and greatest; `{command}`.\n"
+        f"with half the distance between least and greatest; load {LOAD:.1f} before; `{command}`.\n"
     )
 
 

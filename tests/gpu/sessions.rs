@@ -39,6 +39,21 @@ fn sessions_of_one_model_do_not_see_each_other() {
 }
 
 #[test]
+fn a_profiled_step_is_the_same_step() {
+    let model = model(Choices::default());
+    let mut session = Session::new(model.clone(), 64).unwrap();
+    for (tokens, decode) in [(FIRST.as_slice(), false), (&[100], true)] {
+        let times = session.profile(tokens).unwrap();
+        assert_eq!(times.len(), model.plan(decode).calls.len());
+        assert!(times.iter().any(|time| !time.is_zero()), "no call takes any time");
+    }
+    assert_eq!(session.past(), FIRST.len() + 1);
+    assert_eq!(session.run(&SECOND).unwrap(), alone(&model, &[&FIRST, &[100], &SECOND])[2]);
+    assert!(session.profile(&[]).is_err());
+    assert!(session.profile(&[u32::MAX]).is_err());
+}
+
+#[test]
 fn a_full_context_is_an_error_that_leaves_the_session_usable() {
     let model = model(Choices::default());
     let mut session = Session::new(model.clone(), 8).unwrap();

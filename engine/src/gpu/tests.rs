@@ -3,7 +3,7 @@
 use devices::{F16, by_name, profiles};
 use shaders::{KernelSpec, compile};
 
-use super::{Gpu, GpuError, OpenOptions};
+use super::{Clock, Gpu, GpuError, OpenOptions};
 
 fn noop(name: &str) -> Gpu {
     Gpu::noop(by_name(name).expect("a known profile")).expect("noop opens")
@@ -24,6 +24,16 @@ fn every_profile_opens_and_makes_pipelines() {
         }
         assert_eq!(gpu.counters().counts().pipelines, elems.len() as u64, "{}", profile.name);
     }
+}
+
+#[test]
+fn passes_are_timed_without_a_clock_too() {
+    let gpu = noop("mali-g720");
+    assert_eq!(gpu.clock(), Clock::Submits);
+    let mut recorded = Vec::new();
+    let times = gpu.time_passes(3, &mut |index, _| recorded.push(index)).expect("runs");
+    assert_eq!((times.len(), recorded), (3, vec![0, 1, 2]));
+    assert_eq!(gpu.counters().counts().submits, 3);
 }
 
 #[test]
