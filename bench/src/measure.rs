@@ -1,10 +1,10 @@
-//! The measuring: a session, cut back to its depth before each repetition.
+//! The measuring: a text, cut back to its depth before each repetition.
 
-use std::time::Instant;
+use std::{ops::ControlFlow, time::Instant};
 
-use engine::{EngineError, session::Session};
+use engine::{EngineError, generate::Generator};
 
-use crate::{Device, Kind, Measurement, Report, Statistics};
+use crate::{Device, Kind, Report, Statistics, cost::Totals};
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -46,28 +46,34 @@ impl Workload {
 /// # Errors
 /// When the session has less room than [`Workload::longest`], or the GPU fails.
 pub fn measure(
-    session: &mut Session,
+    generator: &mut Generator,
     work: &Workload,
     progress: &mut dyn FnMut(usize, usize) -> bool,
 ) -> Result<Report, EngineError> {
-    let model = session.model().clone();
+    let model = generator.session().model().clone();
+    let gpu = model.gpu();
     let cases = work.cases();
     let total = cases.len() * (work.repeat + 1);
-    let device = Device::of(model.gpu());
-    let chunk = session.chunk();
+    let chunk = generator.session().chunk();
+    let device = Device::of(gpu);
     let mut report = Report { device, repetitions: work.repeat, chunk, measurements: Vec::new() };
     for (index, (kind, tokens, depth)) in cases.into_iter().enumerate() {
-        session.truncate(0);
         let text = tokens_of(depth + tokens);
-        run(session, &text[..depth], chunk)?;
-        let step = if kind == Kind::Prefill { chunk } else { 1 };
         let mut rates = Vec::with_capacity(work.repeat);
-        let before = model.gpu().counters().counts();
+        let mut before = Totals::of(gpu);
         for repetition in 0..=work.repeat {
-            let left = session.truncate(depth);
-            run(session, &text[left..depth], chunk)?;
+            // Before the first, the text of another case is there.
+            let left = generator.rewind(if repetition == 0 { 0 } else { depth });
+            prompt(generator, &text[left..depth])?;
+            gpu.flush()?;
+            if repetition == 1 {
+                before = Totals::of(gpu);
+            }
             let start = Instant::now();
-            run(session, &text[depth..], step)?;
+            match kind {
+                Kind::Prefill => prompt(generator, &text[depth..])?,
+                Kind::Decode => decode(generator, text[depth], tokens)?,
+            }
             if repetition > 0 {
                 rates.push(tokens as f64 / start.elapsed().as_secs_f64().max(1e-9));
             }
@@ -75,23 +81,22 @@ pub fn measure(
                 return Ok(report);
             }
         }
-        let did = model.gpu().counters().counts() - before;
-        let each = |n: u64| n as f64 / (tokens * (work.repeat + 1)) as f64;
         let Some(rate) = Statistics::of(&rates) else { continue };
-        report.measurements.push(Measurement {
-            kind,
-            tokens,
-            depth,
-            rate,
-            dispatches_per_token: each(did.dispatches),
-            copied_bytes_per_token: each(did.moved_bytes()),
-        });
+        let after = Totals::of(gpu);
+        report.measurements.push(before.until(&after, kind, (tokens, depth), rate, work.repeat));
     }
     Ok(report)
 }
 
-fn run(session: &mut Session, tokens: &[u32], step: usize) -> Result<(), EngineError> {
-    tokens.chunks(step).try_for_each(|part| session.run(part).map(|_| ()))
+fn prompt(generator: &mut Generator, tokens: &[u32]) -> Result<(), EngineError> {
+    generator.prompt(tokens, &mut |_, _| ControlFlow::Continue(())).map(|_| ())
+}
+
+/// Runs `count` tokens one by one: one that is given, and those that the model continues it with.
+fn decode(generator: &mut Generator, first: u32, count: usize) -> Result<(), EngineError> {
+    prompt(generator, &[first])?;
+    generator.limit(count);
+    (0..count).try_for_each(|_| generator.next_token().map(|_| ()))
 }
 
 /// Any tokens will do; small ids are in every vocabulary.

@@ -41,6 +41,38 @@ pub struct Measurement {
     pub dispatches_per_token: f64,
     /// Bytes copied on the GPU for each token, besides those that are read back.
     pub copied_bytes_per_token: f64,
+    /// CPU time of the program's thread for each token, milliseconds.
+    pub cpu_ms_per_token: f64,
+    /// What it goes into.
+    pub cpu_parts_ms: CpuParts,
+    /// How long submissions kept the GPU, milliseconds.
+    pub submit_ms: SubmitMs,
+}
+
+/// CPU time for each token, milliseconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct CpuParts {
+    /// Evaluating sizes, places and parameters.
+    pub bind: f64,
+    /// Handing parameters and inputs to the driver.
+    pub write: f64,
+    /// Recording commands.
+    pub record: f64,
+    /// Submitting them.
+    pub submit: f64,
+    /// Waiting, and reading results.
+    pub read: f64,
+}
+
+/// How long submissions kept the GPU, milliseconds: of all, this part no longer than that, to a fifth.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct SubmitMs {
+    /// Half of them.
+    pub median: f64,
+    /// Nine of ten.
+    pub p90: f64,
+    /// All.
+    pub longest: f64,
 }
 
 /// The GPU, and the program that was measured.
@@ -99,19 +131,25 @@ impl fmt::Display for Report {
         let Device { name, driver, backend, profile, f16, build, system } = &self.device;
         writeln!(f, "{name}, {driver}, {backend}, profile {profile}, f16 {f16}; {build}, {system}")?;
         writeln!(f, "{} repetitions after a warm-up, chunk {}\n", self.repetitions, self.chunk)?;
-        writeln!(f, "| what | tokens | depth | tokens/s | spread | dispatches/token | bytes copied/token |")?;
-        writeln!(f, "|---|---:|---:|---:|---:|---:|---:|")?;
+        writeln!(
+            f,
+            "| what | tokens | depth | tokens/s | spread | dispatches/token | bytes copied/token | CPU ms/token | submit ms: median, longest |"
+        )?;
+        writeln!(f, "|---|---:|---:|---:|---:|---:|---:|---:|---:|")?;
         for m in &self.measurements {
             writeln!(
                 f,
-                "| {} | {} | {} | {:.2} | ± {:.1} % | {:.1} | {:.0} |",
+                "| {} | {} | {} | {:.2} | ± {:.1} % | {:.1} | {:.0} | {:.3} | {:.2}, {:.2} |",
                 m.kind,
                 m.tokens,
                 m.depth,
                 m.rate.median,
                 m.rate.spread() * 100.0,
                 m.dispatches_per_token,
-                m.copied_bytes_per_token
+                m.copied_bytes_per_token,
+                m.cpu_ms_per_token,
+                m.submit_ms.median,
+                m.submit_ms.longest,
             )?;
         }
         Ok(())
@@ -120,7 +158,7 @@ impl fmt::Display for Report {
 
 #[cfg(test)]
 mod tests {
-    use super::{Device, Kind, Measurement, Report};
+    use super::{CpuParts, Device, Kind, Measurement, Report, SubmitMs};
     use crate::Statistics;
 
     #[test]
@@ -143,9 +181,15 @@ mod tests {
             rate,
             dispatches_per_token: 180.0,
             copied_bytes_per_token: 0.0,
+            cpu_ms_per_token: 0.25,
+            cpu_parts_ms: CpuParts { bind: 0.0, write: 0.0, record: 0.2, submit: 0.05, read: 0.0 },
+            submit_ms: SubmitMs { median: 3.0, p90: 3.5, longest: 4.0 },
         };
         let report = Report { device, repetitions: 3, chunk: 128, measurements: vec![line] };
         let shown = report.to_string();
-        assert!(shown.ends_with("| decode | 32 | 7 | 10.00 | ± 10.0 % | 180.0 | 0 |\n"), "{shown}");
+        assert!(
+            shown.ends_with("| decode | 32 | 7 | 10.00 | ± 10.0 % | 180.0 | 0 | 0.250 | 3.00, 4.00 |\n"),
+            "{shown}"
+        );
     }
 }

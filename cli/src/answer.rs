@@ -155,6 +155,7 @@ fn generate(
         answer.text.push_str(&piece);
         if piece.is_empty() { Ok(()) } else { emit(&piece) }
     };
+    generator.limit(limits.max_tokens);
     answer.ended = loop {
         if cancel.requested() {
             break Ended::Cancelled;

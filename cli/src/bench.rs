@@ -1,7 +1,7 @@
 //! `halfbyte bench`: the throughput of prefill and decode, as crate `bench` measures it.
 
 use bench::{Steps, Workload, measure, predict, roofline};
-use engine::session::Session;
+use engine::{generate::Generator, sampler::Sampling, session::Session};
 use serde_json::json;
 
 use crate::{
@@ -79,15 +79,16 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         let found = roofline(&mut session, &steps)?;
         return show(args.json, &found);
     }
+    let mut generator = Generator::new(session, Sampling::default())?;
     cancel.begin();
-    let report = measure(&mut session, &work, &mut |done, total| {
+    let report = measure(&mut generator, &work, &mut |done, total| {
         bars.show("bench", done as u64, total as u64);
         !cancel.requested()
     });
     bars.clear();
     cancel.end();
     let report = report?;
-    let memory = GpuMemory::of(&session);
+    let memory = GpuMemory::of(generator.session());
     if args.json {
         let mut json = serde_json::to_value(&report).map_err(|e| CliError::other(e.to_string()))?;
         json["model"] = json!(args.model.model);

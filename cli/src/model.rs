@@ -1,6 +1,6 @@
 //! The options by which a language model is opened and loaded, and the doing of it.
 
-use std::{env, path::PathBuf, sync::Arc};
+use std::{env, path::PathBuf, sync::Arc, time::Duration};
 
 use engine::{
     EngineError,
@@ -27,13 +27,21 @@ pub struct GpuArgs {
     /// How intermediate values are held: f32 or f16; the device's preference otherwise
     #[arg(long, value_name = "TYPE", value_parser = ["f32", "f16"])]
     activations: Option<String>,
+    /// How long one submission should keep the GPU at most, so that the screen gets its turns; 0 does not cut steps
+    /// [default: as the GPU's profile says]
+    #[arg(long, value_name = "MS")]
+    max_submit_ms: Option<u32>,
 }
 
 impl GpuArgs {
     /// Opens it.
     pub fn open(&self) -> Result<Gpu, CliError> {
-        let options =
-            OpenOptions { adapter: self.adapter.clone(), cache_dir: cache_dir(), ..OpenOptions::default() };
+        let options = OpenOptions {
+            adapter: self.adapter.clone(),
+            cache_dir: cache_dir(),
+            max_submit: self.max_submit_ms.map(|ms| Duration::from_millis(ms.into())),
+            ..OpenOptions::default()
+        };
         Ok(Gpu::open(&options).map_err(EngineError::from)?)
     }
 

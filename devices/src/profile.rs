@@ -149,8 +149,7 @@ pub struct Profile {
     pub activations: Activations,
     /// Layout of packed weights.
     pub layout: WeightLayout,
-    /// Longest GPU time of one submission, milliseconds: our choice, so that the screen gets its turn in every frame. Not
-    /// kept yet: a run is one submission.
+    /// Longest GPU time of one submission, milliseconds: our choice, so that the screen gets its turn in every frame.
     pub max_submit_ms: u32,
     /// Memory bandwidth, GB/s; measured rather than theoretical where both are known.
     pub bandwidth: Option<Sourced<f64>>,

@@ -3,9 +3,13 @@
 //! The steps and their order are Hugging Face's: repetition penalty, temperature, top-k, top-p, min-p,
 //! then a draw by weight. Every step works on what the one before it left.
 
+mod on_device;
+
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
+use rand::{Rng, SeedableRng};
 use std::cmp::Ordering;
+
+pub(crate) use on_device::OnDevice;
 
 /// How to choose.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,7 +26,7 @@ pub struct Sampling {
     pub repetition_penalty: f32,
     /// The window: this many of the latest tokens, prompt included.
     pub repetition_window: usize,
-    /// Equal seeds give equal choices for equal logits.
+    /// Equal seeds give equal choices for equal logits on one device.
     pub seed: u64,
 }
 
@@ -65,11 +69,12 @@ pub enum SampleError {
     },
 }
 
-/// Chooses tokens; holds the random state and the working memory.
+/// Chooses tokens; holds the working memory, and how many tokens were chosen: the random number of each hangs on the seed
+/// and on that alone, so that choices may be begun and dropped.
 #[derive(Debug)]
 pub struct Sampler {
     sampling: Sampling,
-    random: StdRng,
+    taken: u64,
     candidates: Vec<Candidate>,
 }
 
@@ -104,13 +109,28 @@ impl Sampler {
                 return Err(SampleError::Setting { name, value, range });
             }
         }
-        let random = StdRng::seed_from_u64(sampling.seed);
-        Ok(Self { sampling, random, candidates: Vec::new() })
+        Ok(Self { sampling, taken: 0, candidates: Vec::new() })
+    }
+
+    /// How a device can do the same.
+    pub(crate) fn on_device(&self) -> Option<OnDevice> {
+        OnDevice::of(&self.sampling)
+    }
+
+    /// The random number of the token that comes after `others` more.
+    pub(crate) fn number(&self, others: usize) -> u64 {
+        let at = self.taken.wrapping_add(others as u64);
+        StdRng::seed_from_u64(self.sampling.seed ^ at.wrapping_mul(0x9e37_79b9_7f4a_7c15)).next_u64()
+    }
+
+    /// Counts a token that a device has chosen.
+    pub(crate) fn took(&mut self) {
+        self.taken += 1;
     }
 
     /// The next token, given the logits of the whole vocabulary and all tokens so far.
     ///
-    /// NaN logits are never chosen; infinite ones always are. One random number is drawn unless greedy.
+    /// NaN logits are never chosen; infinite ones always are.
     ///
     /// # Errors
     /// Every logit is NaN or minus infinity, or there are none.
@@ -119,6 +139,7 @@ impl Sampler {
         let greatest = self.candidates.iter().copied().min_by(Candidate::order);
         let greatest = greatest.ok_or(SampleError::NoChoice { count: logits.len() })?;
         if self.sampling.temperature == 0.0 {
+            self.took();
             return Ok(greatest.token);
         }
         keep_top_k(&mut self.candidates, self.sampling.top_k);
@@ -126,7 +147,9 @@ impl Sampler {
         keep_top_p(&mut self.candidates, self.sampling.top_p);
         let least = self.sampling.min_p;
         self.candidates.retain(|candidate| candidate.score >= least);
-        Ok(self.draw(greatest.token))
+        let token = self.draw(greatest.token);
+        self.took();
+        Ok(token)
     }
 
     /// Fills the candidates with every token whose penalised logit is a number above minus infinity.
@@ -136,6 +159,8 @@ impl Sampler {
         self.candidates.extend(all);
         let penalty = self.sampling.repetition_penalty;
         if penalty != 1.0 {
+            // A product is the same on every device, a quotient is not.
+            let inverse = 1.0 / penalty;
             let start = history.len().saturating_sub(self.sampling.repetition_window);
             for &token in &history[start..] {
                 let (Some(&logit), Some(candidate)) =
@@ -143,7 +168,7 @@ impl Sampler {
                 else {
                     continue;
                 };
-                candidate.score = if logit < 0.0 { logit * penalty } else { logit / penalty };
+                candidate.score = if logit < 0.0 { logit * penalty } else { logit * inverse };
             }
         }
         self.candidates.retain(|candidate| candidate.score > f32::NEG_INFINITY);
@@ -161,9 +186,9 @@ impl Sampler {
     }
 
     /// Draws a candidate by weight. `likeliest` stands in where rounding leaves the sum short.
-    fn draw(&mut self, likeliest: u32) -> u32 {
+    fn draw(&self, likeliest: u32) -> u32 {
         let total: f64 = self.candidates.iter().map(|candidate| f64::from(candidate.score)).sum();
-        let mut left = self.random.random::<f64>() * total;
+        let mut left = unit(self.number(0)) * total;
         for candidate in &self.candidates {
             left -= f64::from(candidate.score);
             if left < 0.0 {
@@ -172,6 +197,11 @@ impl Sampler {
         }
         likeliest
     }
+}
+
+/// A random number's first bits as a fraction, below 1.
+fn unit(number: u64) -> f64 {
+    (number >> 11) as f64 / (1u64 << 53) as f64
 }
 
 /// Keeps the `k` first in order, all if `k` is 0.

@@ -1,5 +1,7 @@
 //! A model on a device, and sessions of it: each has its own cache and arena; weights, plans and pipelines are shared.
 
+mod choosing;
+mod loaded;
 mod profile;
 
 use std::sync::Arc;
@@ -8,138 +10,18 @@ use symbolic::{Bindings, Expr};
 
 use crate::{
     error::EngineError,
-    gpu::{Arena, Gpu, Run, Weights},
-    graph::Graph,
+    gpu::{Arena, Chooser, Run},
     host::HostTensor,
-    language::{LanguageModel, LanguageOptions, Phase, Prepared, Symbols},
     op::Elem,
-    plan::Plan,
-    weights::{WeightSource, held},
+    weights::held,
 };
 
 pub use crate::gpu::Progress;
+pub use loaded::LoadedModel;
+use loaded::Phased;
 
-/// A language model with its weights on a device.
-#[derive(Debug)]
-pub struct LoadedModel {
-    gpu: Arc<Gpu>,
-    weights: Weights,
-    prefill: Phased,
-    decode: Phased,
-    symbols: Symbols,
-    options: LanguageOptions,
-    chunk: usize,
-    vocabulary: usize,
-    cache_heads: usize,
-    /// Positions of caches that the model itself gives a length.
-    room: Option<usize>,
-    /// Positions that the shortest circular cache keeps.
-    window: Option<usize>,
-    inputs: InputNames,
-    /// Of what the session remembers, the masks: 0 and 1 alone.
-    masks: Vec<String>,
-}
-
-#[derive(Debug)]
-struct Phased {
-    graph: Graph,
-    plan: Arc<Plan>,
-}
-
-#[derive(Debug)]
-struct InputNames {
-    tokens: String,
-    mask: Option<String>,
-    positions: Option<String>,
-}
-
-impl LoadedModel {
-    /// Plans both phases, brings the weights to the device and makes the pipelines.
-    ///
-    /// # Errors
-    /// When the model cannot be planned, weights are missing, or the device refuses.
-    pub fn load(
-        gpu: Arc<Gpu>,
-        model: &LanguageModel,
-        source: &WeightSource,
-        mut options: LanguageOptions,
-        chunk: usize,
-        progress: &(dyn Fn(Progress) + Sync),
-    ) -> Result<Arc<Self>, EngineError> {
-        options.context = options.context.min(model.room().unwrap_or(usize::MAX));
-        let chunk = chunk.clamp(1, options.context.max(1));
-        let prefill = phased(model.prepare(Phase::Prefill { chunk }, &options)?);
-        let decode = phased(model.prepare(Phase::Decode, &options)?);
-        let plans = [(&prefill.graph, &*prefill.plan), (&decode.graph, &*decode.plan)];
-        let weights = Weights::upload(&gpu, &plans, source, progress)?;
-        gpu.make_pipelines(&plans.map(|(_, plan)| plan), progress)?;
-        let (tokens, mask, positions) = model.input_names();
-        let inputs = InputNames {
-            tokens: tokens.to_owned(),
-            mask: mask.map(str::to_owned),
-            positions: positions.map(str::to_owned),
-        };
-        let masks = model.memories().filter(|m| model.is_flag(m)).map(str::to_owned).collect();
-        let vocabulary = model
-            .vocabulary()
-            .ok_or_else(|| EngineError::model("load", "the size of the vocabulary is not a number"))?;
-        let cache_heads = model.cache_heads().unwrap_or(1);
-        let symbols = Symbols::new(chunk, options.context);
-        Ok(Arc::new(Self {
-            gpu,
-            weights,
-            prefill,
-            decode,
-            symbols,
-            options,
-            chunk,
-            vocabulary,
-            cache_heads,
-            room: model.room(),
-            window: model.window(),
-            inputs,
-            masks,
-        }))
-    }
-
-    /// The device it is on.
-    #[must_use]
-    pub fn gpu(&self) -> &Arc<Gpu> {
-        &self.gpu
-    }
-
-    /// Positions that the longest session may hold.
-    #[must_use]
-    pub fn context(&self) -> usize {
-        self.options.context
-    }
-
-    /// Bytes of weights on the device.
-    #[must_use]
-    pub fn weight_bytes(&self) -> u64 {
-        self.weights.bytes()
-    }
-
-    /// The plan of a phase: prefill, or decode.
-    pub fn plan(&self, decode: bool) -> &Plan {
-        if decode { &self.decode.plan } else { &self.prefill.plan }
-    }
-
-    /// Numbers for the plans' symbols.
-    #[must_use]
-    pub fn bindings(&self, seq: usize, past: usize, capacity: usize) -> Bindings {
-        self.symbols.bindings(seq, past, capacity)
-    }
-
-    /// Names of the inputs that a session must be given before its first run; see [`Session::remember`].
-    pub fn memories(&self) -> impl Iterator<Item = &str> {
-        self.decode.plan.kept.iter().map(|port| port.name.as_str())
-    }
-}
-
-fn phased(prepared: Prepared) -> Phased {
-    Phased { graph: prepared.graph, plan: Arc::new(prepared.plan) }
-}
+/// Runs a part of some tokens; whether it is the last.
+type RunPart<'a> = dyn FnMut(&mut Session, &[u32], bool) -> Result<(), EngineError> + 'a;
 
 /// One conversation: a cache, and how much of it is filled.
 #[derive(Debug)]
@@ -150,6 +32,12 @@ pub struct Session {
     bindings: Bindings,
     capacity: usize,
     past: usize,
+    /// Steps under way behind those, of tokens that the device chose and that may be dropped again.
+    ahead: usize,
+    /// Positions that were ever written since the session was empty: a circular cache has lost what lies far before.
+    written: usize,
+    /// Whether the latest step was one of decode: whose logits there are.
+    decoded: bool,
     /// Positions at the start that are padding.
     padding: usize,
     /// Of the inputs that are the same for all steps, which are given.
@@ -179,8 +67,20 @@ impl Session {
         };
         let (prefill, decode) = (run(&model.prefill)?, run(&model.decode)?);
         let remembered = vec![false; model.decode.plan.kept.len()];
-        let scratch = Vec::new();
-        Ok(Self { prefill, decode, bindings, capacity, past: 0, padding: 0, remembered, scratch, model })
+        Ok(Self {
+            prefill,
+            decode,
+            bindings,
+            capacity,
+            past: 0,
+            ahead: 0,
+            written: 0,
+            decoded: false,
+            padding: 0,
+            remembered,
+            scratch: Vec::new(),
+            model,
+        })
     }
 
     /// Positions in the cache.
@@ -216,9 +116,13 @@ impl Session {
     /// Forgets everything after the first `length` positions; the cache itself is left as it is. Returns how many
     /// positions are left: none where a circular cache has written over what came before.
     pub fn truncate(&mut self, length: usize) -> usize {
+        self.abandon();
         if length < self.past {
-            let lost = self.model.window.is_some_and(|window| self.past > window);
+            let lost = self.model.window.is_some_and(|window| self.written > window);
             self.past = if lost { 0 } else { length };
+        }
+        if self.past == 0 {
+            self.written = 0;
         }
         self.padding = self.padding.min(self.past);
         self.past
@@ -302,22 +206,33 @@ impl Session {
     /// # Errors
     /// When the tokens do not fit or are not in the vocabulary, or the GPU fails. The session stays usable.
     pub fn run(&mut self, tokens: &[u32]) -> Result<Vec<f32>, EngineError> {
-        self.check(tokens)?;
-        let (mut logits, mut rest) = (Vec::new(), tokens);
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(self.at_once(rest.len()));
-            let found = self.step(now)?;
-            if self.model.options.all_logits {
-                logits.extend(found);
-            } else {
-                logits = found;
+        let all = self.model.options.all_logits;
+        let mut logits = Vec::new();
+        self.run_parts(tokens, &mut |session, part, last| {
+            session.step(Some(part), None)?;
+            session.past += part.len();
+            if all || last {
+                logits.extend(session.logits()?);
             }
-            rest = later;
-        }
+            Ok(())
+        })?;
         Ok(logits)
     }
 
-    /// Whether these tokens can be run now.
+    /// Hands tokens to `step` in parts that can be run together, each with whether it is the last.
+    fn run_parts(&mut self, tokens: &[u32], step: &mut RunPart<'_>) -> Result<(), EngineError> {
+        self.abandon();
+        self.check(tokens)?;
+        let mut rest = tokens;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(self.at_once(rest.len()));
+            step(self, now, later.is_empty())?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Whether tokens can be run.
     fn check(&self, tokens: &[u32]) -> Result<(), EngineError> {
         self.check_room(tokens.len())?;
         if tokens.is_empty() || tokens.len() > self.chunk() {
@@ -346,40 +261,60 @@ impl Session {
         }
     }
 
-    fn step(&mut self, tokens: &[u32]) -> Result<Vec<f32>, EngineError> {
+    /// Submits a step behind all others: of these tokens, or of the one that the device chose last.
+    fn step(
+        &mut self,
+        tokens: Option<&[u32]>,
+        choice: Option<(&mut Chooser, u64)>,
+    ) -> Result<(), EngineError> {
         self.bring(tokens)?;
-        let run = if tokens.len() == 1 { &mut self.decode } else { &mut self.prefill };
-        let bytes = run.execute(&self.model.gpu, 0)?;
-        self.past += tokens.len();
-        Ok(floats(&bytes, self.model.options.lower.activations))
+        let (gpu, decode) = (&self.model.gpu, self.decoded);
+        let run = if decode { &self.decode } else { &self.prefill };
+        let Some((chooser, number)) = choice else { return run.submit(gpu) };
+        let rows = run.output_len(0)? / self.model.vocabulary.max(1);
+        chooser.prepare(gpu, decode, rows, number)?;
+        run.submit_choosing(gpu, Some((chooser, decode)))
     }
 
-    /// Gives the run of a step its numbers and inputs.
-    fn bring(&mut self, tokens: &[u32]) -> Result<(), EngineError> {
-        self.bindings.set(&self.model.symbols.seq, tokens.len() as i64);
-        self.bindings.set(&self.model.symbols.past, self.past as i64);
-        let run = if tokens.len() == 1 { &mut self.decode } else { &mut self.prefill };
-        run.advance(&self.bindings)?;
-        let (past, padding) = (self.past, self.padding);
-        let names = &self.model.inputs;
+    /// Gives the run of a step its numbers and inputs. They are written in the order of submissions, so that those of steps
+    /// under way stay as they are.
+    fn bring(&mut self, tokens: Option<&[u32]>) -> Result<(), EngineError> {
+        let (past, padding) = (self.past + self.ahead, self.padding);
+        let count = tokens.map_or(1, <[u32]>::len);
+        self.bindings.set(&self.model.symbols.seq, count as i64);
+        self.bindings.set(&self.model.symbols.past, past as i64);
+        let decode = count == 1;
+        let run = if decode { &mut self.decode } else { &mut self.prefill };
         let gpu = &self.model.gpu;
+        run.advance(gpu, &self.bindings)?;
+        let names = &self.model.inputs;
         let int = |v: usize| (v as u32).to_le_bytes();
-        self.scratch.clear();
-        self.scratch.extend(tokens.iter().flat_map(|t| t.to_le_bytes()));
-        run.write(gpu, &names.tokens, &self.scratch)?;
+        if let Some(tokens) = tokens {
+            self.scratch.clear();
+            self.scratch.extend(tokens.iter().flat_map(|t| t.to_le_bytes()));
+            run.write(gpu, &names.tokens, &self.scratch)?;
+        }
         if let Some(positions) = &names.positions {
             self.scratch.clear();
-            let each = past..past + tokens.len();
+            let each = past..past + count;
             self.scratch.extend(each.flat_map(|p| int(p.saturating_sub(padding))));
             run.write(gpu, positions, &self.scratch)?;
         }
         if let Some(mask) = &names.mask {
             self.scratch.clear();
-            let (seen, width) = (padding..past + tokens.len(), run.input_len(mask)?);
+            let (seen, width) = (padding..past + count, run.input_len(mask)?);
             self.scratch.extend((0..width).flat_map(|p| int(usize::from(seen.contains(&p)))));
             run.write(gpu, mask, &self.scratch)?;
         }
+        self.written = self.written.max(past + count);
+        self.decoded = decode;
         Ok(())
+    }
+
+    /// The logits of the latest step, which it waits for.
+    fn logits(&self) -> Result<Vec<f32>, EngineError> {
+        let run = if self.decoded { &self.decode } else { &self.prefill };
+        Ok(floats(&run.read(&self.model.gpu, 0)?, self.model.options.lower.activations))
     }
 
     /// The filled positions of a cache tensor, `[heads, past, head_dim]` as f32: for tests and inspection.

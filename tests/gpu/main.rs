@@ -2,6 +2,7 @@
 
 mod architectures;
 mod caches;
+mod choosing;
 mod conformance;
 mod contrib;
 mod dialects;

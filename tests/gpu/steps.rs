@@ -1,11 +1,13 @@
 //! What a decode step asks of the GPU, read from its counters.
 
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use engine::{
+    generate::Generator,
     gpu::{Counts, Gpu, OpenOptions},
     host::{GroupSize, WeightFormat},
     open::ModelFile,
+    sampler::Sampling,
     session::Session,
 };
 use tests::{Choices, Expected, load_on, models};
@@ -74,4 +76,61 @@ fn a_second_session_brings_no_weights_and_no_pipelines() {
     let did = gpu.counters().counts() - before;
     assert_eq!(did.pipelines, 0);
     assert!(did.uploaded_bytes < model.weight_bytes() / 4, "{} bytes uploaded", did.uploaded_bytes);
+}
+
+#[test]
+fn a_generated_token_comes_back_alone() {
+    let gpu = own_gpu();
+    for folder in models("tiny_llama") {
+        let file = ModelFile::open(&folder.join("model.onnx")).unwrap();
+        let model = load_on(&gpu, &file, Choices { all_logits: false, ..Choices::default() }).unwrap();
+        let loaded = gpu.counters().counts();
+        let session = Session::new(model.clone(), 64).unwrap();
+        let mut generator = Generator::new(session, Sampling::default()).unwrap();
+        assert_eq!((gpu.counters().counts() - loaded).pipelines, 0, "the likeliest is prepared for");
+        let _ = generator.prompt(&[1, 2, 3], &mut |_, _| ControlFlow::Continue(())).unwrap();
+        generator.next_token().unwrap();
+        generator.next_token().unwrap();
+        for _ in 0..10 {
+            let before = gpu.counters().counts();
+            generator.next_token().unwrap();
+            let did = gpu.counters().counts() - before;
+            assert_eq!((did.pipelines, did.buffers, did.bind_groups), (0, 0, 0), "{}", folder.display());
+            // The one copy is that of the token to where it can be read.
+            assert_eq!((did.copies, did.reads, did.read_bytes), (1, 1, 4), "{}", folder.display());
+            // Its choice takes two.
+            assert_eq!(did.dispatches, model.plan(true).dispatches() as u64 + 2, "{}", folder.display());
+        }
+    }
+}
+
+#[test]
+fn slices_of_a_step_compute_what_the_whole_does() {
+    let folder = &models("tiny_llama")[0];
+    let expected = Expected::read(&folder.join("expected"));
+    let file = ModelFile::open(&folder.join("model.onnx")).unwrap();
+    let run = |max_submit: Duration| {
+        let options = OpenOptions { max_submit: Some(max_submit), ..OpenOptions::default() };
+        let gpu = Arc::new(Gpu::open(&options).unwrap());
+        let model = load_on(&gpu, &file, Choices::default()).unwrap();
+        let mut session = Session::new(model.clone(), 64).unwrap();
+        let mut logits = session.run(&expected.prompt).unwrap();
+        let before = (gpu.counters().counts(), gpu.submit_times());
+        for token in 1..5 {
+            logits.extend(session.run(&[token]).unwrap());
+        }
+        let submits = (gpu.counters().counts() - before.0).submits - 4;
+        assert_eq!(
+            (gpu.submit_times() - before.1).count(),
+            submits,
+            "each is measured; reading is not a step's"
+        );
+        (logits, submits as usize, model.plan(true).dispatches())
+    };
+    let (whole, submits, _) = run(Duration::ZERO);
+    assert_eq!(submits, 4);
+    // Every call takes longer than that.
+    let (sliced, submits, calls) = run(Duration::from_nanos(10));
+    assert!(submits > calls, "{submits} submissions of 4 steps of {calls} calls");
+    assert_eq!(sliced, whole);
 }

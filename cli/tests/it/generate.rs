@@ -113,6 +113,13 @@ fn bench_measures_what_is_asked_for() {
     assert_eq!(lines.len(), 4);
     assert!(lines.iter().all(|l| l["rate"]["median"].as_f64().unwrap() > 0.0), "{json}");
     assert!(lines.iter().all(|l| l["copied_bytes_per_token"] == 0.0), "{json}");
+    let positive = |l: &serde_json::Value| l.as_f64().unwrap() > 0.0;
+    assert!(
+        lines.iter().all(|l| positive(&l["cpu_ms_per_token"]) && positive(&l["submit_ms"]["longest"])),
+        "{json}"
+    );
+    let uncut = succeed(&[&args[..], &["--max-submit-ms", "0"]].concat());
+    assert!(uncut.contains("| decode | 4 | 16 |"), "{uncut}");
 }
 
 #[test]

@@ -131,7 +131,13 @@ impl Gpu {
     }
 
     /// Records a copy of `size` bytes between places in buffers. No other function does, so that all copies are counted.
-    fn copy(&self, encoder: &mut wgpu::CommandEncoder, from: (&Buffer, u64), to: (&Buffer, u64), size: u64) {
+    pub(super) fn copy(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        from: (&Buffer, u64),
+        to: (&Buffer, u64),
+        size: u64,
+    ) {
         encoder.copy_buffer_to_buffer(from.0.raw(), from.1, to.0.raw(), to.1, size);
         self.counters().copied(size);
     }
@@ -142,6 +148,11 @@ impl Gpu {
         if let Some(buffer) = left.filter(|b| b.size() >= size) {
             return Ok(buffer);
         }
+        self.staging_buffer(size)
+    }
+
+    /// A buffer that results are copied to, to be read.
+    pub(super) fn staging_buffer(&self, size: u64) -> Result<Buffer, GpuError> {
         self.buffer("staging", size, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)
     }
 }

@@ -30,9 +30,9 @@ pub struct Counts {
     pub copied_bytes: u64,
     /// Bytes written from the CPU.
     pub uploaded_bytes: u64,
-    /// Results read back, with one copy command each.
+    /// Results copied to be read back, with one copy command each.
     pub reads: u64,
-    /// Bytes read back to the CPU, in whole words of 4.
+    /// Their bytes, in whole words of 4.
     pub read_bytes: u64,
     /// Pipelines made.
     pub pipelines: u64,
@@ -43,8 +43,8 @@ pub struct Counts {
 }
 
 impl Counters {
-    pub(super) fn dispatched(&self) {
-        self.dispatches.fetch_add(1, Relaxed);
+    pub(super) fn dispatched(&self, calls: u64) {
+        self.dispatches.fetch_add(calls, Relaxed);
     }
 
     pub(super) fn submitted(&self) {

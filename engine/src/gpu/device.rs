@@ -4,13 +4,18 @@ use std::{
     collections::HashMap,
     error::Error as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use devices::{Capabilities, Profile, Target};
 use shaders::KernelSpec;
 
-use super::{Buffer, Counters, DeviceSummary, GpuError, Pipeline, buffer::PATIENCE, disk::DiskCache};
+use super::{
+    Buffer, Counters, CpuTimes, DeviceSummary, GpuError, Pipeline, SubmitTimes,
+    buffer::PATIENCE,
+    costs::{Costs, Part},
+    disk::DiskCache,
+};
 use crate::op;
 
 /// An open GPU.
@@ -26,6 +31,17 @@ pub struct Gpu {
     faults: Arc<Faults>,
     pipelines: Mutex<HashMap<KernelSpec, Arc<Pipeline>>>,
     staging: Mutex<Option<Buffer>>,
+    costs: Costs,
+    max_submit: Duration,
+    idle: Mutex<Option<Idle>>,
+}
+
+/// When the GPU was seen to be done with something last.
+#[derive(Clone, Copy, Debug)]
+struct Idle {
+    since: Instant,
+    /// Whether it was waited for, so that it was not done long before.
+    exact: bool,
 }
 
 /// What went wrong outside of any call that could say so.
@@ -64,7 +80,9 @@ impl Gpu {
         summary: DeviceSummary,
         robust_buffers: bool,
         disk: Option<DiskCache>,
+        max_submit: Option<Duration>,
     ) -> Self {
+        let max_submit = max_submit.unwrap_or(Duration::from_millis(target.profile.max_submit_ms.into()));
         let faults = Arc::new(Faults::default());
         let refused = faults.clone();
         // The first fault is the cause; later ones follow from it.
@@ -88,6 +106,9 @@ impl Gpu {
             faults,
             pipelines: Mutex::default(),
             staging: Mutex::default(),
+            costs: Costs::default(),
+            max_submit,
+            idle: Mutex::default(),
         }
     }
 
@@ -122,6 +143,37 @@ impl Gpu {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// CPU time that steps have taken.
+    #[must_use]
+    pub fn cpu_times(&self) -> CpuTimes {
+        self.costs.cpu()
+    }
+
+    /// How long the submissions of steps have kept the GPU, as far as they were waited for.
+    #[must_use]
+    pub fn submit_times(&self) -> SubmitTimes {
+        self.costs.submits()
+    }
+
+    /// How long a submission should keep the GPU at most; 0 submits each step as one.
+    #[must_use]
+    pub fn max_submit(&self) -> Duration {
+        self.max_submit
+    }
+
+    pub(crate) fn costs(&self) -> &Costs {
+        &self.costs
+    }
+
+    /// Since when the GPU has worked on what was submitted at `began` and is done `now`, and whether that is exact.
+    pub(super) fn busy_since(&self, began: Instant, now: Instant, seen: bool) -> (Instant, bool) {
+        let before = lock(&self.idle).replace(Idle { since: now, exact: seen });
+        match before {
+            Some(idle) if idle.since > began => (idle.since, idle.exact),
+            _ => (began, true),
+        }
     }
 
     /// What offsets of bindings, storage and uniform, must be multiples of.
@@ -178,13 +230,15 @@ impl Gpu {
     ///
     /// # Errors
     /// When a command, or an earlier write, was refused, or the device is lost.
-    pub(super) fn submit(&self, encoder: wgpu::CommandEncoder) -> Result<(), GpuError> {
-        let ((), failed) = self.guarded(|_| {
-            self.queue.submit([encoder.finish()]);
+    pub(super) fn submit(&self, encoder: wgpu::CommandEncoder) -> Result<wgpu::SubmissionIndex, GpuError> {
+        // What is recorded is only gathered before: the driver gets it here.
+        let (submission, failed) = self.guarded(|_| {
+            let commands = self.costs.time(Part::Record, || encoder.finish());
+            self.costs.time(Part::Submit, || self.queue.submit([commands]))
         });
         self.counters.submitted();
         self.check()?;
-        failed.map_or(Ok(()), |text| Err(GpuError::Command(text)))
+        failed.map_or(Ok(submission), |text| Err(GpuError::Command(text)))
     }
 
     /// Starts pending buffer writes and waits for them, so that their staging memory is given back.
@@ -201,7 +255,27 @@ impl Gpu {
     /// # Errors
     /// When that takes longer than `patience`, or the device is lost.
     pub fn wait(&self, patience: Duration) -> Result<(), GpuError> {
-        let poll = wgpu::PollType::Wait { submission_index: None, timeout: Some(patience) };
+        self.poll(None, patience)
+    }
+
+    /// Waits until a submission is done, and what was submitted before it.
+    ///
+    /// # Errors
+    /// As [`Gpu::wait`].
+    pub(super) fn wait_for(
+        &self,
+        submission: wgpu::SubmissionIndex,
+        patience: Duration,
+    ) -> Result<(), GpuError> {
+        self.poll(Some(submission), patience)
+    }
+
+    fn poll(
+        &self,
+        submission_index: Option<wgpu::SubmissionIndex>,
+        patience: Duration,
+    ) -> Result<(), GpuError> {
+        let poll = wgpu::PollType::Wait { submission_index, timeout: Some(patience) };
         let polled = self.device.poll(poll);
         self.check()?;
         match polled {

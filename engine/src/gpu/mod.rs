@@ -2,16 +2,22 @@
 
 mod adapters;
 mod buffer;
+mod choose;
+mod chooser;
+mod costs;
 mod counters;
 mod device;
 mod disk;
+mod flight;
 mod memory;
 mod open;
 mod passthrough;
 mod peaks;
 mod pipeline;
 mod progress;
+mod readback;
 mod run;
+mod slices;
 #[cfg(not(target_vendor = "apple"))]
 mod vulkan;
 #[cfg(target_vendor = "apple")]
@@ -22,6 +28,8 @@ mod weights;
 pub use crate::error::GpuError;
 pub use adapters::{ADAPTER_VARIABLE, AdapterSummary, adapters};
 pub use buffer::Buffer;
+pub(crate) use chooser::{Choice, Chooser};
+pub use costs::{CpuTimes, SubmitTimes};
 pub use counters::{Counters, Counts};
 pub use device::Gpu;
 pub use memory::Arena;

@@ -1,6 +1,6 @@
 //! Opening a device: features, limits, the best road that its driver allows.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use devices::{Capabilities, F16, Profile, Target};
 use wgpu::Features;
@@ -23,11 +23,13 @@ pub struct OpenOptions {
     pub f16_passthrough: bool,
     /// Folder where compiled pipelines are kept between runs.
     pub cache_dir: Option<PathBuf>,
+    /// How long a submission should keep the GPU at most, instead of what the profile says; 0 submits each step as one.
+    pub max_submit: Option<Duration>,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { adapter: None, low_priority: true, f16_passthrough: true, cache_dir: None }
+        Self { adapter: None, low_priority: true, f16_passthrough: true, cache_dir: None, max_submit: None }
     }
 }
 
@@ -78,7 +80,7 @@ impl Gpu {
             })
         });
         let summary = DeviceSummary { adapter: found.summary, f16, low_priority, notes };
-        Ok(Self::new(device, queue, target, summary, found.offer.robust_buffers, disk))
+        Ok(Self::new(device, queue, target, summary, found.offer.robust_buffers, disk, options.max_submit))
     }
 
     /// A device that computes nothing: it accepts what a device of this profile would, and refuses what that would.
@@ -124,7 +126,7 @@ impl Gpu {
             low_priority: false,
         };
         let summary = DeviceSummary { adapter, f16: target.f16, low_priority: false, notes: Vec::new() };
-        Ok(Self::new(device, queue, target, summary, true, None))
+        Ok(Self::new(device, queue, target, summary, true, None, None))
     }
 }
 

@@ -1,15 +1,18 @@
-//! Running a bound plan: its bind groups are made once, for memory laid out for the largest step; a step writes the
-//! parameter block, records the dispatches and submits them.
+//! A bound plan on a device: its bind groups are made once, for memory laid out for the largest step. What a step then does
+//! is in `flight`.
 
 mod profile;
 
-use std::{num::NonZero, sync::Arc};
+use std::{
+    num::NonZero,
+    sync::{Arc, Mutex},
+};
 
 use symbolic::Bindings;
 
 pub use profile::Clock;
 
-use super::{Arena, Buffer, Gpu, Pipeline, WeightBuffers, Weights};
+use super::{Arena, Buffer, Gpu, Pipeline, WeightBuffers, Weights, costs::Part, flight::Flights};
 use crate::{
     error::EngineError,
     graph::Graph,
@@ -20,13 +23,36 @@ use crate::{
 /// A plan on a device, with everything that a step needs made beforehand.
 #[derive(Debug)]
 pub struct Run {
-    plan: Arc<Plan>,
-    bound: BoundPlan,
-    arena: Arena,
+    pub(super) plan: Arc<Plan>,
+    pub(super) bound: BoundPlan,
+    pub(super) arena: Arena,
     weights: Vec<Option<WeightBuffers>>,
-    params: Buffer,
-    pipelines: Vec<Arc<Pipeline>>,
-    groups: Vec<wgpu::BindGroup>,
+    pub(super) params: Buffer,
+    pub(super) pipelines: Vec<Arc<Pipeline>>,
+    pub(super) groups: Vec<wgpu::BindGroup>,
+    align: u64,
+    pub(super) flights: Mutex<Flights>,
+}
+
+/// Where a port lies, to be bound by others.
+#[derive(Clone, Debug)]
+pub(crate) struct Range {
+    pub buffer: Buffer,
+    /// First byte, aligned as the device wants it.
+    pub offset: u64,
+    /// Bytes.
+    pub size: u64,
+    /// The port's first element, counted from there.
+    pub first: u32,
+    pub elem: Elem,
+}
+
+impl Range {
+    /// All of a buffer.
+    pub fn whole(buffer: &Buffer, elem: Elem) -> Self {
+        let (buffer, size) = (buffer.clone(), buffer.size());
+        Self { buffer, offset: 0, size, first: 0, elem }
+    }
 }
 
 impl Run {
@@ -55,6 +81,8 @@ impl Run {
             pipelines,
             groups: Vec::with_capacity(bound.calls.len()),
             bound,
+            align: gpu.offset_alignment().max(1),
+            flights: Mutex::new(Flights::new(plan.calls.len())),
         };
         for index in 0..run.bound.calls.len() {
             let group = run.group(gpu, index)?;
@@ -72,8 +100,8 @@ impl Run {
     ///
     /// # Errors
     /// When a size cannot be evaluated, or a buffer is too small for it.
-    pub fn advance(&mut self, bindings: &Bindings) -> Result<(), EngineError> {
-        self.bound.advance(&self.plan, bindings)
+    pub fn advance(&mut self, gpu: &Gpu, bindings: &Bindings) -> Result<(), EngineError> {
+        gpu.costs().time(Part::Bind, || self.bound.advance(&self.plan, bindings))
     }
 
     fn group(&self, gpu: &Gpu, index: usize) -> Result<wgpu::BindGroup, EngineError> {
@@ -139,7 +167,7 @@ impl Run {
             let text = format!("takes {size} bytes on the device, {} are given", bytes.len());
             return Err(EngineError::Input { name: name.to_owned(), text });
         }
-        gpu.write(&self.arena.buffer, offset, bytes);
+        gpu.costs().time(Part::Write, || gpu.write(&self.arena.buffer, offset, bytes));
         Ok(())
     }
 
@@ -180,49 +208,42 @@ impl Run {
         u64::try_from(start).ok().zip(u64::try_from(bytes).ok()).ok_or_else(lost)
     }
 
-    /// Runs the plan and returns output `index`, in device form.
+    /// Where an output lies, of the largest step.
+    pub(crate) fn output(&self, index: usize) -> Result<Range, EngineError> {
+        let port = self.plan.outputs.get(index);
+        self.bindable(port.ok_or_else(|| no_output(index))?)
+    }
+
+    /// Where an input lies, of the largest step.
+    pub(crate) fn input(&self, name: &str) -> Result<Range, EngineError> {
+        let port = self.plan.inputs.iter().find(|p| p.name == name);
+        self.bindable(
+            port.ok_or_else(|| EngineError::model("gpu", format!("the plan does not read {name:?}")))?,
+        )
+    }
+
+    fn bindable(&self, port: &Port) -> Result<Range, EngineError> {
+        let (start, _) = self.range(port)?;
+        let elem = port.view.elem;
+        let root = &self.plan.roots[port.view.root.0 as usize];
+        let size =
+            u64::try_from(root.len.eval(self.bound.layout())?).unwrap_or(0).saturating_mul(elem.size());
+        let offset = start / self.align * self.align;
+        let first = ((start - offset) / elem.size()) as u32;
+        let size = (start - offset).saturating_add(size).next_multiple_of(4);
+        if offset.checked_add(size).is_none_or(|end| end > self.arena.buffer.size()) {
+            return Err(EngineError::model("gpu", format!("{:?} lies outside of the arena", port.name)));
+        }
+        Ok(Range { buffer: self.arena.buffer.clone(), offset, size, first, elem })
+    }
+
+    /// Elements of an output in this step.
     ///
     /// # Errors
-    /// When the GPU fails.
-    pub fn execute(&mut self, gpu: &Gpu, index: usize) -> Result<Vec<u8>, EngineError> {
-        self.submit(gpu)?;
-        self.read(gpu, index)
-    }
-
-    /// Records and submits one step.
-    ///
-    /// # Errors
-    /// When the GPU fails.
-    pub fn submit(&self, gpu: &Gpu) -> Result<(), EngineError> {
-        self.bring(gpu);
-        let mut encoder = gpu.encoder();
-        {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            for index in 0..self.bound.calls.len() {
-                self.record(gpu, index, &mut pass);
-            }
-        }
-        Ok(gpu.submit(encoder)?)
-    }
-
-    /// Writes what a step needs from the CPU.
-    fn bring(&self, gpu: &Gpu) {
-        for fill in &self.bound.fills {
-            gpu.write(&self.arena.buffer, fill.offset, &fill.bytes);
-        }
-        gpu.write(&self.params, 0, &self.bound.params);
-    }
-
-    /// Records one call; none where there is nothing to do in this step.
-    fn record(&self, gpu: &Gpu, index: usize, pass: &mut wgpu::ComputePass<'_>) {
-        let [x, y, z] = self.bound.calls[index].workgroups;
-        if x == 0 || y == 0 || z == 0 {
-            return;
-        }
-        pass.set_pipeline(self.pipelines[index].raw());
-        pass.set_bind_group(0, &self.groups[index], &[]);
-        pass.dispatch_workgroups(x, y, z);
-        gpu.counters().dispatched();
+    /// When there is no such output, or a size cannot be computed.
+    pub fn output_len(&self, index: usize) -> Result<usize, EngineError> {
+        let port = self.plan.outputs.get(index).ok_or_else(|| no_output(index))?;
+        Ok(usize::try_from(port.view.len().eval(&self.bound.bindings)?).unwrap_or(0))
     }
 
     /// The bytes of output `index` after a step.
@@ -230,11 +251,10 @@ impl Run {
     /// # Errors
     /// When there is no such output, or the GPU fails.
     pub fn read(&self, gpu: &Gpu, index: usize) -> Result<Vec<u8>, EngineError> {
-        let port = self.plan.outputs.get(index);
-        let port =
-            port.ok_or_else(|| EngineError::model("gpu", format!("the plan has no output {index}")))?;
+        let port = self.plan.outputs.get(index).ok_or_else(|| no_output(index))?;
         let (offset, size) = self.range(port)?;
-        Ok(gpu.read(&self.arena.buffer, offset, size)?)
+        self.finish(gpu, 0)?;
+        Ok(gpu.costs().time(Part::Read, || gpu.read(&self.arena.buffer, offset, size))?)
     }
 
     /// The bytes of a whole cache tensor, `[heads, capacity, head_dim]`, and its element.
@@ -251,8 +271,12 @@ impl Run {
     }
 }
 
+fn no_output(index: usize) -> EngineError {
+    EngineError::model("gpu", format!("the plan has no output {index}"))
+}
+
 /// A buffer's range; of none, the rest of the buffer, since wgpu has no empty bindings.
-fn entry(binding: u32, buffer: &Buffer, offset: u64, size: u64) -> wgpu::BindGroupEntry<'_> {
+pub(super) fn entry(binding: u32, buffer: &Buffer, offset: u64, size: u64) -> wgpu::BindGroupEntry<'_> {
     let size = NonZero::new(size);
     let range = wgpu::BufferBinding { buffer: buffer.raw(), offset, size };
     wgpu::BindGroupEntry { binding, resource: wgpu::BindingResource::Buffer(range) }

@@ -12,12 +12,13 @@ impl Session {
     /// # Errors
     /// When the tokens do not fit, or the GPU fails. The session stays usable.
     pub fn profile(&mut self, tokens: &[u32]) -> Result<Vec<Duration>, EngineError> {
+        self.abandon();
         self.check(tokens)?;
         if self.at_once(tokens.len()) < tokens.len() {
             let text = format!("{} tokens cannot be run in one step here", tokens.len());
             return Err(EngineError::model("session", text));
         }
-        self.bring(tokens)?;
+        self.bring(Some(tokens))?;
         let run = if tokens.len() == 1 { &self.decode } else { &self.prefill };
         let times = run.profile(&self.model.gpu)?;
         self.past += tokens.len();

@@ -1,0 +1,144 @@
+//! A model on a device: weights, plans and pipelines, which its sessions share.
+
+use std::sync::Arc;
+
+use symbolic::Bindings;
+
+use crate::{
+    error::EngineError,
+    gpu::{Gpu, Progress, Weights},
+    graph::Graph,
+    language::{LanguageModel, LanguageOptions, Phase, Prepared, Symbols},
+    plan::Plan,
+    weights::WeightSource,
+};
+
+/// A language model with its weights on a device.
+#[derive(Debug)]
+pub struct LoadedModel {
+    pub(super) gpu: Arc<Gpu>,
+    pub(super) weights: Weights,
+    pub(super) prefill: Phased,
+    pub(super) decode: Phased,
+    pub(super) symbols: Symbols,
+    pub(super) options: LanguageOptions,
+    pub(super) chunk: usize,
+    pub(super) vocabulary: usize,
+    pub(super) cache_heads: usize,
+    /// Positions of caches that the model itself gives a length.
+    pub(super) room: Option<usize>,
+    /// Positions that the shortest circular cache keeps.
+    pub(super) window: Option<usize>,
+    pub(super) inputs: InputNames,
+    /// Of what the session remembers, the masks: 0 and 1 alone.
+    pub(super) masks: Vec<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct Phased {
+    pub graph: Graph,
+    pub plan: Arc<Plan>,
+}
+
+#[derive(Debug)]
+pub(super) struct InputNames {
+    pub tokens: String,
+    pub mask: Option<String>,
+    pub positions: Option<String>,
+}
+
+impl LoadedModel {
+    /// Plans both phases, brings the weights to the device and makes the pipelines.
+    ///
+    /// # Errors
+    /// When the model cannot be planned, weights are missing, or the device refuses.
+    pub fn load(
+        gpu: Arc<Gpu>,
+        model: &LanguageModel,
+        source: &WeightSource,
+        mut options: LanguageOptions,
+        chunk: usize,
+        progress: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Arc<Self>, EngineError> {
+        options.context = options.context.min(model.room().unwrap_or(usize::MAX));
+        let chunk = chunk.clamp(1, options.context.max(1));
+        let prefill = phased(model.prepare(Phase::Prefill { chunk }, &options)?);
+        let decode = phased(model.prepare(Phase::Decode, &options)?);
+        let plans = [(&prefill.graph, &*prefill.plan), (&decode.graph, &*decode.plan)];
+        let weights = Weights::upload(&gpu, &plans, source, progress)?;
+        gpu.make_pipelines(&plans.map(|(_, plan)| plan), progress)?;
+        gpu.prepare_choice(options.lower.activations)?;
+        let (tokens, mask, positions) = model.input_names();
+        let inputs = InputNames {
+            tokens: tokens.to_owned(),
+            mask: mask.map(str::to_owned),
+            positions: positions.map(str::to_owned),
+        };
+        let masks = model.memories().filter(|m| model.is_flag(m)).map(str::to_owned).collect();
+        let vocabulary = model
+            .vocabulary()
+            .ok_or_else(|| EngineError::model("load", "the size of the vocabulary is not a number"))?;
+        let cache_heads = model.cache_heads().unwrap_or(1);
+        let symbols = Symbols::new(chunk, options.context);
+        Ok(Arc::new(Self {
+            gpu,
+            weights,
+            prefill,
+            decode,
+            symbols,
+            options,
+            chunk,
+            vocabulary,
+            cache_heads,
+            room: model.room(),
+            window: model.window(),
+            inputs,
+            masks,
+        }))
+    }
+
+    /// The device it is on.
+    #[must_use]
+    pub fn gpu(&self) -> &Arc<Gpu> {
+        &self.gpu
+    }
+
+    /// Positions that the longest session may hold.
+    #[must_use]
+    pub fn context(&self) -> usize {
+        self.options.context
+    }
+
+    /// Tokens that there are.
+    #[must_use]
+    pub fn vocabulary(&self) -> usize {
+        self.vocabulary
+    }
+
+    /// Bytes of weights on the device.
+    #[must_use]
+    pub fn weight_bytes(&self) -> u64 {
+        self.weights.bytes()
+    }
+
+    /// The plan of a phase: prefill, or decode.
+    pub fn plan(&self, decode: bool) -> &Plan {
+        if decode { &self.decode.plan } else { &self.prefill.plan }
+    }
+
+    /// Numbers for the plans' symbols.
+    #[must_use]
+    pub fn bindings(&self, seq: usize, past: usize, capacity: usize) -> Bindings {
+        self.symbols.bindings(seq, past, capacity)
+    }
+
+    /// Names of the inputs that a session must be given before its first run; see
+    /// [`Session::remember`](super::Session::remember).
+    pub fn memories(&self) -> impl Iterator<Item = &str> {
+        self.decode.plan.kept.iter().map(|port| port.name.as_str())
+    }
+}
+
+fn phased(prepared: Prepared) -> Phased {
+    Phased { graph: prepared.graph, plan: Arc::new(prepared.plan) }
+}
