@@ -23,6 +23,8 @@ pub(super) struct Flights {
     flying: VecDeque<Flight>,
     /// Steps that those make up.
     steps: usize,
+    /// Whether the parameters that are the same for all steps are there.
+    fixed: bool,
 }
 
 /// One submission.
@@ -35,7 +37,7 @@ struct Flight {
 
 impl Flights {
     pub fn new(calls: usize) -> Self {
-        Self { slices: Slices::new(calls), flying: VecDeque::new(), steps: 0 }
+        Self { slices: Slices::new(calls), flying: VecDeque::new(), steps: 0, fixed: false }
     }
 }
 
@@ -61,7 +63,10 @@ impl Run {
         choice: Option<(&mut Chooser, bool)>,
     ) -> Result<(), EngineError> {
         // A step of which a part was refused is none that could be waited for.
-        self.submit_slices(gpu, choice).inspect_err(|_| self.forget())
+        self.submit_slices(gpu, choice).inspect_err(|_| {
+            self.forget();
+            self.flights().fixed = false;
+        })
     }
 
     fn submit_slices(&self, gpu: &Gpu, mut choice: Option<(&mut Chooser, bool)>) -> Result<(), EngineError> {
@@ -78,7 +83,8 @@ impl Run {
                 costs.time(Part::Read, || chooser.begin(submission.clone()));
             }
             if flights.flying.len() == KEPT {
-                *flights = Flights { slices: flights.slices.clone(), ..Flights::new(0) };
+                flights.flying.clear();
+                flights.steps = 0;
             }
             flights.flying.push_back(Flight { calls, submission, submitted: Instant::now() });
         }
@@ -96,7 +102,10 @@ impl Run {
             for fill in &self.bound.fills {
                 gpu.write(&self.arena.buffer, fill.offset, &fill.bytes);
             }
-            gpu.write(&self.params, 0, &self.bound.params);
+            let mut flights = self.flights();
+            let fixed = std::mem::replace(&mut flights.fixed, true);
+            let bytes = if fixed { self.bound.changing_params() } else { &self.bound.params };
+            gpu.write(&self.params, 0, bytes);
         });
     }
 

@@ -1,9 +1,13 @@
 //! Binding: numbers for the symbols. A bound plan is plain numbers, made once; a step re-evaluates in place only
 //! what names the symbols that change, and allocates nothing.
 
+mod advance;
+
 use symbolic::{Bindings, Expr};
 
-use super::{Plan, Scalar, call::MAX_SLOTS};
+use advance::Word;
+
+use super::{Call, Plan, Scalar, call::MAX_SLOTS};
 use crate::{
     error::EngineError,
     op::{Elem, Grid, RootKind, Slot, Step, View, WeightId, WeightPart},
@@ -74,7 +78,11 @@ pub struct BoundPlan {
     /// The numbers by which memory is laid out: those of the largest step, so that nothing moves from step to step.
     layout: Bindings,
     align: u64,
-    changing: Vec<usize>,
+    /// What differs from step to step: words of parameters, and calls whose workgroups do.
+    words: Vec<Word>,
+    grids: Vec<usize>,
+    /// Bytes of the parameter blocks that hold those words; they come first.
+    changing: usize,
     rooms: Vec<(usize, i64)>,
 }
 
@@ -101,13 +109,21 @@ impl Plan {
         self.check_pending(bindings)?;
         let rooms = self.rooms(layout)?;
         self.check_fits(bindings, &rooms)?;
+        let slot = BoundSlot { memory: Memory::Arena, offset: 0, size: 0 };
+        let unbound =
+            |call: &Call| BoundCall { slots: vec![slot; call.slots.len()], params_at: 0, workgroups: [0; 3] };
+        let mut calls: Vec<BoundCall> = self.calls.iter().map(unbound).collect();
+        let (stepping, fixed): (Vec<usize>, Vec<usize>) =
+            (0..calls.len()).partition(|call| self.names_stepping(*call));
         let mut params_at = 0;
-        let mut calls = Vec::with_capacity(self.calls.len());
-        for call in &self.calls {
-            let slot = BoundSlot { memory: Memory::Arena, offset: 0, size: 0 };
-            calls.push(BoundCall { slots: vec![slot; call.slots.len()], params_at, workgroups: [0; 3] });
-            params_at += (u64::from(call.params_size).next_multiple_of(align.max(1))) as usize;
-        }
+        let mut place = |index: usize| {
+            calls[index].params_at = params_at;
+            let size = u64::from(self.calls[index].params_size).next_multiple_of(align.max(1));
+            params_at += size as usize;
+            params_at
+        };
+        let changing = stepping.iter().map(|call| place(*call)).last().unwrap_or(0);
+        fixed.into_iter().for_each(|call| _ = place(call));
         let caches = self.roots.iter().filter(|r| matches!(r.kind, RootKind::Cache(_)));
         let cache_bytes = caches.map(|r| bytes(&r.len, r.elem, layout)).collect::<Result<_, _>>()?;
         let mut bound = BoundPlan {
@@ -119,11 +135,16 @@ impl Plan {
             bindings: bindings.clone(),
             layout: layout.clone(),
             align: align.max(1),
-            changing: (0..self.calls.len()).filter(|i| self.names_stepping(*i)).collect(),
+            words: Vec::new(),
+            grids: Vec::new(),
+            changing,
             rooms,
         };
         for index in 0..self.calls.len() {
             self.bind_call(index, bindings, &mut bound)?;
+        }
+        for index in stepping {
+            self.note_changes(index, bindings, &mut bound)?;
         }
         self.bind_fills(bindings, &mut bound)?;
         #[cfg(debug_assertions)]
@@ -167,10 +188,13 @@ impl Plan {
 
     fn names_stepping(&self, call: usize) -> bool {
         let mut found = false;
-        let call = &self.calls[call];
-        let mut see = |e: &Expr| found |= self.stepping.iter().any(|s| e.contains(s));
-        call.for_each_expr(&mut see);
+        self.calls[call].for_each_expr(&mut |e| found |= self.differs(e));
         found
+    }
+
+    /// Whether an expression changes from step to step.
+    fn differs(&self, e: &Expr) -> bool {
+        self.stepping.iter().any(|s| e.contains(s))
     }
 
     fn bind_call(&self, index: usize, bindings: &Bindings, bound: &mut BoundPlan) -> Result<(), EngineError> {
@@ -318,22 +342,6 @@ impl BoundPlan {
     #[must_use]
     pub fn layout(&self) -> &Bindings {
         &self.layout
-    }
-
-    /// Re-evaluates, in place, what names the plan's stepping symbols. Allocates nothing.
-    ///
-    /// # Errors
-    /// As [`Plan::bind`].
-    pub fn advance(&mut self, plan: &Plan, bindings: &Bindings) -> Result<(), EngineError> {
-        for (symbol, value) in bindings.iter() {
-            self.bindings.set(symbol, value);
-        }
-        plan.check_pending(&self.bindings)?;
-        plan.check_fits(&self.bindings, &self.rooms)?;
-        for at in 0..self.changing.len() {
-            plan.bind_call(self.changing[at], bindings, self)?;
-        }
-        plan.bind_fills(bindings, self)
     }
 }
 
