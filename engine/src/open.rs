@@ -221,7 +221,7 @@ impl ModelFile {
                 None => {}
                 Some(_) if left_out.contains(value.name.as_str()) => {}
                 Some(Constant::Host(tensor)) => tensors.push((value.name.clone(), tensor.clone())),
-                Some(Constant::Blocks { .. } | Constant::Absent) => {
+                Some(Constant::Blocks { .. } | Constant::Merged(_) | Constant::Absent) => {
                     return Err(absent(&value.name, &self.source));
                 }
             }
@@ -250,11 +250,19 @@ fn typed(graph: Graph) -> Result<Graph, EngineError> {
     }
 }
 
-/// Names of the constants that a weight is read from: itself, or what its codes are read from.
+/// Names of the constants that a weight is read from: itself, or what its rows or codes are read from.
 fn read_from(graph: &Graph, weight: ValueId) -> Vec<&str> {
-    match &graph.value(weight).constant {
+    let value = graph.value(weight);
+    sources(&value.name, value.constant.as_ref())
+}
+
+fn sources<'a>(name: &'a str, constant: Option<&'a Constant>) -> Vec<&'a str> {
+    match constant {
         Some(Constant::Blocks { sources, .. }) => sources.iter().map(String::as_str).collect(),
-        _ => vec![&graph.value(weight).name],
+        Some(Constant::Merged(merged)) => {
+            merged.parts.iter().flat_map(|part| sources(&part.name, Some(&part.constant))).collect()
+        }
+        _ => vec![name],
     }
 }
 

@@ -1,14 +1,17 @@
 //! The bytes of a plan's constants as the device holds them: plain elements, or matrices packed for the kernels.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use half::f16;
 
 use crate::{
     dtype::DType,
     error::EngineError,
-    graph::Graph,
+    graph::{Constant, Graph, MergedPart},
     host::{
-        Fit, HostError, HostTensor, Orientation, PackedModel, PackedWeight, StoredMatrix, WeightFormat, pack,
+        Fit, HostTensor, MergedSource, Orientation, PackedModel, PackedWeight, RowSource, StoredMatrix,
+        WeightFormat, pack,
     },
     op::{Elem, WeightPacking, WeightUse},
 };
@@ -72,13 +75,13 @@ pub fn device_bytes(
             constant(name, tensor, elem).map(DeviceBytes::Plain)
         }
         WeightPacking::Matrix { format, transposed } => {
-            let orientation = if transposed { Orientation::ColumnsFirst } else { Orientation::RowsFirst };
-            matrix(graph, wanted, format, orientation, source, progress).map(DeviceBytes::Matrix)
+            matrix(graph, wanted, format, Orientation::of(transposed), source, progress)
+                .map(DeviceBytes::Matrix)
         }
     }
 }
 
-/// A matrix from the packed file, or from the model's own data, which lies there as `orientation` says.
+/// A matrix from the packed file, or packed now.
 fn matrix(
     graph: &Graph,
     wanted: &WeightUse,
@@ -87,36 +90,80 @@ fn matrix(
     source: &WeightSource,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<PackedWeight, EngineError> {
-    let name = &graph.value(wanted.value).name;
-    let (n, k) = (wanted.n, wanted.k);
-    match source {
-        WeightSource::Packed(model) => {
-            let weight = model.weight(name).ok_or_else(|| absent(name, source))?;
-            let has = (weight.format(), weight.n(), weight.k());
-            if has != (format, n, k) {
-                let (has_format, has_n, has_k) = has;
-                let text = format!(
-                    "the packed file holds {name:?} as {has_format} [{has_n}, {has_k}], the plan wants {format} [{n}, {k}]: pack again"
-                );
-                return Err(EngineError::model("weights", text));
-            }
-            Ok(weight.clone())
-        }
-        WeightSource::Model(fit) => {
-            let at = |e: HostError| EngineError::model("weights", format!("{name:?}: {e}"));
-            if let Some(blocks) = graph.blocks(wanted.value).filter(|b| !b.is_absent()) {
-                return pack(&*blocks.oriented(orientation), format, *fit, progress).map_err(at);
-            }
-            let tensor = graph.host(wanted.value).ok_or_else(|| absent(name, source))?;
-            let rows = match orientation {
-                // Of several matrices, all rows.
-                Orientation::RowsFirst => tensor.clone().reshape(vec![n, k]).map_err(at)?,
-                Orientation::ColumnsFirst => tensor.clone(),
-            };
-            let rows = StoredMatrix::new(&rows, orientation).map_err(at)?;
-            pack(&rows, format, *fit, progress).map_err(at)
-        }
+    let value = graph.value(wanted.value);
+    let (name, size) = (&value.name, (wanted.n, wanted.k));
+    if let WeightSource::Packed(model) = source
+        && let Some(weight) = model.weight(name)
+    {
+        return checked(name, weight, format, size).cloned();
     }
+    let constant = value.constant.as_ref().ok_or_else(|| absent(name, source))?;
+    let rows = rows(name, constant, orientation, format, size, source)?;
+    let fit = match source {
+        WeightSource::Model(fit) => *fit,
+        WeightSource::Packed(_) => Fit::default(),
+    };
+    pack(&*rows, format, fit, progress).map_err(|e| EngineError::model("weights", format!("{name:?}: {e}")))
+}
+
+/// A weight of a packed file, if it is the one that is wanted.
+fn checked<'a>(
+    name: &str,
+    weight: &'a PackedWeight,
+    format: WeightFormat,
+    (n, k): (usize, usize),
+) -> Result<&'a PackedWeight, EngineError> {
+    let (has_format, has_n, has_k) = (weight.format(), weight.n(), weight.k());
+    if (has_format, has_n, has_k) == (format, n, k) {
+        return Ok(weight);
+    }
+    let text = format!(
+        "the packed file holds {name:?} as {has_format} [{has_n}, {has_k}], the plan wants {format} [{n}, {k}]: pack again"
+    );
+    Err(EngineError::model("weights", text))
+}
+
+/// The rows of a constant that lies as `orientation` says.
+fn rows<'a>(
+    name: &str,
+    constant: &'a Constant,
+    orientation: Orientation,
+    format: WeightFormat,
+    size: (usize, usize),
+    source: &'a WeightSource,
+) -> Result<Box<dyn RowSource + 'a>, EngineError> {
+    if let WeightSource::Packed(model) = source
+        && let Some(weight) = model.weight(name)
+    {
+        return Ok(Box::new(Cow::Borrowed(checked(name, weight, format, size)?)));
+    }
+    let rows: Box<dyn RowSource> = match constant {
+        Constant::Host(tensor) => {
+            let stored = match orientation {
+                // Of several matrices, all rows.
+                Orientation::RowsFirst => tensor.clone().reshape(vec![size.0, size.1]),
+                Orientation::ColumnsFirst => Ok(tensor.clone()),
+            };
+            let rows = stored.and_then(|stored| StoredMatrix::new(&stored, orientation));
+            Box::new(rows.map_err(|e| EngineError::model("weights", format!("{name:?}: {e}")))?)
+        }
+        Constant::Blocks { matrix, .. } if !matrix.is_absent() => Box::new(matrix.oriented(orientation)),
+        Constant::Merged(merged) => {
+            let part = |part: &'a MergedPart| {
+                let size = (part.n, merged.k);
+                rows(&part.name, &part.constant, Orientation::of(part.transposed), format, size, source)
+            };
+            let parts = merged.parts.iter().map(part).collect::<Result<_, _>>()?;
+            Box::new(MergedSource::new(parts, &merged.rows, merged.k, format))
+        }
+        Constant::Blocks { .. } | Constant::Absent => return Err(absent(name, source)),
+    };
+    if rows.size() == size {
+        return Ok(rows);
+    }
+    let (n, k) = rows.size();
+    let text = format!("{name:?} has {n} rows of {k} weights, the plan wants {} of {}", size.0, size.1);
+    Err(EngineError::model("weights", text))
 }
 
 /// Says that a constant's data is nowhere.

@@ -90,7 +90,8 @@ fn every_case_can_be_planned() {
         let f16 = activations == Elem::F16;
         let decode = Decode { shape, threads: 64 };
         let prefill = Prefill { tokens, outputs: 4, workgroup: [16, 4] };
-        let target = Target { f16, subgroups, max_binding: 1 << 27, decode, prefill };
+        let (max_binding, max_slots) = (1 << 27, if subgroups { 8 } else { 32 });
+        let target = Target { f16, subgroups, max_binding, max_slots, decode, prefill };
         for case in all_cases() {
             let mut graph = graph_of(&case, false);
             infer(&mut graph).unwrap();

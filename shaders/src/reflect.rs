@@ -112,9 +112,10 @@ pub(crate) fn reflect(module: &Module, overrides: Vec<(String, u32)>) -> Result<
         slots.push(Slot { name, group: 0, binding: place.binding, access, elem });
     }
     slots.sort_by_key(|s| s.binding);
-    let bindings = slots.iter().map(|s| s.binding).chain(params.as_ref().map(|p: &ParamLayout| p.binding));
-    if bindings.enumerate().any(|(i, b)| i as u32 != b) {
-        return Err("bindings are not 0, 1, 2, … with params last".to_owned());
+    let last = params.as_ref().map(|p: &ParamLayout| p.binding);
+    let bindings: Vec<u32> = slots.iter().map(|s| s.binding).chain(last).collect();
+    if !bindings.is_sorted_by(|a, b| a < b) {
+        return Err("two slots have one binding, or params is not the last one".to_owned());
     }
     Ok(Reflection {
         slots,

@@ -2,7 +2,7 @@
 
 use shaders::{Access, FieldType, KernelSpec, ShaderError, SpirvOptions, compile, kernels, spirv, variants};
 
-const READ_ONLY: [&str; 4] = ["weight", "scales", "bias", "table"];
+const READ_ONLY: [&str; 5] = ["weight", "scales", "bias", "gain", "table"];
 
 /// Kernels that no plan calls: they have nothing but their buffers.
 fn of_plans(name: &&str) -> bool {

@@ -1,5 +1,5 @@
-// y[m, n] = sum_k x[m, k] * W[n, k] (+ bias[n]) (+ residual[m, n]); layouts in lib/linear.wgsl. A thread computes TILE_M
-// rows of x by TILE_N rows of W; a workgroup WG_Y * TILE_M by WG_X * TILE_N. Workgroups: x along n, y along m.
+// sum_k x[m, k] * W[n, k]; layouts, and what is done with the sums, in lib/linear.wgsl. A thread computes TILE_M rows of
+// x by TILE_N rows of W; a workgroup WG_Y * TILE_M by WG_X * TILE_N. Workgroups: x along n, y along m.
 //   X = shared     x goes through shared memory, 32 columns at a time
 //   X = broadcast  each thread reads a part of x for its subgroup of 8 threads or more, no barriers; WG_Y = 1 (software
 //                  Vulkan)
@@ -10,11 +10,18 @@
 #variant X = shared | broadcast
 #variant BIAS = false | true
 #variant RESIDUAL = false | true
+#variant EPILOGUE = rows | gate | heads | rope
+#exclude RESIDUAL && EPILOGUE != rows
+#let HEADS = EPILOGUE == heads || EPILOGUE == rope
+#variant NORM = false
 #let SCALED = WEIGHT == m0e4 || WEIGHT == affine8
 #let WIDE = TILE_N == 8
 #exclude TILE_M == 8 && TILE_N == 8
 #if ELEM == f16
 enable f16;
+#endif
+#if EPILOGUE == gate
+#import float
 #endif
 #import linear
 

@@ -1,4 +1,5 @@
-// y[m, n] = sum_k x[m, k] * W[n, k] (+ bias[n]) (+ residual[m, n]) for m < ROWS; layouts in lib/linear.wgsl. By REDUCE:
+// sum_k x[m, k] * W[n, k] for m < ROWS; layouts, and what is done with the sums, in lib/linear.wgsl. With NORM x is
+// normalised first: x[m, k] * gain[k] / sqrt(mean_k x[m, k]^2 + eps), the root put on the sums. By REDUCE:
 //   shared     LANES threads go along k for 4 rows of W and add up through shared memory; WG_X / LANES blocks of 4 rows
 //              a workgroup
 //   subgroup   all WG_X threads go along k, for one block of 4 rows a workgroup, and add up by subgroupAdd
@@ -10,12 +11,20 @@
 #variant REDUCE = shared | subgroup | none | broadcast
 #variant BIAS = false | true
 #variant RESIDUAL = false | true
+#variant NORM = false | true
+#variant EPILOGUE = rows | gate | heads | rope
+#exclude RESIDUAL && (NORM || EPILOGUE != rows)
+#exclude NORM && ROWS != 1
+#let HEADS = EPILOGUE == heads || EPILOGUE == rope
 #let SCALED = WEIGHT == m0e4 || WEIGHT == affine8
 #let SPLIT = REDUCE == shared || REDUCE == subgroup
 #if ELEM == f16
 enable f16;
 #endif
 #import grid
+#if EPILOGUE == gate
+#import float
+#endif
 #import linear
 
 override WG_X: u32 = 64;
@@ -29,6 +38,17 @@ var<workgroup> partial: array<vec4<f32>, WG_X>;
 // Subgroups have 4 threads or more.
 const SUBGROUPS_AT_MOST = 64u;
 var<workgroup> partial: array<vec4<f32>, SUBGROUPS_AT_MOST>;
+#endif
+#if NORM && REDUCE == shared
+var<workgroup> partial_square: array<f32, WG_X>;
+#elif NORM && REDUCE == subgroup
+var<workgroup> partial_square: array<f32, SUBGROUPS_AT_MOST>;
+#endif
+
+#if NORM
+fn root(square: f32) -> f32 {
+    return inverseSqrt(square / f32(params.k) + params.eps);
+}
 #endif
 
 @compute @workgroup_size(WG_X)
@@ -64,6 +84,9 @@ fn main(
     let row$m = x_row(min(${m}u, params.m - 1u));
     var acc$m = vec4<f32>();
 #endfor
+#if NORM
+    var square = 0.0;
+#endif
 #if SPLIT
     // Adding the dot product last keeps M0E4 at 32 registers on a Mali-G720, not 36: more than 32 halve its threads.
     for (var j = lane; j < chunks; j += step) {
@@ -72,8 +95,16 @@ fn main(
 #endif
         let w = words(block, j);
 #for m in 0..$ROWS
+#if NORM
+        let u$m = vec4<f32>(x[row$m + 2u * j]);
+        let v$m = vec4<f32>(x[row$m + 2u * j + 1u]);
+        square += dot(u$m, u$m) + dot(v$m, v$m);
+        let a$m = u$m * gain[params.gain_offset / 4u + 2u * j];
+        let b$m = v$m * gain[params.gain_offset / 4u + 2u * j + 1u];
+#else
         let a$m = vec4<f32>(x[row$m + 2u * j]);
         let b$m = vec4<f32>(x[row$m + 2u * j + 1u]);
+#endif
 #if SCALED
         acc$m += high(s) * add4(a$m + b$m) + low(s) * dot_chunk(w, a$m, b$m);
 #else
@@ -86,7 +117,13 @@ fn main(
     for (; j + 4u <= chunks; j += 4u) {
 #for m in 0..$ROWS
 #if REDUCE == broadcast
-        let v$m = vec4<f32>(x[row$m + 2u * j + subgroup_lane % 8u]);
+        let u$m = vec4<f32>(x[row$m + 2u * j + subgroup_lane % 8u]);
+#if NORM
+        square += dot(u$m, u$m);
+        let v$m = u$m * gain[params.gain_offset / 4u + 2u * j + subgroup_lane % 8u];
+#else
+        let v$m = u$m;
+#endif
 #endif
         var part$m = vec4<f32>();
         var total$m = vec4<f32>();
@@ -97,6 +134,12 @@ fn main(
 #if REDUCE == broadcast
         let a${m}_$c = subgroupBroadcast(v$m, 2u * ${c}u);
         let b${m}_$c = subgroupBroadcast(v$m, 2u * ${c}u + 1u);
+#elif NORM
+        let u${m}_$c = vec4<f32>(x[row$m + 2u * (j + ${c}u)]);
+        let v${m}_$c = vec4<f32>(x[row$m + 2u * (j + ${c}u) + 1u]);
+        square += dot(u${m}_$c, u${m}_$c) + dot(v${m}_$c, v${m}_$c);
+        let a${m}_$c = u${m}_$c * gain[params.gain_offset / 4u + 2u * (j + ${c}u)];
+        let b${m}_$c = v${m}_$c * gain[params.gain_offset / 4u + 2u * (j + ${c}u) + 1u];
 #else
         let a${m}_$c = vec4<f32>(x[row$m + 2u * (j + ${c}u)]);
         let b${m}_$c = vec4<f32>(x[row$m + 2u * (j + ${c}u) + 1u]);
@@ -118,14 +161,30 @@ fn main(
 #endfor
 #endif
     }
+#if NORM && REDUCE == broadcast
+    // Each of 8 threads has squared an eighth; what is left they all do.
+    let own = square;
+    square = 0.0;
+#for i in 0..8
+    square += subgroupBroadcast(own, ${i}u);
+#endfor
+#endif
     for (; j < chunks; j++) {
 #if SCALED
         let s = load_scale(block, j);
 #endif
         let w = words(block, j);
 #for m in 0..$ROWS
+#if NORM
+        let u$m = vec4<f32>(x[row$m + 2u * j]);
+        let v$m = vec4<f32>(x[row$m + 2u * j + 1u]);
+        square += dot(u$m, u$m) + dot(v$m, v$m);
+        let a$m = u$m * gain[params.gain_offset / 4u + 2u * j];
+        let b$m = v$m * gain[params.gain_offset / 4u + 2u * j + 1u];
+#else
         let a$m = vec4<f32>(x[row$m + 2u * j]);
         let b$m = vec4<f32>(x[row$m + 2u * j + 1u]);
+#endif
 #if SCALED
         acc$m += high(s) * add4(a$m + b$m) + low(s) * dot_chunk(w, a$m, b$m);
 #else
@@ -138,22 +197,47 @@ fn main(
 #if REDUCE == shared
     workgroupBarrier();
     partial[local] = acc$m;
+#if NORM
+    partial_square[local] = square;
+#endif
     for (var half = LANES / 2u; half > 0u; half /= 2u) {
         workgroupBarrier();
-        if lane < half { partial[local] += partial[local + half]; }
+        if lane < half {
+            partial[local] += partial[local + half];
+#if NORM
+            partial_square[local] += partial_square[local + half];
+#endif
+        }
     }
-    if lane == 0u && mine < blocks && ${m}u < params.m { store(${m}u, block, partial[local]); }
+#if NORM
+    let whole$m = partial[local] * root(partial_square[local]);
+#else
+    let whole$m = partial[local];
+#endif
+    if lane == 0u && mine < blocks && ${m}u < params.m { store(${m}u, block, whole$m); }
 #elif REDUCE == subgroup
     let sum$m = subgroupAdd(acc$m);
     workgroupBarrier();
+#if NORM
+    let squares = subgroupAdd(square);
+    if subgroup_lane == 0u { partial_square[subgroup] = squares; }
+#endif
     if subgroup_lane == 0u { partial[subgroup] = sum$m; }
     workgroupBarrier();
     if local == 0u && mine < blocks && ${m}u < params.m {
         var whole = partial[0];
         for (var i = 1u; i < subgroups; i++) { whole += partial[i]; }
+#if NORM
+        var all = partial_square[0];
+        for (var i = 1u; i < subgroups; i++) { all += partial_square[i]; }
+        whole *= root(all);
+#endif
         store(${m}u, block, whole);
     }
 #else
+#if NORM
+    acc$m *= root(square);
+#endif
     if mine < blocks && ${m}u < params.m { store(${m}u, block, acc$m); }
 #endif
 #endfor

@@ -27,7 +27,8 @@ fn logits(file: &ModelFile, folder: &Path, choices: Choices) -> Vec<f32> {
 
 /// The matrices of a model become the values that a format keeps of them; how many were replaced.
 fn dequantise(file: &mut ModelFile, format: WeightFormat) -> usize {
-    let choices = Choices { format, ..Choices::default() };
+    // Fused, matrices are merged; each is packed by its own rows then too.
+    let choices = Choices { format, fuse: false, ..Choices::default() };
     let model = LanguageModel::recognise(file.graph.clone()).unwrap();
     let prepared = model.prepare(Phase::Decode, &language_options(&gpu(), choices)).unwrap();
     let source = WeightSource::Model(Fit::Search);

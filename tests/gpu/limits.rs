@@ -82,7 +82,7 @@ fn a_matrix_larger_than_the_largest_binding_is_multiplied_and_looked_up() {
     let (a, b) = (input(&mut graph, "x", &vector), input(&mut graph, "indices", &indices));
     let table = graph.add_constant("matrix", matrix);
     let format = WeightFormat::F32;
-    output(&mut graph, Arc::new(Linear { format, transposed: false, residual: false }), [a, table]);
+    output(&mut graph, Arc::new(Linear::new(format, false)), [a, table]);
     output(&mut graph, Arc::new(GatherRows { format, transposed: false }), [table, b]);
     engine::infer::infer(&mut graph).unwrap();
     let options = OnceOptions {

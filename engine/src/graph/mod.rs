@@ -11,7 +11,7 @@ use symbolic::{Equality, Expr};
 
 use crate::{
     dtype::DType,
-    host::{BlockMatrix, HostTensor},
+    host::{BlockMatrix, HostTensor, RowOf},
     op::Op,
 };
 
@@ -82,8 +82,34 @@ pub enum Constant {
         /// Names of the constants whose data it is.
         sources: Arc<[String]>,
     },
+    /// Rows of several matrices, of floats or codes.
+    Merged(Arc<Merged>),
     /// Elements kept elsewhere (a packed file holds them under the value's name), or not at hand at all.
     Absent,
+}
+
+/// A matrix `[n, k]` of the rows of others: what one product reads where the model has several.
+#[derive(Clone, Debug)]
+pub struct Merged {
+    /// The others.
+    pub parts: Vec<MergedPart>,
+    /// The rows, in order.
+    pub rows: Vec<RowOf>,
+    /// Weights in a row.
+    pub k: usize,
+}
+
+/// A matrix that others are merged with.
+#[derive(Clone, Debug)]
+pub struct MergedPart {
+    /// The model's name for it.
+    pub name: String,
+    /// Its data.
+    pub constant: Constant,
+    /// Whether the model stores it `[k, n]`.
+    pub transposed: bool,
+    /// Rows.
+    pub n: usize,
 }
 
 /// One tensor of the graph.

@@ -108,6 +108,14 @@ pub enum HostError {
         /// What was given.
         actual: usize,
     },
+    /// A merged matrix that lacks a part.
+    #[error("part {part} of a merged matrix is missing, or its rows are not {k} weights")]
+    Merged {
+        /// The part.
+        part: usize,
+        /// Weights in a row of the whole.
+        k: usize,
+    },
     /// Packed bytes that are not those of the matrix.
     #[error("a matrix [{n}, {k}] in {format} takes {expected} bytes of {part}, but {actual} were given")]
     PackedSize {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use half::f16;
 
-use super::{Affine, HostError, WeightFormat, m0e4};
+use super::{Affine, CodeSource, GroupSize, HostError, RowSource, WeightFormat, m0e4};
 
 /// A packed matrix `[n, k]`; the layouts are those of [`WeightFormat`]. Its bytes always match its format and size.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,11 +84,7 @@ impl PackedWeight {
             return None;
         }
         let words = lane(&self.weight, row, self.k.div_ceil(self.format.weights_per_word()));
-        let scales = self.scales.as_ref().map_or(&[][..], |scales| scales);
-        let scales: Vec<Affine> = match self.format.group() {
-            Some(group) => lane(scales, row, group.count(self.k)).map(Affine::from_word).collect(),
-            None => Vec::new(),
-        };
+        let scales: Vec<Affine> = self.row_scales(row).collect();
         let scale = |k: usize| self.format.group().map_or(Affine::default(), |g| scales[k / g.weights()]);
         let mut weights: Vec<f32> = match self.format {
             WeightFormat::F32 => words.map(f32::from_bits).collect(),
@@ -106,6 +102,13 @@ impl PackedWeight {
         };
         weights.truncate(self.k);
         Some(weights)
+    }
+
+    /// Scale and bias of each group of a row.
+    fn row_scales(&self, row: usize) -> impl Iterator<Item = Affine> {
+        let scales = self.scales.as_ref().map_or(&[][..], |scales| scales);
+        let count = self.format.group().map_or(0, |group| group.count(self.k));
+        lane(scales, row, count).map(Affine::from_word)
     }
 
     /// The codes of a row, one to a byte; `None` if there is no such row or the format has no codes.
@@ -135,6 +138,39 @@ impl PackedWeight {
         };
         let (weight, scales) = (cut(&self.weight), self.scales.as_ref().map(cut));
         Ok(Self { n: end - start, weight, scales, ..*self })
+    }
+}
+
+impl RowSource for PackedWeight {
+    fn size(&self) -> (usize, usize) {
+        (self.n, self.k)
+    }
+
+    fn read(&self, first: usize, out: &mut [f32]) -> Result<(), HostError> {
+        for (row, out) in (first..).zip(out.chunks_mut(self.k.max(1))) {
+            let weights = self.unpack_row(row);
+            out.copy_from_slice(&weights.ok_or(HostError::Merged { part: 0, k: self.k })?);
+        }
+        Ok(())
+    }
+
+    fn codes(&self, format: WeightFormat) -> Option<&dyn CodeSource> {
+        (format == self.format && format.group().is_some()).then_some(self)
+    }
+}
+
+impl CodeSource for PackedWeight {
+    fn read_codes(
+        &self,
+        row: usize,
+        _: GroupSize,
+        codes: &mut [u8],
+        scales: &mut [Affine],
+    ) -> Result<(), HostError> {
+        let found = self.codes(row).filter(|found| found.len() == codes.len());
+        codes.copy_from_slice(&found.ok_or(HostError::Merged { part: 0, k: self.k })?);
+        scales.iter_mut().zip(self.row_scales(row)).for_each(|(out, scale)| *out = scale);
+        Ok(())
     }
 }
 

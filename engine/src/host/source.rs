@@ -1,5 +1,7 @@
 //! Where the rows of a weight matrix come from, a few at a time, so that a large matrix never lies in memory as floats.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use half::{bf16, f16};
 
@@ -21,6 +23,20 @@ pub trait RowSource: Sync {
     fn codes(&self, format: WeightFormat) -> Option<&dyn CodeSource> {
         let _ = format;
         None
+    }
+}
+
+impl<T: RowSource + Clone> RowSource for Cow<'_, T> {
+    fn size(&self) -> (usize, usize) {
+        (**self).size()
+    }
+
+    fn read(&self, first: usize, out: &mut [f32]) -> Result<(), HostError> {
+        (**self).read(first, out)
+    }
+
+    fn codes(&self, format: WeightFormat) -> Option<&dyn CodeSource> {
+        (**self).codes(format)
     }
 }
 
@@ -46,6 +62,14 @@ pub enum Orientation {
     RowsFirst,
     /// `[k, n]`: a row is a column of the stored matrix, as the right-hand side of an ONNX `MatMul`.
     ColumnsFirst,
+}
+
+impl Orientation {
+    /// Of a matrix that may be stored the other way round, `[k, n]`.
+    #[must_use]
+    pub fn of(transposed: bool) -> Self {
+        if transposed { Self::ColumnsFirst } else { Self::RowsFirst }
+    }
 }
 
 /// A matrix over the bytes of a tensor.

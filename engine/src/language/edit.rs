@@ -10,7 +10,7 @@ use crate::{
     graph::{Fact, Graph, Node, ValueId},
     host::HostTensor,
     infer,
-    ops::{expand, linear, slice},
+    ops::{expand, linear::Linear, slice},
 };
 
 /// Some operators can only be typed once it is known that there is one batch.
@@ -95,13 +95,15 @@ pub(super) fn last_position_only(graph: &mut Graph, logits: usize, seq: &Expr) -
     }
     let name = graph.value(output).name.clone();
     let head = graph.links().producer(output).map(|at| graph.nodes[at].clone());
-    let head = head.filter(|n| n.op_as::<linear::Linear>().is_some() && n.inputs.len() == 2);
+    let alone = |n: &Node| n.op_as::<Linear>().is_some() && n.input(Linear::RESIDUAL).is_none();
+    let head = head.filter(alone);
     let wide = head.as_ref().and_then(|n| graph.fact(n.input(0)?).cloned());
     graph.outputs[logits] = match (head, wide) {
         (Some(head), Some(wide)) if wide.rank() == 3 && wide.shape[1] == *seq => {
             let row = last_row(graph, head.input(0), wide, seq);
             let narrow = Fact::new(narrow.dtype, one_row(narrow.shape));
-            graph.add_node(&name, head.op.clone(), vec![Some(row), head.input(1)], Some(narrow))
+            let inputs = std::iter::once(Some(row)).chain(head.inputs[1..].iter().copied()).collect();
+            graph.add_node(&name, head.op.clone(), inputs, Some(narrow))
         }
         _ => last_row(graph, Some(output), narrow, seq),
     };

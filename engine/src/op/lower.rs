@@ -20,6 +20,8 @@ pub struct Target {
     pub subgroups: bool,
     /// Bytes of the largest storage binding.
     pub max_binding: u64,
+    /// Most storage buffers that a kernel may bind.
+    pub max_slots: u32,
     /// The preferred matrix-vector kernel.
     pub decode: devices::Decode,
     /// The preferred matrix-matrix kernel; its tile tells how many registers a thread has.
@@ -40,6 +42,7 @@ impl From<&devices::Target> for Target {
             f16: device.f16 != devices::F16::None,
             subgroups: device.reduction == devices::Reduction::Subgroup,
             max_binding: device.max_binding(),
+            max_slots: device.limits.max_storage_buffers_per_shader_stage,
             decode: device.profile.decode,
             prefill: device.profile.prefill,
         }

@@ -28,7 +28,8 @@ pub enum Activation {
 use Activation::{Gelu, GeluTanh, QuickGelu, Silu};
 
 impl Activation {
-    const ALL: [Self; 4] = [Silu, Gelu, GeluTanh, QuickGelu];
+    /// All of them.
+    pub const ALL: [Self; 4] = [Silu, Gelu, GeluTanh, QuickGelu];
 
     /// The activation that a function of one element is, if it is one.
     #[must_use]
@@ -43,6 +44,23 @@ impl Activation {
             GeluTanh => Unary::GeluTanh,
             QuickGelu => Unary::Swish { alpha: QUICK },
         }
+    }
+
+    /// What kernels of products call it.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        match self {
+            Silu => 0,
+            Gelu => 1,
+            GeluTanh => 2,
+            QuickGelu => 3,
+        }
+    }
+
+    /// What passes it of `up`.
+    #[must_use]
+    pub fn of_pair(self, gate: f64, up: f64) -> f64 {
+        self.function().of_float(gate) * up
     }
 
     fn kernel(self) -> &'static str {
@@ -74,9 +92,8 @@ impl Op for Gated {
 
     fn reference(&self, inputs: &[Option<&HostTensor>]) -> Result<Vec<HostTensor>, OpError> {
         let (gate, up) = (given(inputs, 0)?, given(inputs, 1)?);
-        let function = self.activation.function();
         let pairs = gate.to_f64s().into_iter().zip(up.to_f64s());
-        let all: Vec<f64> = pairs.map(|(gate, up)| function.of_float(gate) * up).collect();
+        let all: Vec<f64> = pairs.map(|(gate, up)| self.activation.of_pair(gate, up)).collect();
         Ok(vec![floats(up.dtype(), up.shape().to_vec(), &all)?])
     }
 

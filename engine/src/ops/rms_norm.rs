@@ -66,24 +66,51 @@ impl Op for RmsNorm {
             return self.in_steps(cx, axis);
         }
         let input = cx.shaped(0)?;
-        let (input, n) = unit_rows(cx, input, axis)?;
         let out = Destination::of(cx, 0, |v| unit_tail(v, axis).is_some())?;
-        let to = unit_tail(&out.view, axis).ok_or_else(|| invalid("the output has gaps"))?;
         let weight = cx.constant(1, Elem::F32)?;
-        let many = || OpError::Unsupported("a normalisation over too many strided dimensions".into());
-        let rows = Rows::of(&[&input, &to]).ok_or_else(many)?;
-        let mut params = rows.params(&["a_strides", "out_strides"]);
-        params.extend([
-            ("rows", Param::Int(rows.count.clone())),
-            ("n", Param::Int(n)),
-            ("eps", Param::Float(self.epsilon)),
-        ]);
-        let spec =
-            KernelSpec::new("rms_norm").with("ELEM", to.elem.wgsl()).flag("SUBGROUPS", cx.target().subgroups);
-        let slots = vec![("a", Slot::View(input)), ("weight", Slot::View(weight)), ("out", Slot::View(to))];
-        cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(rows.count) });
+        dispatch_from(cx, input, weight, axis, self.epsilon, &out.view)?;
         out.finish(cx)
     }
+}
+
+/// Normalises the rows of `input`, along its last dimension, into `out`, by a constant weight.
+///
+/// # Errors
+/// When the rows do not lie one element apart in `out`, or in too many strided dimensions.
+pub(super) fn dispatch(
+    cx: &mut Lowering<'_>,
+    input: View,
+    weight: View,
+    epsilon: f32,
+    out: &View,
+) -> Result<(), OpError> {
+    let axis = input.dims.len().saturating_sub(1);
+    dispatch_from(cx, input, weight, axis, epsilon, out)
+}
+
+fn dispatch_from(
+    cx: &mut Lowering<'_>,
+    input: View,
+    weight: View,
+    axis: usize,
+    epsilon: f32,
+    out: &View,
+) -> Result<(), OpError> {
+    let (input, n) = unit_rows(cx, input, axis)?;
+    let to = unit_tail(out, axis).ok_or_else(|| invalid("the output has gaps"))?;
+    let many = || OpError::Unsupported("a normalisation over too many strided dimensions".into());
+    let rows = Rows::of(&[&input, &to]).ok_or_else(many)?;
+    let mut params = rows.params(&["a_strides", "out_strides"]);
+    params.extend([
+        ("rows", Param::Int(rows.count.clone())),
+        ("n", Param::Int(n)),
+        ("eps", Param::Float(epsilon)),
+    ]);
+    let spec =
+        KernelSpec::new("rms_norm").with("ELEM", to.elem.wgsl()).flag("SUBGROUPS", cx.target().subgroups);
+    let slots = vec![("a", Slot::View(input)), ("weight", Slot::View(weight)), ("out", Slot::View(to))];
+    cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(rows.count) });
+    Ok(())
 }
 
 impl RmsNorm {

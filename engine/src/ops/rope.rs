@@ -29,7 +29,7 @@ pub struct Rope {
 
 impl Rope {
     /// Turns one head in place.
-    fn turn(&self, head: &mut [f64], cos: &[f64], sin: &[f64]) {
+    pub fn turn(&self, head: &mut [f64], cos: &[f64], sin: &[f64]) {
         let half = self.rotary_dim / 2;
         for j in 0..half {
             let (a, b) = if self.interleaved { (2 * j, 2 * j + 1) } else { (j, j + half) };
@@ -40,7 +40,9 @@ impl Rope {
         }
     }
 
-    fn width(&self) -> usize {
+    /// Columns of its tables.
+    #[must_use]
+    pub fn width(&self) -> usize {
         if self.full_table { self.rotary_dim } else { self.rotary_dim / 2 }
     }
 }

@@ -38,11 +38,10 @@ impl WeightFormats {
 /// Tables smaller than this are looked up as plain data.
 const TABLE: i64 = 1 << 12;
 
-/// Rewrites products and look-ups; then sums with what a product alone feeds become its residual.
+/// Rewrites products and look-ups.
 pub(super) fn run(
     graph: &mut Graph,
     formats: &WeightFormats,
-    fuse: bool,
     report: &mut Report,
 ) -> Result<(), EngineError> {
     let cx = Cx::new(graph);
@@ -64,14 +63,13 @@ pub(super) fn run(
                 formats.layers
             };
             let format = fitting(&cx, matrix, transposed, wanted);
-            let op = linear::Linear { format, transposed, residual: false };
+            let op = linear::Linear::new(format, transposed);
             let inputs = vec![Some(x), Some(matrix)];
             rewrites.push(Rewrite::new(node.outputs[0], Arc::new(op), inputs));
         }
     }
     *report.applied.entry("Linear").or_default() += rewrites.len();
-    apply_all(graph, rewrites)?;
-    if fuse { residuals(graph, report) } else { Ok(()) }
+    apply_all(graph, rewrites)
 }
 
 /// The table of a look-up of rows, and whether it is stored `[width, rows]`.
@@ -126,28 +124,6 @@ pub(super) fn fitting(cx: &Cx<'_>, matrix: ValueId, transposed: bool, wanted: We
     if fits { wanted } else { WeightFormat::F16 }
 }
 
-fn residuals(graph: &mut Graph, report: &mut Report) -> Result<(), EngineError> {
-    let cx = Cx::new(graph);
-    let mut rewrites = Vec::new();
-    let mut taken = HashSet::new();
-    for node in &cx.graph.nodes {
-        let Some(op) = node.op_as::<linear::Linear>() else { continue };
-        let out = node.outputs[0];
-        let Some(sum) = cx.only_reader(out, "Add") else { continue };
-        let other = sum.inputs.iter().flatten().find(|v| **v != out);
-        let same = |v: ValueId| cx.graph.fact(v).map(|f| &f.shape) == cx.graph.fact(out).map(|f| &f.shape);
-        if let Some(other) =
-            other.filter(|v| same(**v) && !cx.graph.is_constant(**v) && taken.insert(sum.outputs[0]))
-        {
-            let op = linear::Linear { residual: true, ..op.clone() };
-            let inputs = vec![node.input(0), node.input(1), Some(*other)];
-            rewrites.push(Rewrite::new(sum.outputs[0], Arc::new(op), inputs));
-        }
-    }
-    *report.applied.entry("Residual").or_default() += rewrites.len();
-    apply_all(graph, rewrites)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -179,10 +155,10 @@ mod tests {
         (graph.inputs, graph.outputs) = (vec![ids], vec![out]);
         let format: WeightFormat = "m0e4-g64".parse().unwrap();
         let formats = WeightFormats { embedding: format, ..WeightFormats::uniform(WeightFormat::F32) };
-        run(&mut graph, &formats, true, &mut Report::default()).unwrap();
+        run(&mut graph, &formats, &mut Report::default()).unwrap();
         let [look, product] = &graph.nodes[..] else { panic!("{} nodes", graph.nodes.len()) };
         assert_eq!(look.op_as(), Some(&gather_rows::GatherRows { format, transposed: true }));
-        assert_eq!(product.op_as(), Some(&linear::Linear { format, transposed: true, residual: false }));
+        assert_eq!(product.op_as(), Some(&linear::Linear::new(format, true)));
         assert_eq!((look.input(0), product.input(1)), (Some(head), Some(head)));
     }
 }

@@ -4,6 +4,7 @@
 //! or says which part of the graph did not fit.
 
 mod activation;
+mod around;
 mod attention;
 mod cache;
 mod cse;
@@ -14,6 +15,7 @@ mod gate;
 mod identity;
 mod linear;
 mod mask;
+mod merge;
 mod norm;
 mod pattern;
 mod rope;
@@ -84,6 +86,9 @@ pub fn run(graph: &mut Graph, options: &PassOptions) -> Result<Report, EngineErr
     if options.fuse {
         rewrite(graph, &experts::Experts(options.formats.layers), &mut report)?;
     }
-    linear::run(graph, &options.formats, options.fuse, &mut report)?;
+    linear::run(graph, &options.formats, &mut report)?;
+    if options.fuse {
+        around::run(graph, &mut report)?;
+    }
     Ok(report)
 }

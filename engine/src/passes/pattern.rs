@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::Report;
 use crate::{
     error::EngineError,
-    graph::{Fact, Graph, Links, Node, ValueId},
+    graph::{Constant, Fact, Graph, Links, Node, ValueId},
     op::Op,
     ops::transpose::Transpose,
 };
@@ -51,21 +51,42 @@ impl<T: Into<String>> From<T> for Misfit {
     }
 }
 
-/// A new node that computes what an old value was.
+/// A new node that computes what old values were.
 #[derive(Debug)]
 pub(super) struct Rewrite {
-    /// The value whose readers read the new node instead.
-    pub replaces: ValueId,
+    /// The values whose readers read the new node's outputs instead.
+    pub replaces: Vec<ValueId>,
     pub op: Arc<dyn Op>,
     pub inputs: Vec<Option<ValueId>>,
+    /// Inputs that are not there yet.
+    pub new_inputs: Vec<(usize, NewInput)>,
     /// Inputs that are transposed before, each with its order.
     pub transposed: Vec<(usize, Vec<usize>)>,
 }
 
 impl Rewrite {
     pub fn new(replaces: ValueId, op: Arc<dyn Op>, inputs: Vec<Option<ValueId>>) -> Self {
-        Self { replaces, op, inputs, transposed: Vec::new() }
+        Self::of_several(vec![replaces], op, inputs)
     }
+
+    pub fn of_several(replaces: Vec<ValueId>, op: Arc<dyn Op>, inputs: Vec<Option<ValueId>>) -> Self {
+        Self { replaces, op, inputs, new_inputs: Vec::new(), transposed: Vec::new() }
+    }
+}
+
+/// A value that a rewritten node reads.
+#[derive(Debug)]
+pub(super) struct NewInput {
+    pub name: String,
+    pub fact: Fact,
+    pub source: Source,
+}
+
+/// Where a new value is from.
+#[derive(Debug)]
+pub(super) enum Source {
+    Constant(Constant),
+    Node(Arc<dyn Op>, Vec<Option<ValueId>>),
 }
 
 /// One recognisable piece of graph.
@@ -201,7 +222,18 @@ pub(super) fn apply_all(graph: &mut Graph, rewrites: Vec<Rewrite>) -> Result<(),
     let mut moved: HashMap<ValueId, ValueId> = HashMap::new();
     let mut order = Vec::new();
     for mut found in rewrites {
-        let name = graph.value(found.replaces).name.clone();
+        let name = graph.value(found.replaces[0]).name.clone();
+        for (index, NewInput { name, fact, source }) in found.new_inputs {
+            let id = match source {
+                Source::Node(op, inputs) => graph.add_node(&name, op, inputs, Some(fact)),
+                Source::Constant(constant) => {
+                    let id = graph.add_value(&name, Some(fact));
+                    graph.value_mut(id).constant = Some(constant);
+                    id
+                }
+            };
+            found.inputs[index] = Some(id);
+        }
         for (index, perm) in found.transposed {
             let Some(input) = found.inputs[index] else { continue };
             let fact = graph.fact(input).map(|f| {
@@ -211,10 +243,15 @@ pub(super) fn apply_all(graph: &mut Graph, rewrites: Vec<Rewrite>) -> Result<(),
             let op = Arc::new(Transpose { perm: Some(perm) });
             found.inputs[index] = Some(graph.add_node(&name, op, vec![Some(input)], fact));
         }
-        let fact = graph.fact(found.replaces).cloned();
-        let new = graph.add_node(&name, found.op, found.inputs, fact);
-        moved.insert(found.replaces, new);
-        order.push((found.replaces, new));
+        let outputs = found.replaces.into_iter().map(|old| {
+            let (name, fact) = (graph.value(old).name.clone(), graph.fact(old).cloned());
+            let new = graph.add_value(&name, fact);
+            moved.insert(old, new);
+            order.push((old, new));
+            new
+        });
+        let outputs = outputs.collect();
+        graph.nodes.push(Node { name, op: found.op, inputs: found.inputs, outputs });
     }
     let reads = graph.nodes.iter_mut().flat_map(|n| n.inputs.iter_mut().flatten());
     for id in reads.chain(graph.outputs.iter_mut()) {

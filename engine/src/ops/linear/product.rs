@@ -1,0 +1,363 @@
+//! A product with a packed matrix, and what is done with its sums: which kernel, in which pieces, with which slots.
+
+use shaders::KernelSpec;
+use symbolic::Expr;
+
+use crate::{
+    error::{OpError, invalid},
+    host::WeightFormat,
+    op::{Dim, Dispatch, Elem, Grid, Lowering, Param, Slot, View, WeightId, WeightPart, collapse},
+    ops::{gated::Activation, rms_norm, rope::Rope},
+};
+
+/// The kernels read this many columns at a time.
+pub const CHUNK: usize = 8;
+
+/// The matrix-vector kernel takes up to this many rows of `x`, and no more than the matrix-matrix kernel takes a thread:
+/// on a Mali-G720, whose threads take 2, sums of 4 rows spill up to 16 times.
+const FEW: u32 = 4;
+
+/// Threads that share a block of rows where sums go through shared memory.
+const LANES: u32 = 16;
+
+/// Matrices of fewer rows are shared out in small workgroups where each thread has rows of its own, so that no core idles.
+const MANY_ROWS: usize = 2048;
+
+/// Pieces of a matrix begin at multiples of this many rows, so that they begin at multiples of 256 bytes.
+const PIECE: usize = 64;
+
+/// Rows of a view, one element apart inside or in `outer` blocks of `inner` elements.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    pub view: View,
+    pub count: Expr,
+    pub stride: Expr,
+    outer_stride: Expr,
+    inner_stride: Expr,
+    inner: Expr,
+}
+
+impl Rows {
+    /// Rows of `n` elements, each in up to two dimensions; `None` where one stride does not lead from row to row.
+    pub fn of_output(view: &View, n: usize) -> Option<Self> {
+        let mut width = Expr::ONE;
+        let mut split = view.dims.len();
+        while width.constant() != Some(n as i64) || (split > 0 && view.dims[split - 1].size == Expr::ONE) {
+            split = split.checked_sub(1)?;
+            width = &width * &view.dims[split].size;
+        }
+        let part = |dims: &[Dim]| {
+            let (shape, mut strides) = collapse(&[&View { dims: dims.to_vec(), ..view.clone() }]);
+            (shape, strides.swap_remove(0))
+        };
+        let (outer, inner) = (part(&view.dims[..split]), part(&view.dims[split..]));
+        let (count, stride) = match (outer.0.as_slice(), outer.1.as_slice()) {
+            ([], _) => (Expr::ONE, Expr::ZERO),
+            ([count], [stride]) => (count.clone(), stride.clone()),
+            _ => return None,
+        };
+        let (inner, outer_stride, inner_stride) = match (inner.0.as_slice(), inner.1.as_slice()) {
+            ([], _) => (Expr::ONE, Expr::ZERO, Expr::ZERO),
+            ([size], [stride]) => (size.clone(), Expr::ZERO, stride.clone()),
+            ([_, size], [outer, inner]) => (size.clone(), outer.clone(), inner.clone()),
+            _ => return None,
+        };
+        Some(Self { view: view.clone(), count, stride, outer_stride, inner_stride, inner })
+    }
+
+    /// Rows whose elements are neighbours.
+    pub fn plain(view: &View) -> Option<Self> {
+        let n = view.dims.last()?.size.constant().and_then(|n| usize::try_from(n).ok())?;
+        let rows = Self::of_output(view, n)?;
+        let unit = rows.outer_stride == Expr::ZERO && (rows.inner_stride == Expr::ONE || n == 1);
+        unit.then_some(rows)
+    }
+}
+
+/// An input that is multiplied, on whole vectors of four elements.
+#[derive(Clone, Debug)]
+pub struct Input {
+    rows: Rows,
+    /// A gain, and what is added to the mean of squares, where the kernel normalises by them.
+    norm: Option<(View, f32)>,
+}
+
+impl Input {
+    /// Input 0 of a node, normalised first where `norm` says how: by the kernel itself where there is one row and the device
+    /// allows one slot beside the `slots` that it has, else by a kernel before it.
+    ///
+    /// # Errors
+    /// When it is no matrix of known width, or a copy that this takes cannot be made.
+    pub fn of(cx: &mut Lowering<'_>, norm: Option<Norm>, slots: u32) -> Result<Self, OpError> {
+        let mut x = cx.shaped(0)?;
+        let mut fused = None;
+        if let Some(Norm { gain, epsilon }) = norm {
+            let one = Rows::plain(&x).is_some_and(|rows| rows.count.range().max == Some(1));
+            let gain = cx.constant(gain, Elem::F32)?;
+            if one && cx.target().max_slots > slots {
+                fused = Some((gain, epsilon));
+            } else {
+                let normal = cx.temporary("normal", x.elem, &x.shape());
+                rms_norm::dispatch(cx, x, gain, epsilon, &normal)?;
+                x = normal;
+            }
+        }
+        Ok(Self { rows: in_vectors(cx, x)?, norm: fused })
+    }
+
+    /// Its element.
+    #[must_use]
+    pub fn elem(&self) -> Elem {
+        self.rows.view.elem
+    }
+}
+
+/// RMSNorm of what is multiplied.
+#[derive(Clone, Copy, Debug)]
+pub struct Norm {
+    /// The input of the node that is its gain, a constant `[k]`.
+    pub gain: usize,
+    /// Added to the mean of squares.
+    pub epsilon: f32,
+}
+
+/// The input's rows, on whole vectors of four elements; copied if they do not lie so.
+fn in_vectors(cx: &mut Lowering<'_>, x: View) -> Result<Rows, OpError> {
+    let whole = |e: &Expr| e.multiple_of() % 4 == 0;
+    let fits = |cx: &Lowering<'_>, rows: &Rows| {
+        whole(&rows.view.offset) && whole(&rows.stride) && whole(cx.root_len(rows.view.root))
+    };
+    if let Some(rows) = Rows::plain(&x).filter(|rows| fits(cx, rows)) {
+        return Ok(rows);
+    }
+    let copy = cx.temporary("vectors", x.elem, &x.shape());
+    cx.copy(&x, &copy)?;
+    Rows::plain(&copy).ok_or_else(|| invalid("the width of the input must be known"))
+}
+
+/// The kernels' word for a format.
+pub fn variant(format: WeightFormat) -> &'static str {
+    match format {
+        WeightFormat::F32 => "f32",
+        WeightFormat::F16 => "f16",
+        WeightFormat::M0e4 { .. } => "m0e4",
+        WeightFormat::Affine8 { .. } => "affine8",
+    }
+}
+
+/// `(first, count)` of runs of rows of a packed matrix `[n, k]` that a binding holds.
+pub fn pieces(cx: &Lowering<'_>, format: WeightFormat, n: usize, k: usize) -> Vec<(usize, usize)> {
+    let block = format.weight_block_bytes(k).unwrap_or(1).max(1);
+    let room = usize::try_from(cx.target().max_binding).unwrap_or(usize::MAX);
+    let rows = ((room / block).saturating_mul(4) / PIECE * PIECE).max(PIECE);
+    (0..n).step_by(rows).map(|first| (first, rows.min(n - first))).collect()
+}
+
+/// What is done with the sums; the kernels' words are those of `shaders/wgsl/lib/linear.wgsl`.
+#[derive(Clone, Debug)]
+pub enum Epilogue {
+    /// They are the result, after a residual is added.
+    Rows {
+        /// The result.
+        y: Rows,
+        /// What is added.
+        residual: Option<Rows>,
+    },
+    /// Neighbours are a gate and what it lets through.
+    Gate {
+        /// The result, half as wide.
+        y: Rows,
+        /// What is done to the gate.
+        activation: Activation,
+    },
+    /// They are elements of heads.
+    Heads(Heads),
+}
+
+/// Three results of a product, and how some of them are turned.
+#[derive(Clone, Debug)]
+pub struct Heads {
+    /// `[batch, heads, positions, head_dim]`.
+    pub results: [View; 3],
+    /// The turning of the first results, how many they are, and cosines and sines, `[batch, .., positions, 2 * width]`.
+    pub turn: Option<(Rope, usize, View)>,
+}
+
+/// A product with everything found out.
+#[derive(Debug)]
+pub struct Product {
+    /// How the matrix is held.
+    pub format: WeightFormat,
+    /// The matrix.
+    pub weight: WeightId,
+    /// Its rows.
+    pub n: usize,
+    /// Its columns.
+    pub k: usize,
+    /// What it is multiplied with.
+    pub x: Input,
+    /// Added to the sums, `[n]`.
+    pub bias: Option<View>,
+    /// What is done with the sums.
+    pub epilogue: Epilogue,
+}
+
+impl Product {
+    /// Adds the kernel calls: one, or one for each piece of the matrix that a binding holds.
+    pub fn dispatch(&self, cx: &mut Lowering<'_>) {
+        for (first, count) in pieces(cx, self.format, self.n, self.k) {
+            let call = self.piece(cx, first, count);
+            cx.dispatch(call);
+        }
+    }
+
+    fn piece(&self, cx: &Lowering<'_>, first: usize, count: usize) -> Dispatch {
+        let most = FEW.min(cx.target().prefill.tokens);
+        let x = &self.x.rows;
+        let few = x.count.range().max.is_some_and(|m| m <= i64::from(most));
+        let (spec, grid) = if few { self.vector(cx, count) } else { self.tiles(cx, count) };
+        let mut spec = spec
+            .with("WEIGHT", variant(self.format))
+            .with("ELEM", x.view.elem.wgsl())
+            .flag("BIAS", self.bias.is_some());
+        let part = |part| Slot::Weight { weight: self.weight, part, first, count };
+        let mut slots = vec![("x", Slot::View(x.view.clone())), ("weight", part(WeightPart::Weight))];
+        let mut params = vec![
+            ("m", Param::Int(x.count.clone())),
+            ("n", int(count)),
+            ("k", int(self.k)),
+            ("n_start", int(first)),
+            ("x_m_stride", Param::Int(x.stride.clone())),
+        ];
+        if let Some(group) = self.format.group() {
+            spec = spec.set("GROUP", group.weights() as u32);
+            slots.push(("scales", part(WeightPart::Scales)));
+        }
+        slots.extend(self.bias.clone().map(|bias| ("bias", Slot::View(bias))));
+        if let Some((gain, epsilon)) = &self.x.norm {
+            spec = spec.flag("NORM", true);
+            slots.push(("gain", Slot::View(gain.clone())));
+            params.push(("eps", Param::Float(*epsilon)));
+        }
+        let call = Dispatch { spec, slots, params, grid };
+        match &self.epilogue {
+            Epilogue::Rows { y, residual } => rows(call, y, residual.as_ref()),
+            Epilogue::Gate { y, activation } => gate(call, y, *activation),
+            Epilogue::Heads(heads) => heads.add_to(call),
+        }
+    }
+
+    /// The kernel for few rows of `x`.
+    fn vector(&self, cx: &Lowering<'_>, count: usize) -> (KernelSpec, Grid) {
+        let target = cx.target();
+        let rows = match self.x.rows.count.range().max {
+            Some(..=1) => "1",
+            Some(2) => "2",
+            _ => "4",
+        };
+        let all = target.decode.threads;
+        let own = if count < MANY_ROWS { all / 4 } else { all };
+        let (reduce, threads, blocks) = match (target.row_per_lane(), target.subgroups) {
+            (true, true) => ("broadcast", own, own),
+            (true, false) => ("none", own, own),
+            (false, true) => ("subgroup", all, 1),
+            (false, false) => ("shared", all, all / LANES),
+        };
+        let groups = count.div_ceil(4).div_ceil(blocks as usize);
+        let spec = KernelSpec::new("linear_gemv").with("ROWS", rows).with("REDUCE", reduce);
+        let spec = if reduce == "shared" { spec.set("LANES", LANES) } else { spec };
+        (spec.set("WG_X", threads), Grid::Linear(Expr::from(groups)))
+    }
+
+    /// The kernel for many: threads compute some rows of `x` by some of the matrix.
+    fn tiles(&self, cx: &Lowering<'_>, count: usize) -> (KernelSpec, Grid) {
+        let target = cx.target();
+        let devices::Prefill { tokens, outputs, workgroup: [along_n, along_m] } = target.prefill;
+        let spec = KernelSpec::new("linear_gemm")
+            .with("TILE_M", tokens.to_string())
+            .with("TILE_N", outputs.to_string())
+            .set("WG_X", along_n);
+        let (spec, along_m) = if target.row_per_lane() && target.subgroups {
+            (spec.with("X", "broadcast"), 1)
+        } else {
+            (spec.with("X", "shared").set("WG_Y", along_m), along_m)
+        };
+        let columns = (along_n * outputs) as usize;
+        let rows = self.x.rows.count.ceil_div(i64::from(along_m * tokens));
+        (spec, Grid::Xyz([Expr::from(count.div_ceil(columns)), rows, Expr::ONE]))
+    }
+}
+
+fn int(n: usize) -> Param {
+    Param::Int(Expr::from(n))
+}
+
+fn result(mut call: Dispatch, y: &Rows) -> Dispatch {
+    call.slots.push(("y", Slot::View(y.view.clone())));
+    call.params.extend([
+        ("y_m_stride", Param::Int(y.stride.clone())),
+        ("y_outer_stride", Param::Int(y.outer_stride.clone())),
+        ("y_inner_stride", Param::Int(y.inner_stride.clone())),
+        ("n_inner", Param::Int(y.inner.clone())),
+    ]);
+    call
+}
+
+fn rows(call: Dispatch, y: &Rows, residual: Option<&Rows>) -> Dispatch {
+    let mut call = result(call, y);
+    call.spec = call.spec.flag("RESIDUAL", residual.is_some());
+    if let Some(residual) = residual {
+        call.slots.push(("residual", Slot::View(residual.view.clone())));
+        call.params.push(("residual_m_stride", Param::Int(residual.stride.clone())));
+    }
+    call
+}
+
+fn gate(call: Dispatch, y: &Rows, activation: Activation) -> Dispatch {
+    let mut call = result(call, y);
+    call.spec = call.spec.with("EPILOGUE", "gate").set("ACTIVATION", activation.number());
+    call
+}
+
+impl Heads {
+    fn add_to(&self, mut call: Dispatch) -> Dispatch {
+        let width = |view: &View| &view.dims[1].size * &view.dims[3].size;
+        let [q, k, _] = &self.results;
+        let ends = vec![width(q), &width(q) + &width(k)];
+        call.params.extend([
+            ("head_dim", Param::Int(q.dims[3].size.clone())),
+            ("seq", Param::Int(q.dims[2].size.clone())),
+            ("ends", Param::Ints(ends)),
+        ]);
+        let names = [("q", "q_strides"), ("k", "k_strides"), ("v", "v_strides")];
+        for ((name, strides), view) in names.into_iter().zip(&self.results) {
+            call.slots.push((name, Slot::View(view.clone())));
+            call.params.push((strides, all_strides(view)));
+        }
+        let Some((rope, turned, table)) = &self.turn else {
+            call.spec = call.spec.with("EPILOGUE", "heads");
+            return call;
+        };
+        call.spec = call.spec.with("EPILOGUE", "rope");
+        for (number, set) in [("INTERLEAVED", rope.interleaved), ("HALF_TABLE", !rope.full_table)] {
+            call.spec = call.spec.set(number, set.into());
+        }
+        // A dimension for heads, of size 1, is between batch and positions, or not.
+        let [batch, .., positions, columns] = table.dims.as_slice() else { return call };
+        let dims = vec![batch.clone(), positions.clone(), columns.clone()];
+        let table = View { dims, ..table.clone() };
+        call.slots.push(("rotations", Slot::View(table.clone())));
+        call.params.extend([
+            ("rotary", int(rope.rotary_dim)),
+            ("turned", int(*turned)),
+            ("rotations_strides", all_strides(&table)),
+        ]);
+        call
+    }
+}
+
+/// Strides of a view; 0 where a dimension of size 1 repeats.
+fn all_strides(view: &View) -> Param {
+    let stride = |dim: &Dim| if dim.size == Expr::ONE { Expr::ZERO } else { dim.stride.clone() };
+    Param::Ints(view.dims.iter().map(stride).collect())
+}
