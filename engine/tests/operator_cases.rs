@@ -2,6 +2,8 @@
 
 #![allow(clippy::panic)] // a test's way to fail
 
+use std::sync::Arc;
+
 use devices::{Decode, DecodeShape, Prefill};
 use engine::{
     graph::{Graph, Node},
@@ -91,7 +93,8 @@ fn every_case_can_be_planned() {
         let decode = Decode { shape, threads: 64 };
         let prefill = Prefill { tokens, outputs: 4, workgroup: [16, 4] };
         let (max_binding, max_slots) = (1 << 27, if subgroups { 8 } else { 32 });
-        let target = Target { f16, subgroups, max_binding, max_slots, decode, prefill };
+        let target =
+            Target { f16, subgroups, max_binding, max_slots, decode, prefill, choices: Arc::default() };
         for case in all_cases() {
             let mut graph = graph_of(&case, false);
             infer(&mut graph).unwrap();

@@ -42,7 +42,15 @@ fn planned(op: &Arc<dyn Op>, filters: Option<&[usize]>, height: &Expr) -> (Vec<E
     infer(&mut graph).unwrap();
     let decode = devices::Decode { shape: devices::DecodeShape::LanesAlongK, threads: 64 };
     let prefill = devices::Prefill { tokens: 4, outputs: 4, workgroup: [16, 4] };
-    let target = Target { f16: false, subgroups: false, max_binding: 1 << 27, max_slots: 8, decode, prefill };
+    let target = Target {
+        f16: false,
+        subgroups: false,
+        max_binding: 1 << 27,
+        max_slots: 8,
+        decode,
+        prefill,
+        choices: Arc::default(),
+    };
     let lower = LowerOptions { target, activations: Elem::F32 };
     let capacity = Symbol::new("capacity");
     let options = PlanOptions { lower, caches: Vec::new(), capacity, stepping: Vec::new(), kept: Vec::new() };

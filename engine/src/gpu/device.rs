@@ -34,6 +34,7 @@ pub struct Gpu {
     costs: Costs,
     max_submit: Duration,
     idle: Mutex<Option<Idle>>,
+    choices: Mutex<Arc<op::Choices>>,
 }
 
 /// When the GPU was seen to be done with something last.
@@ -109,6 +110,7 @@ impl Gpu {
             costs: Costs::default(),
             max_submit,
             idle: Mutex::default(),
+            choices: Mutex::default(),
         }
     }
 
@@ -130,7 +132,12 @@ impl Gpu {
     /// What lowering has to know of it.
     #[must_use]
     pub fn target(&self) -> op::Target {
-        op::Target::from(&self.target)
+        op::Target { choices: lock(&self.choices).clone(), ..op::Target::from(&self.target) }
+    }
+
+    /// Lets plans that are made from now on follow what tuning and qualification know.
+    pub fn choose_by(&self, choices: op::Choices) {
+        *lock(&self.choices) = Arc::new(choices);
     }
 
     /// What was opened and how.

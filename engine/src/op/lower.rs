@@ -1,10 +1,13 @@
 //! Lowering: how operators say what happens on the GPU, as views and dispatches with symbolic sizes.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Display, sync::Arc};
 
 use symbolic::Expr;
 
-use super::{Dispatch, Elem, Root, RootId, RootKind, Step, View, WeightId, WeightPacking, WeightUse};
+use super::{
+    Choice, Choices, Dispatch, Elem, Problem, Root, RootId, RootKind, Step, View, WeightId, WeightPacking,
+    WeightUse,
+};
 use crate::{
     error::{OpError, invalid},
     graph::{Constant, Fact, Graph, Node, ValueId},
@@ -26,6 +29,8 @@ pub struct Target {
     pub decode: devices::Decode,
     /// The preferred matrix-matrix kernel; its tile tells how many registers a thread has.
     pub prefill: devices::Prefill,
+    /// What tuning and qualification know.
+    pub choices: Arc<Choices>,
 }
 
 impl Target {
@@ -45,6 +50,7 @@ impl From<&devices::Target> for Target {
             max_slots: device.limits.max_storage_buffers_per_shader_stage,
             decode: device.profile.decode,
             prefill: device.profile.prefill,
+            choices: Arc::default(),
         }
     }
 }
@@ -66,12 +72,23 @@ pub(crate) struct Lowered {
     pub weights: Vec<WeightUse>,
     pub views: BTreeMap<ValueId, View>,
     pub placements: BTreeMap<ValueId, View>,
+    pub choices: Vec<Choice>,
 }
 
 impl Lowered {
     pub fn root(&mut self, root: Root) -> RootId {
         self.roots.push(root);
         RootId(self.roots.len() as u32 - 1)
+    }
+
+    fn dispatches(&self) -> usize {
+        self.steps.iter().filter(|step| matches!(step, Step::Dispatch { .. })).count()
+    }
+
+    /// What was dispatched since a choice was made belongs to it.
+    pub fn end_choice(&mut self, before: usize) {
+        let end = self.dispatches();
+        self.choices[before..].iter_mut().for_each(|choice| choice.calls.end = end);
     }
 
     fn weight(&mut self, wanted: WeightUse) -> WeightId {
@@ -97,6 +114,15 @@ impl<'a> Lowering<'a> {
     #[must_use]
     pub fn target(&self) -> &'a Target {
         &self.options.target
+    }
+
+    /// Chooses among kernels that do the same, the one that the profile prefers first; once in a node, before its calls.
+    pub fn choose<V: Copy + Display>(&mut self, problem: Problem, candidates: &[V]) -> Option<V> {
+        let names: Vec<String> = candidates.iter().map(V::to_string).collect();
+        let taken = self.target().choices.pick(&problem, &names);
+        let first = self.lowered.dispatches();
+        self.lowered.choices.push(Choice { problem, candidates: names, taken, calls: first..first });
+        candidates.get(taken).copied()
     }
 
     /// How float activations are held.

@@ -2,6 +2,7 @@
 
 mod attributes;
 mod body;
+mod choice;
 mod composite;
 mod destination;
 mod elementwise;
@@ -22,6 +23,7 @@ use std::{any::Any, fmt::Debug, ops::RangeInclusive, sync::Arc};
 
 pub use attributes::with_constants;
 pub use body::{Body, Placed};
+pub use choice::{Choice, Choices, Problem};
 pub use composite::{Composite, composite};
 pub use destination::Destination;
 pub(crate) use elementwise::padded;

@@ -14,6 +14,8 @@ use crate::{
     },
 };
 
+#[path = "linear/kernels.rs"]
+mod kernels;
 #[path = "linear/product.rs"]
 pub(super) mod product;
 

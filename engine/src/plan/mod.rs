@@ -25,7 +25,7 @@ use crate::{
     error::{EngineError, OpError},
     graph::{Fact, Graph, ValueId},
     op::{
-        Dim, Elem, LowerOptions, Lowering, Root, RootId, RootKind, Slot, Step, View, WeightUse,
+        Choice, Dim, Elem, LowerOptions, Lowering, Root, RootId, RootKind, Slot, Step, View, WeightUse,
         lower::Lowered,
     },
 };
@@ -86,6 +86,8 @@ pub struct Plan {
     pub kept: Vec<Port>,
     /// What a run returns, caches left out.
     pub outputs: Vec<Port>,
+    /// Which kernels were chosen, and which others there were.
+    pub choices: Vec<Choice>,
     /// Where the arena's roots lie.
     pub arena: Arena,
     /// Sizes that a binding must make equal.
@@ -108,18 +110,20 @@ impl Plan {
             if known {
                 continue;
             }
+            let choices = lowered.choices.len();
             let mut cx = Lowering { graph, node, options: &options.lower, lowered: &mut lowered };
             node.op
                 .lower(&mut cx)
                 .map_err(|source| EngineError::at("plan", &node.name, node.op.name(), source))?;
+            lowered.end_choice(choices);
         }
         let outputs = bring_outputs(graph, options, &mut lowered)?;
-        let Lowered { roots, steps, weights, .. } = lowered;
+        let Lowered { roots, steps, weights, choices, .. } = lowered;
         let arena = Arena::new(&roots, &steps, &inputs, &outputs);
         let calls = call::compile(&steps)?;
         let stepping = options.stepping.clone();
         let pending = graph.pending.clone();
-        Ok(Self { steps, calls, roots, weights, inputs, kept, outputs, arena, pending, stepping })
+        Ok(Self { steps, calls, roots, weights, inputs, kept, outputs, choices, arena, pending, stepping })
     }
 
     /// Every symbol that a binding must give.

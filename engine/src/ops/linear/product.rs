@@ -1,12 +1,12 @@
 //! A product with a packed matrix, and what is done with its sums: which kernel, in which pieces, with which slots.
 
-use shaders::KernelSpec;
 use symbolic::Expr;
 
+use super::kernels::{Gemm, Gemv, Variant};
 use crate::{
     error::{OpError, invalid},
     host::WeightFormat,
-    op::{Dim, Dispatch, Elem, Grid, Lowering, Param, Slot, View, WeightId, WeightPart, collapse},
+    op::{Dim, Dispatch, Elem, Lowering, Param, Problem, Slot, View, WeightId, WeightPart, collapse},
     ops::{gated::Activation, rms_norm, rope::Rope},
 };
 
@@ -16,12 +16,6 @@ pub const CHUNK: usize = 8;
 /// The matrix-vector kernel takes up to this many rows of `x`, and no more than the matrix-matrix kernel takes a thread:
 /// on a Mali-G720, whose threads take 2, sums of 4 rows spill up to 16 times.
 const FEW: u32 = 4;
-
-/// Threads that share a block of rows where sums go through shared memory.
-const LANES: u32 = 16;
-
-/// Matrices of fewer rows are shared out in small workgroups where each thread has rows of its own, so that no core idles.
-const MANY_ROWS: usize = 2048;
 
 /// Pieces of a matrix begin at multiples of this many rows, so that they begin at multiples of 256 bytes.
 const PIECE: usize = 64;
@@ -205,17 +199,31 @@ pub struct Product {
 impl Product {
     /// Adds the kernel calls: one, or one for each piece of the matrix that a binding holds.
     pub fn dispatch(&self, cx: &mut Lowering<'_>) {
+        let most = FEW.min(cx.target().prefill.tokens);
+        let few = self.x.rows.count.range().max.is_some_and(|m| m <= i64::from(most));
+        let kernel = if few { self.vector(cx) } else { self.tiles(cx) };
         for (first, count) in pieces(cx, self.format, self.n, self.k) {
-            let call = self.piece(cx, first, count);
+            let call = self.piece(&kernel, first, count);
             cx.dispatch(call);
         }
     }
 
-    fn piece(&self, cx: &Lowering<'_>, first: usize, count: usize) -> Dispatch {
-        let most = FEW.min(cx.target().prefill.tokens);
+    fn problem(&self, family: &'static str, rows: &str) -> Problem {
+        let epilogue = match &self.epilogue {
+            Epilogue::Rows { residual: None, .. } => "rows",
+            Epilogue::Rows { residual: Some(_), .. } => "residual",
+            Epilogue::Gate { .. } => "gate",
+            Epilogue::Heads(Heads { turn: None, .. }) => "heads",
+            Epilogue::Heads(Heads { turn: Some(_), .. }) => "rope",
+        };
+        let norm = if self.x.norm.is_some() { " norm" } else { "" };
+        let (format, elem, n, k) = (self.format, self.x.elem().wgsl(), self.n, self.k);
+        Problem { family, shape: format!("{format} {elem} n {n} k {k} rows {rows} {epilogue}{norm}") }
+    }
+
+    fn piece(&self, kernel: &Variant, first: usize, count: usize) -> Dispatch {
         let x = &self.x.rows;
-        let few = x.count.range().max.is_some_and(|m| m <= i64::from(most));
-        let (spec, grid) = if few { self.vector(cx, count) } else { self.tiles(cx, count) };
+        let (spec, grid) = kernel.of(count, &x.count);
         let mut spec = spec
             .with("WEIGHT", variant(self.format))
             .with("ELEM", x.view.elem.wgsl())
@@ -248,43 +256,22 @@ impl Product {
     }
 
     /// The kernel for few rows of `x`.
-    fn vector(&self, cx: &Lowering<'_>, count: usize) -> (KernelSpec, Grid) {
-        let target = cx.target();
+    fn vector(&self, cx: &mut Lowering<'_>) -> Variant {
         let rows = match self.x.rows.count.range().max {
-            Some(..=1) => "1",
-            Some(2) => "2",
-            _ => "4",
+            Some(..=1) => 1,
+            Some(2) => 2,
+            _ => 4,
         };
-        let all = target.decode.threads;
-        let own = if count < MANY_ROWS { all / 4 } else { all };
-        let (reduce, threads, blocks) = match (target.row_per_lane(), target.subgroups) {
-            (true, true) => ("broadcast", own, own),
-            (true, false) => ("none", own, own),
-            (false, true) => ("subgroup", all, 1),
-            (false, false) => ("shared", all, all / LANES),
-        };
-        let groups = count.div_ceil(4).div_ceil(blocks as usize);
-        let spec = KernelSpec::new("linear_gemv").with("ROWS", rows).with("REDUCE", reduce);
-        let spec = if reduce == "shared" { spec.set("LANES", LANES) } else { spec };
-        (spec.set("WG_X", threads), Grid::Linear(Expr::from(groups)))
+        let candidates = Gemv::candidates(cx.target(), self.n);
+        let chosen = cx.choose(self.problem("gemv", &rows.to_string()), &candidates);
+        Variant::Gemv(chosen.unwrap_or(candidates[0]), rows)
     }
 
     /// The kernel for many: threads compute some rows of `x` by some of the matrix.
-    fn tiles(&self, cx: &Lowering<'_>, count: usize) -> (KernelSpec, Grid) {
-        let target = cx.target();
-        let devices::Prefill { tokens, outputs, workgroup: [along_n, along_m] } = target.prefill;
-        let spec = KernelSpec::new("linear_gemm")
-            .with("TILE_M", tokens.to_string())
-            .with("TILE_N", outputs.to_string())
-            .set("WG_X", along_n);
-        let (spec, along_m) = if target.row_per_lane() && target.subgroups {
-            (spec.with("X", "broadcast"), 1)
-        } else {
-            (spec.with("X", "shared").set("WG_Y", along_m), along_m)
-        };
-        let columns = (along_n * outputs) as usize;
-        let rows = self.x.rows.count.ceil_div(i64::from(along_m * tokens));
-        (spec, Grid::Xyz([Expr::from(count.div_ceil(columns)), rows, Expr::ONE]))
+    fn tiles(&self, cx: &mut Lowering<'_>) -> Variant {
+        let candidates = Gemm::candidates(cx.target());
+        let chosen = cx.choose(self.problem("gemm", "many"), &candidates);
+        Variant::Gemm(chosen.unwrap_or(candidates[0]))
     }
 }
 
