@@ -11,6 +11,7 @@ mod figures;
 mod fill_weights;
 mod infer;
 mod inspect;
+mod known;
 mod model;
 mod output;
 mod quantize;

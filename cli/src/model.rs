@@ -1,6 +1,6 @@
 //! The options by which a language model is opened and loaded, and the doing of it.
 
-use std::{env, path::PathBuf, sync::Arc, time::Duration};
+use std::{env, ops::Deref, path::PathBuf, sync::Arc, time::Duration};
 
 use engine::{
     EngineError,
@@ -10,7 +10,7 @@ use engine::{
     op::{Elem, LowerOptions},
     open::ModelFile,
     passes::{PassOptions, WeightFormats},
-    session::LoadedModel,
+    session::{LoadedModel, Need},
 };
 
 use crate::{bars::Bars, error::CliError, output};
@@ -132,6 +132,13 @@ pub struct ModelArgs {
     /// A model packed by `halfbyte quantize`, or an exported .onnx file
     pub model: PathBuf,
     #[command(flatten)]
+    how: LoadArgs,
+}
+
+/// How to load a language model.
+#[derive(Debug, clap::Args)]
+pub struct LoadArgs {
+    #[command(flatten)]
     gpu: GpuArgs,
     /// Most tokens of prompt and answer together [default: what the model was made for]
     #[arg(long, value_name = "N")]
@@ -148,7 +155,18 @@ impl ModelArgs {
     pub fn open(&self) -> Result<ModelFile, CliError> {
         ModelFile::open(&self.model).map_err(CliError::model(&self.model))
     }
+}
 
+/// A model is loaded as its arguments say.
+impl Deref for ModelArgs {
+    type Target = LoadArgs;
+
+    fn deref(&self) -> &LoadArgs {
+        &self.how
+    }
+}
+
+impl LoadArgs {
     /// Most positions of a session, of a model that was made for `limit` where that is known.
     pub fn context(&self, limit: Option<usize>) -> Result<usize, CliError> {
         match (self.context, limit) {
@@ -187,14 +205,38 @@ impl ModelArgs {
         })
     }
 
+    /// Brings the model to the GPU, if that has room for it and a session of `context` positions.
+    pub fn load_whole(
+        &self,
+        file: &ModelFile,
+        context: usize,
+        bars: &Bars,
+    ) -> Result<Arc<LoadedModel>, CliError> {
+        let gpu = Arc::new(self.gpu.open()?);
+        let options = self.options(file, gpu.offers(), context)?;
+        Need::of(&recognise(file)?, &options, self.chunk)
+            .and_then(|need| need.check(&gpu))
+            .map_err(CliError::model(&file.path))?;
+        self.load_on(gpu, file, context, bars)
+    }
+
     /// Brings the model to the GPU.
     pub fn load(&self, file: &ModelFile, context: usize, bars: &Bars) -> Result<Arc<LoadedModel>, CliError> {
+        self.load_on(Arc::new(self.gpu.open()?), file, context, bars)
+    }
+
+    fn load_on(
+        &self,
+        gpu: Arc<Gpu>,
+        file: &ModelFile,
+        context: usize,
+        bars: &Bars,
+    ) -> Result<Arc<LoadedModel>, CliError> {
         let model = recognise(file)?;
-        let gpu = Arc::new(self.gpu.open()?);
         let options = self.options(file, gpu.offers(), context)?;
         let loaded = LoadedModel::load(gpu, &model, &file.source, options, self.chunk, &|p| bars.loading(p));
         bars.clear();
-        let loaded = loaded.map_err(CliError::model(&self.model))?;
+        let loaded = loaded.map_err(CliError::model(&file.path))?;
         keep_pipelines(loaded.gpu());
         Ok(loaded)
     }

@@ -121,11 +121,28 @@ impl ModelFile {
         } else {
             onnx_import::import(bytes.clone(), &mut onnx_import::LeaveAbsent)?
         };
-        let mut graph = import::import(&model)?;
+        Self::of(path, bytes, &model, WeightSource::Model(Fit::Search))
+    }
+
+    /// A model in memory, as ONNX without matrices: these are noise.
+    ///
+    /// # Errors
+    /// When the bytes are no model, or it has operators that the engine does not have.
+    pub fn noise(name: &str, onnx: Bytes, seed: u64) -> Result<Self, EngineError> {
+        let model = onnx_import::import(onnx.clone(), &mut onnx_import::LeaveAbsent)?;
+        Self::of(Path::new(name), onnx, &model, WeightSource::Noise { seed })
+    }
+
+    fn of(
+        path: &Path,
+        onnx: Bytes,
+        model: &onnx_import::Model,
+        source: WeightSource,
+    ) -> Result<Self, EngineError> {
+        let graph = import::import(model)?;
         let initializers = constants(&graph);
-        graph = typed(graph)?;
-        let source = WeightSource::Model(Fit::Search);
-        Ok(Self { path: path.to_owned(), graph, source, formats: None, onnx: bytes, initializers })
+        let graph = typed(graph)?;
+        Ok(Self { path: path.to_owned(), graph, source, formats: None, onnx, initializers })
     }
 
     fn open_packed(path: &Path, bytes: Bytes) -> Result<Self, EngineError> {
@@ -152,8 +169,10 @@ impl ModelFile {
     /// # Errors
     /// When it is there but cannot be read.
     pub fn companion(&self, name: &str) -> Result<Option<Bytes>, EngineError> {
-        if let WeightSource::Packed(packed) = &self.source {
-            return Ok(packed.blob(name).cloned());
+        match &self.source {
+            WeightSource::Packed(packed) => return Ok(packed.blob(name).cloned()),
+            WeightSource::Noise { .. } => return Ok(None),
+            WeightSource::Model(_) => {}
         }
         let path = self.path.with_file_name(name);
         match map(&path) {

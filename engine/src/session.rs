@@ -2,6 +2,7 @@
 
 mod choosing;
 mod loaded;
+mod need;
 mod profile;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::{
 pub use crate::gpu::Progress;
 pub use loaded::LoadedModel;
 use loaded::Phased;
+pub use need::Need;
 
 /// Runs a part of some tokens; whether it is the last.
 type RunPart<'a> = dyn FnMut(&mut Session, &[u32], bool) -> Result<(), EngineError> + 'a;

@@ -49,6 +49,11 @@ pub enum WeightSource {
     Model(Fit),
     /// Taken from a packed file, by name.
     Packed(PackedModel),
+    /// Noise that the device itself makes; other constants are those of the model.
+    Noise {
+        /// What tells it from other noise.
+        seed: u64,
+    },
 }
 
 /// Brings one constant into the form that a plan asks for. `progress` hears of packed rows.
@@ -66,7 +71,7 @@ pub fn device_bytes(
             let name = &graph.value(wanted.value).name;
             let packed = match source {
                 WeightSource::Packed(model) => model.tensor(name),
-                WeightSource::Model(_) => None,
+                WeightSource::Model(_) | WeightSource::Noise { .. } => None,
             };
             if let Some(blocks) = graph.blocks(wanted.value).filter(|b| !b.is_absent()) {
                 return Ok(DeviceBytes::Plain(elements(&blocks.decoded(DType::F32)?, elem)));
@@ -101,7 +106,7 @@ fn matrix(
     let rows = rows(name, constant, orientation, format, size, source)?;
     let fit = match source {
         WeightSource::Model(fit) => *fit,
-        WeightSource::Packed(_) => Fit::default(),
+        WeightSource::Packed(_) | WeightSource::Noise { .. } => Fit::default(),
     };
     pack(&*rows, format, fit, progress).map_err(|e| EngineError::model("weights", format!("{name:?}: {e}")))
 }
@@ -171,6 +176,7 @@ pub(crate) fn absent(name: &str, source: &WeightSource) -> EngineError {
     let what_to_do = match source {
         WeightSource::Model(_) => "is the model's external data file beside it?",
         WeightSource::Packed(_) => "the packed file lacks it: pack again",
+        WeightSource::Noise { .. } => "it is no matrix that could be noise",
     };
     EngineError::model("weights", format!("the data of {name:?} is not at hand: {what_to_do}"))
 }

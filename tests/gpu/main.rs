@@ -11,6 +11,7 @@ mod encoders;
 mod experts;
 mod formats;
 mod genai;
+mod generated;
 mod limits;
 mod models;
 mod operators;

@@ -3,6 +3,7 @@
 mod declined;
 mod documents;
 mod fusions;
+mod generated;
 mod goldens;
 mod layering;
 mod once;

@@ -4,6 +4,7 @@
 pub mod conformance;
 mod expected;
 mod model;
+pub mod tiny;
 
 use std::path::{Path, PathBuf};
 

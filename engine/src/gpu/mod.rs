@@ -10,12 +10,14 @@ mod device;
 mod disk;
 mod flight;
 mod memory;
+mod noise;
 mod open;
 mod passthrough;
 mod peaks;
 mod pipeline;
 mod progress;
 mod readback;
+mod room;
 mod run;
 mod slices;
 #[cfg(not(target_vendor = "apple"))]
