@@ -117,9 +117,9 @@ impl Gpu {
     /// Prefers what another kind of device does, as far as this one can: to run a phone's kernels elsewhere.
     #[must_use]
     pub fn acting_as(mut self, profile: &'static Profile) -> Self {
-        let Target { limits, f16, subgroups, .. } = self.target;
-        let features = self.device.features();
-        self.target = Target::from_live(profile, Capabilities { limits, features, subgroups, f16 });
+        let Target { limits, f16, coop, subgroups, .. } = self.target;
+        let (features, coop) = (self.device.features(), coop.map(|c| c.size));
+        self.target = Target::from_live(profile, Capabilities { limits, features, subgroups, f16, coop });
         self
     }
 

@@ -19,12 +19,16 @@ use crate::{
 pub struct Target {
     /// Whether kernels may compute in f16.
     pub f16: bool,
+    /// Cooperative matrices that kernels may use.
+    pub coop: Option<devices::Coop>,
     /// Whether kernels may reduce over subgroups.
     pub subgroups: bool,
     /// Bytes of the largest storage binding.
     pub max_binding: u64,
     /// Most storage buffers that a kernel may bind.
     pub max_slots: u32,
+    /// Bytes of memory that a workgroup may share.
+    pub workgroup_memory: u32,
     /// The preferred matrix-vector kernel.
     pub decode: devices::Decode,
     /// The preferred matrix-matrix kernel; its tile tells how many registers a thread has.
@@ -45,9 +49,11 @@ impl From<&devices::Target> for Target {
     fn from(device: &devices::Target) -> Self {
         Self {
             f16: device.f16 != devices::F16::None,
+            coop: device.coop,
             subgroups: device.reduction == devices::Reduction::Subgroup,
             max_binding: device.max_binding(),
             max_slots: device.limits.max_storage_buffers_per_shader_stage,
+            workgroup_memory: device.limits.max_compute_workgroup_storage_size,
             decode: device.profile.decode,
             prefill: device.profile.prefill,
             choices: Arc::default(),

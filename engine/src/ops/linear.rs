@@ -14,6 +14,8 @@ use crate::{
     },
 };
 
+#[path = "linear/coop.rs"]
+mod coop;
 #[path = "linear/kernels.rs"]
 mod kernels;
 #[path = "linear/product.rs"]

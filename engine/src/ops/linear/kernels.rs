@@ -5,6 +5,7 @@ use std::fmt;
 use shaders::KernelSpec;
 use symbolic::Expr;
 
+use super::coop::Coop;
 use crate::op::{Grid, Target};
 
 /// Matrices of fewer rows are shared out in small workgroups where each thread has rows of its own, so that no core idles.
@@ -20,6 +21,18 @@ pub enum Variant {
     Gemv(Gemv, u32),
     /// For any number.
     Gemm(Gemm),
+    /// For many, on matrix units.
+    Coop(Coop),
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gemv(gemv, _) => gemv.fmt(f),
+            Self::Gemm(gemm) => gemm.fmt(f),
+            Self::Coop(coop) => coop.fmt(f),
+        }
+    }
 }
 
 impl Variant {
@@ -28,6 +41,7 @@ impl Variant {
         match self {
             Self::Gemv(gemv, rows) => gemv.of(count, *rows),
             Self::Gemm(gemm) => gemm.of(count, m),
+            Self::Coop(coop) => coop.of(count, m),
         }
     }
 }

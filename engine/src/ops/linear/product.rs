@@ -2,7 +2,10 @@
 
 use symbolic::Expr;
 
-use super::kernels::{Gemm, Gemv, Variant};
+use super::{
+    coop::Coop,
+    kernels::{Gemm, Gemv, Variant},
+};
 use crate::{
     error::{OpError, invalid},
     host::WeightFormat,
@@ -267,11 +270,16 @@ impl Product {
         Variant::Gemv(chosen.unwrap_or(candidates[0]), rows)
     }
 
-    /// The kernel for many: threads compute some rows of `x` by some of the matrix.
+    /// The kernel for many: matrix units where the device has large ones, else threads compute some rows of `x` by some of
+    /// the matrix.
     fn tiles(&self, cx: &mut Lowering<'_>) -> Variant {
-        let candidates = Gemm::candidates(cx.target());
+        let target = cx.target();
+        let coop = Coop::candidates(target, self.format, self.k).into_iter().map(Variant::Coop);
+        let mut candidates: Vec<Variant> = Gemm::candidates(target).into_iter().map(Variant::Gemm).collect();
+        let at = if target.coop.is_some_and(|c| c.size == 16) { 0 } else { candidates.len() };
+        candidates.splice(at..at, coop);
         let chosen = cx.choose(self.problem("gemm", "many"), &candidates);
-        Variant::Gemm(chosen.unwrap_or(candidates[0]))
+        chosen.unwrap_or(candidates[0])
     }
 }
 
