@@ -46,17 +46,21 @@ fn generated_graphs_become_the_kernels_of_exported_ones() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Two layers of a known model with its own widths, planned for a phone.
-#[test]
-fn known_models_are_planned_for_a_phone() {
+fn phone() -> LanguageOptions {
     let target = devices::Target::from_profile(devices::by_name("adreno-750").unwrap());
-    let options = LanguageOptions {
+    LanguageOptions {
         lower: LowerOptions { target: (&target).into(), activations: Elem::F16 },
         passes: PassOptions { formats: WeightFormats::uniform(M0E4), fuse: true },
         context: 1024,
         padding: false,
         all_logits: false,
-    };
+    }
+}
+
+/// A few layers of each known model, as wide as it is, planned for a phone.
+#[test]
+fn known_models_are_planned_for_a_phone() {
+    let options = phone();
     for known in models::all() {
         let name = known.name;
         // As many as it takes for each kind of layer.
@@ -77,7 +81,7 @@ fn known_models_are_planned_for_a_phone() {
 fn a_layer_of_llama2_is_six_dispatches() {
     let llama = models::named("llama2-7b").unwrap();
     let model = LanguageModel::recognise(llama.open(0).unwrap().graph).unwrap();
-    let plan = prepare(&model, Phase::Decode, false).unwrap().plan;
+    let plan = model.prepare(Phase::Decode, &phone()).unwrap().plan;
     let layers = llama.architecture.layers;
     assert!((6 * layers..6 * layers + 9).contains(&plan.calls.len()), "{} dispatches", plan.calls.len());
 }

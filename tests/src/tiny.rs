@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use bench::models::{Activation, Architecture, Rope, Sliding};
+use bench::models::{Activation, Architecture, HeadsNorm, Rope, Sliding};
 use engine::{
     graph::Constant,
     host::HostTensor,
@@ -54,7 +54,10 @@ pub const TINY: [(&str, Architecture); 9] = [
         },
     ),
     ("architectures/qwen2_dynamo20", Architecture { heads_bias: true, ..BASE }),
-    ("architectures/qwen3_dynamo20", Architecture { head_dim: 16, heads_norm: true, ..BASE }),
+    (
+        "architectures/qwen3_dynamo20",
+        Architecture { head_dim: 16, heads_norm: Some(HeadsNorm::BehindPositions), ..BASE },
+    ),
     ("architectures/gemma_dynamo20", GEMMA),
     (
         "architectures/gemma2_dynamo20",
@@ -71,7 +74,7 @@ pub const TINY: [(&str, Architecture); 9] = [
         Architecture {
             rope: Rope { theta: 1e6, ..Architecture::LLAMA.rope },
             sliding: Some(Sliding { window: 8, every: 2, theta: 10_000.0 }),
-            heads_norm: true,
+            heads_norm: Some(HeadsNorm::BeforePositions),
             norms_behind: true,
             ..GEMMA
         },

@@ -29,8 +29,8 @@ pub struct Architecture {
     pub fused_heads: bool,
     /// Whether queries, keys and values have a bias.
     pub heads_bias: bool,
-    /// Whether each head of queries and keys is normalised.
-    pub heads_norm: bool,
+    /// Whether each head of queries and keys is normalised, and where that is written.
+    pub heads_norm: Option<HeadsNorm>,
     /// Whether gate and what it lets through are one matrix.
     pub fused_gate: bool,
     /// The gate's function.
@@ -87,6 +87,15 @@ pub struct Sliding {
     pub theta: f64,
 }
 
+/// Where heads are normalised, which is the same to everything but the order of nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadsNorm {
+    /// As `[batch, positions, heads, head_dim]`.
+    BehindPositions,
+    /// As `[batch, heads, positions, head_dim]`.
+    BeforePositions,
+}
+
 /// The function of a gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
@@ -112,7 +121,7 @@ impl Architecture {
         sliding: None,
         fused_heads: false,
         heads_bias: false,
-        heads_norm: false,
+        heads_norm: None,
         fused_gate: false,
         activation: Activation::Silu,
         norms_behind: false,

@@ -5,7 +5,7 @@
 use onnx_import::{DataType, Setting, Size};
 
 use super::{
-    architecture::{Activation, Architecture},
+    architecture::{Activation, Architecture, HeadsNorm},
     nodes::Nodes,
     positions::Layout,
 };
@@ -132,14 +132,17 @@ impl Layer<'_> {
     }
 
     /// `[batch, heads, positions, head_dim]`, normalised where the architecture does.
-    fn heads(&mut self, x: &str, heads: usize, gain: &str) -> String {
+    fn heads(&mut self, x: &str, heads: usize, gain: Option<&str>) -> String {
         let of = self.of;
-        let mut split = self.nodes.reshape(x, &[0, 0, heads as i64, of.head_dim as i64]);
-        if of.heads_norm && !gain.is_empty() {
-            let gain = self.parameter(gain);
-            split = norm(self.nodes, &split, (&gain, of.head_dim), of.epsilon);
-        }
-        self.nodes.transpose(&split, &[0, 2, 1, 3])
+        let split = self.nodes.reshape(x, &[0, 0, heads as i64, of.head_dim as i64]);
+        let gain = gain.map(|name| self.parameter(name));
+        let normal = |nodes: &mut Nodes, x: String, at: HeadsNorm| match &gain {
+            Some(gain) if of.heads_norm == Some(at) => norm(nodes, &x, (gain, of.head_dim), of.epsilon),
+            _ => x,
+        };
+        let split = normal(self.nodes, split, HeadsNorm::BehindPositions);
+        let heads = self.nodes.transpose(&split, &[0, 2, 1, 3]);
+        normal(self.nodes, heads, HeadsNorm::BeforePositions)
     }
 
     fn attention(&mut self, x: &str, layout: &mut Layout) -> String {
@@ -149,9 +152,9 @@ impl Layer<'_> {
         let theta = sliding.map_or(of.rope.theta, |s| s.theta);
         let turns = layout.turns(self.nodes, of, theta);
         let [q, k, v] = self.projections(x);
-        let q = self.heads(&q, of.heads, "self_attn.q_norm.weight");
-        let k = self.heads(&k, of.kv_heads, "self_attn.k_norm.weight");
-        let v = self.heads(&v, of.kv_heads, "");
+        let q = self.heads(&q, of.heads, Some("self_attn.q_norm.weight"));
+        let k = self.heads(&k, of.kv_heads, Some("self_attn.k_norm.weight"));
+        let v = self.heads(&v, of.kv_heads, None);
         let [q, k] = [q, k].map(|heads| turns.turn(self.nodes, of, &heads));
         let (k, v) = (self.cached("key", &k), self.cached("value", &v));
         let scale = of.attention_scale.unwrap_or((of.head_dim as f32).sqrt().recip());

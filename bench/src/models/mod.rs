@@ -18,7 +18,7 @@ mod table;
 use bytes::Bytes;
 use engine::{EngineError, open::ModelFile};
 
-pub use architecture::{Activation, Architecture, Rope, Sliding, Stretch};
+pub use architecture::{Activation, Architecture, HeadsNorm, Rope, Sliding, Stretch};
 
 /// A known model.
 #[derive(Clone, Debug)]

@@ -80,19 +80,25 @@ impl Layout {
         let name = format!("model.rotary_emb.inv_freq_{}", self.turns.len());
         nodes.writer.floats(&name, &[width / 2], &of.rope.frequencies(width, theta));
         let angles = nodes.add("Mul", &[&self.positions, &name]);
-        let angles = if of.rope.interleaved {
-            let pairs = nodes.unsqueeze(&angles, &[3]);
-            let twice = nodes.concat(&[&pairs, &pairs], -1);
-            nodes.reshape(&twice, &[0, 0, width as i64])
-        } else {
-            nodes.concat(&[&angles, &angles], -1)
-        };
+        let angles = nodes.concat(&[&angles, &angles], -1);
         let [cos, sin] = ["Cos", "Sin"].map(|op| nodes.add(op, &[&angles]));
-        let [cos, sin] = [cos, sin].map(|table| nodes.unsqueeze(&table, &[1]));
+        let [cos, sin] = [cos, sin].map(|table| {
+            let table = nodes.unsqueeze(&table, &[1]);
+            if of.rope.interleaved { by_pairs(nodes, &table, width as i64) } else { table }
+        });
         let turns = Turns { cos, sin };
         self.turns.push((theta, turns.clone()));
         turns
     }
+}
+
+/// The first half of a table, each element twice.
+fn by_pairs(nodes: &mut Nodes, table: &str, width: i64) -> String {
+    let half = nodes.slice(table, 0, width / 2, 1);
+    let pairs = nodes.unsqueeze(&half, &[4]);
+    let twice = nodes.integers(&[1, 1, 1, 1, 2]);
+    let pairs = nodes.add("Expand", &[&pairs, &twice]);
+    nodes.reshape(&pairs, &[0, 0, 0, width])
 }
 
 impl Turns {

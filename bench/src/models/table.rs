@@ -2,7 +2,7 @@
 
 use super::{
     Named,
-    architecture::{Activation, Architecture, Rope, Sliding, Stretch},
+    architecture::{Activation, Architecture, HeadsNorm, Rope, Sliding, Stretch},
 };
 
 const GEMMA: Architecture = Architecture {
@@ -29,7 +29,7 @@ const QWEN3: Architecture = Architecture {
     positions: 40_960,
     epsilon: 1e-6,
     rope: theta(1e6),
-    heads_norm: true,
+    heads_norm: Some(HeadsNorm::BehindPositions),
     tied: true,
     ..Architecture::LLAMA
 };
@@ -124,7 +124,7 @@ pub(super) const NAMED: &[Named] = &[
             positions: 32_768,
             rope: theta(1e6),
             sliding: Some(Sliding { window: 512, every: 6, theta: 10_000.0 }),
-            heads_norm: true,
+            heads_norm: Some(HeadsNorm::BeforePositions),
             norms_behind: true,
             embedding_scale: Some(33.941_124), // sqrt(hidden)
             ..GEMMA

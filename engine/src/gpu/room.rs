@@ -9,12 +9,12 @@ impl Gpu {
     /// left. `None` where neither tells.
     #[must_use]
     pub fn free_memory(&self) -> Option<u64> {
-        let own = vulkan::free_memory(self.device());
-        let shares = matches!(self.summary().adapter.kind, "integrated" | "cpu");
-        let system = available().filter(|_| shares);
-        match (own, system) {
-            (Some(own), Some(system)) => Some(own.min(system)),
-            (own, system) => own.or(system),
+        let own = || vulkan::free_memory(self.device());
+        match self.summary().adapter.kind {
+            // Software devices have no memory of their own, whatever they tell: Mesa's says 2 GiB.
+            "cpu" => available(),
+            "integrated" => own().into_iter().chain(available()).min(),
+            _ => own(),
         }
     }
 }

@@ -52,7 +52,13 @@ impl Need {
     /// # Errors
     /// When it does not.
     pub fn check(&self, gpu: &Gpu) -> Result<(), EngineError> {
-        let Some(free) = gpu.free_memory().filter(|free| *free < self.bytes()) else { return Ok(()) };
+        gpu.free_memory().map_or(Ok(()), |free| self.within(free))
+    }
+
+    fn within(&self, free: u64) -> Result<(), EngineError> {
+        if self.bytes() <= free {
+            return Ok(());
+        }
         let mib = |bytes: u64| bytes.div_ceil(1 << 20);
         let text = format!(
             "this needs {} MiB on the GPU (weights {}, cache {}, the rest {}), and {} MiB are free: take a smaller model, \
@@ -84,5 +90,19 @@ fn size(wanted: &WeightUse) -> u64 {
         WeightPacking::Matrix { .. } => wanted
             .bytes(WeightPart::Weight, wanted.n)
             .saturating_add(wanted.bytes(WeightPart::Scales, wanted.n)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Need;
+
+    #[test]
+    fn what_does_not_fit_is_told_with_both_numbers() {
+        let need = Need { weights: 3 << 30, cache: 100 << 20, arena: 1 };
+        assert!(need.within(need.bytes()).is_ok());
+        let error = need.within(need.bytes() - 1).unwrap_err().to_string();
+        let text = "memory > this needs 3173 MiB on the GPU (weights 3072, cache 100, the rest 1), and 3172 MiB are free";
+        assert!(error.starts_with(text), "{error}");
     }
 }
