@@ -57,6 +57,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     }
     let cancel = Cancel::watch()?;
     let bars = Bars::default();
+    let starting = args.predict.is_none().then(|| args.model.start());
     let file = args.model.open()?;
     let (longest, context) = (work.longest(), args.model.context(context_limit(&file)?)?);
     if longest > context {
@@ -71,7 +72,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         let found = predict(&recognise(&file)?, profile, &options, args.model.chunk, &args.depth)?;
         return show(args.json, &found);
     }
-    let model = args.model.load(&file, longest, &bars)?;
+    let starting = starting.unwrap_or_else(|| args.model.start());
+    let (model, start) = args.model.load(&file, starting, longest, &bars)?;
     let mut session = Session::new(model, longest)?;
     if args.roofline {
         let prefill = args.prefill.iter().max().copied().unwrap_or(0);
@@ -92,11 +94,12 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     if args.json {
         let mut json = serde_json::to_value(&report).map_err(|e| CliError::other(e.to_string()))?;
         json["model"] = json!(args.model.model);
+        json["start"] = start.json();
         json["memory"] = memory.json();
         return output::json(&json);
     }
     output::text(&report.to_string())?;
-    output::line(&format!("\n{}", memory.text()))
+    output::line(&format!("\n{}\n{}", start.text(), memory.text()))
 }
 
 /// As JSON, or as text.

@@ -16,6 +16,7 @@ mod output;
 mod quantize;
 mod run;
 mod sampling;
+mod start;
 mod tensor_file;
 mod words;
 

@@ -13,13 +13,18 @@ use engine::{
     session::LoadedModel,
 };
 
-use crate::{bars::Bars, error::CliError, output};
+use crate::{
+    bars::Bars,
+    error::CliError,
+    output,
+    start::{Start, Starting},
+};
 
 /// Positions that a session gets where neither the model nor the user says how many.
 const CONTEXT: usize = 4096;
 
 /// Which GPU.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct GpuArgs {
     /// Index of the GPU, a part of its name, or its profile (see `halfbyte devices`)
     #[arg(long, value_name = "NAME")]
@@ -144,6 +149,11 @@ pub struct ModelArgs {
 }
 
 impl ModelArgs {
+    /// Begins to open the GPU, which takes time as reading the file does.
+    pub fn start(&self) -> Starting {
+        Starting::new(&self.gpu)
+    }
+
     /// Opens the file; nothing is loaded yet.
     pub fn open(&self) -> Result<ModelFile, CliError> {
         ModelFile::open(&self.model).map_err(CliError::model(&self.model))
@@ -188,15 +198,22 @@ impl ModelArgs {
     }
 
     /// Brings the model to the GPU.
-    pub fn load(&self, file: &ModelFile, context: usize, bars: &Bars) -> Result<Arc<LoadedModel>, CliError> {
+    pub fn load(
+        &self,
+        file: &ModelFile,
+        starting: Starting,
+        context: usize,
+        bars: &Bars,
+    ) -> Result<(Arc<LoadedModel>, Start), CliError> {
         let model = recognise(file)?;
-        let gpu = Arc::new(self.gpu.open()?);
+        let (gpu, mut start) = starting.gpu()?;
         let options = self.options(file, gpu.offers(), context)?;
         let loaded = LoadedModel::load(gpu, &model, &file.source, options, self.chunk, &|p| bars.loading(p));
         bars.clear();
         let loaded = loaded.map_err(CliError::model(&self.model))?;
+        start.end(&loaded);
         keep_pipelines(loaded.gpu());
-        Ok(loaded)
+        Ok((loaded, start))
     }
 }
 

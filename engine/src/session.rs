@@ -17,8 +17,8 @@ use crate::{
 };
 
 pub use crate::gpu::Progress;
-pub use loaded::LoadedModel;
 use loaded::Phased;
+pub use loaded::{LoadTimes, LoadedModel};
 
 /// Runs a part of some tokens; whether it is the last.
 type RunPart<'a> = dyn FnMut(&mut Session, &[u32], bool) -> Result<(), EngineError> + 'a;

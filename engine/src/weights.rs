@@ -51,6 +51,17 @@ pub enum WeightSource {
     Packed(PackedModel),
 }
 
+impl WeightSource {
+    /// Gives back the memory of bytes that the device has: what is read of them again comes from the file.
+    pub fn release(&self, bytes: &[u8]) {
+        if let Self::Packed(model) = self
+            && let Some(file) = model.file()
+        {
+            file.release(bytes);
+        }
+    }
+}
+
 /// Brings one constant into the form that a plan asks for. `progress` hears of packed rows.
 ///
 /// # Errors

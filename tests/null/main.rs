@@ -5,6 +5,7 @@ mod documents;
 mod fusions;
 mod goldens;
 mod layering;
+mod loading;
 mod once;
 mod plans;
 mod refused;

@@ -148,9 +148,13 @@ fn open_best(found: &Found, options: &OpenOptions) -> Result<Opened, GpuError> {
         | Features::SUBGROUP_BARRIER
         | Features::TIMESTAMP_QUERY
         | Features::TIMESTAMP_QUERY_INSIDE_PASSES
-        | Features::PIPELINE_CACHE;
+        | Features::PIPELINE_CACHE
+        | Features::MAPPABLE_PRIMARY_BUFFERS;
     let offered = capabilities(&found.adapter, &found.offer);
     let features = wanted & offered.features;
+    // Memory that both sides reach is slow where the device has its own.
+    let shared = matches!(found.summary.kind, "integrated" | "cpu");
+    let features = if shared { features } else { features - Features::MAPPABLE_PRIMARY_BUFFERS };
     let passthrough = options.f16_passthrough && offered.f16 == F16::Passthrough;
     let plain = if features.contains(Features::SHADER_F16) { F16::Native } else { F16::None };
     let low_priority = found.offer.low_priority.filter(|_| options.low_priority);

@@ -67,7 +67,7 @@ impl Weights {
         for (graph, each) in wanted {
             let bytes = device_bytes(graph, each, source, &|_| {})?;
             let name = graph.value(each.value).name.clone();
-            let buffers = put(gpu, &name, &bytes)?;
+            let buffers = put(gpu, &name, &bytes, source)?;
             self.bytes += bytes.len() as u64;
             self.buffers.insert((name, each.packing), buffers);
             progress(Progress::Weights { done: self.bytes.min(total), total });
@@ -98,12 +98,13 @@ fn size(wanted: &WeightUse) -> u64 {
     }
 }
 
-fn put(gpu: &Gpu, name: &str, bytes: &DeviceBytes) -> Result<WeightBuffers, EngineError> {
-    let upload = |data: &[u8]| {
-        let buffer = gpu.storage(name, data.len() as u64)?;
-        gpu.write(&buffer, 0, data);
-        Ok::<_, EngineError>(buffer)
-    };
+fn put(
+    gpu: &Gpu,
+    name: &str,
+    bytes: &DeviceBytes,
+    source: &WeightSource,
+) -> Result<WeightBuffers, EngineError> {
+    let upload = |data: &[u8]| gpu.filled(name, data, &|piece| source.release(piece));
     Ok(match bytes {
         DeviceBytes::Plain(data) => WeightBuffers { weight: upload(data)?, scales: None },
         DeviceBytes::Matrix(packed) => WeightBuffers {
