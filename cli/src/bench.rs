@@ -73,8 +73,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         return show(args.json, &found);
     }
     let starting = starting.unwrap_or_else(|| args.model.start());
-    let (model, start) = args.model.load(&file, starting, longest, &bars)?;
-    let mut session = Session::new(model, longest)?;
+    let (model, mut start) = args.model.load(&file, starting, longest, &bars)?;
+    let mut session = Session::new(model.clone(), longest)?;
+    start.end(&model);
     if args.roofline {
         let prefill = args.prefill.iter().max().copied().unwrap_or(0);
         let steps = Steps { prefill, depths: args.depth.clone(), repeat: args.repeat };

@@ -206,12 +206,11 @@ impl ModelArgs {
         bars: &Bars,
     ) -> Result<(Arc<LoadedModel>, Start), CliError> {
         let model = recognise(file)?;
-        let (gpu, mut start) = starting.gpu()?;
+        let (gpu, start) = starting.gpu()?;
         let options = self.options(file, gpu.offers(), context)?;
         let loaded = LoadedModel::load(gpu, &model, &file.source, options, self.chunk, &|p| bars.loading(p));
         bars.clear();
         let loaded = loaded.map_err(CliError::model(&self.model))?;
-        start.end(&loaded);
         keep_pipelines(loaded.gpu());
         Ok((loaded, start))
     }

@@ -89,11 +89,12 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             }
         )));
     }
-    let (model, start) = args.model.load(&file, starting, context, &bars)?;
+    let (model, mut start) = args.model.load(&file, starting, context, &bars)?;
     let capacity = context.min(prompt.len() + args.limits.max_tokens);
     let session = Session::new(model.clone(), capacity)?;
     let memory = GpuMemory::of(&session);
     let mut generator = Generator::new(session, args.sampling.sampling())?;
+    start.end(&model);
     let mut emit = |piece: &str| if args.json { Ok(()) } else { output::text(piece) };
     let answer = answer::answer(&mut generator, &words, &prompt, &args.limits, (&bars, &cancel), &mut emit)?;
     if args.json {

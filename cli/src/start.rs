@@ -68,7 +68,7 @@ pub struct Start {
 }
 
 impl Start {
-    /// Ends now, with a model that is loaded.
+    /// Ends now, when the model has a session.
     pub fn end(&mut self, model: &LoadedModel) {
         self.load = model.times();
         self.whole = self.began.elapsed();

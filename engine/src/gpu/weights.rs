@@ -72,6 +72,7 @@ impl Weights {
             self.buffers.insert((name, each.packing), buffers);
             progress(Progress::Weights { done: self.bytes.min(total), total });
         }
+        source.release_all();
         Ok(gpu.flush()?)
     }
 

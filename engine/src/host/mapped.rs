@@ -55,6 +55,12 @@ impl MappedFile {
         (whole.start <= part.start && part.end <= whole.end).then(|| part.start.addr() - whole.start.addr())
     }
 
+    /// Gives back the memory that all of it takes; see [`MappedFile::release`]. The system maps pages around those that are
+    /// read, so that more are there than parts were read.
+    pub fn release_all(&self) {
+        self.release(self.slice());
+    }
+
     /// Gives back the memory that a part takes, whole pages at its ends included, where the system has a call for that.
     /// It may be read again; then it comes from the file once more. Bytes from elsewhere are left alone.
     #[allow(unsafe_code)]
