@@ -62,6 +62,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     }
     let cancel = Cancel::watch()?;
     let bars = Bars::default();
+    let starting = args.predict.is_none().then(|| args.how.start());
     let file = args.model.open()?;
     let (longest, context) = (work.longest(), args.how.context(args.model.limit(&file)?)?);
     if longest > context {
@@ -76,8 +77,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         let found = predict(&recognise(&file)?, profile, &options, args.how.chunk, &args.depth)?;
         return show(args.json, &found);
     }
-    let model = args.how.load_whole(&file, longest, &bars)?;
-    let mut session = Session::new(model, longest)?;
+    let starting = starting.unwrap_or_else(|| args.how.start());
+    let (model, mut start) = args.how.load(&file, starting, longest, &bars)?;
+    let mut session = Session::new(model.clone(), longest)?;
+    start.end(&model);
     if args.roofline {
         let prefill = args.prefill.iter().max().copied().unwrap_or(0);
         let steps = Steps { prefill, depths: args.depth.clone(), repeat: args.repeat };
@@ -97,11 +100,12 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     if args.json {
         let mut json = serde_json::to_value(&report).map_err(|e| CliError::other(e.to_string()))?;
         json["model"] = json!(file.path);
+        json["start"] = start.json();
         json["memory"] = memory.json();
         return output::json(&json);
     }
     output::text(&report.to_string())?;
-    output::line(&format!("\n{}", memory.text()))
+    output::line(&format!("\n{}\n{}", start.text(), memory.text()))
 }
 
 /// As JSON, or as text.

@@ -17,6 +17,7 @@ mod output;
 mod quantize;
 mod run;
 mod sampling;
+mod start;
 mod tensor_file;
 mod words;
 

@@ -13,13 +13,18 @@ use engine::{
     session::{LoadedModel, Need},
 };
 
-use crate::{bars::Bars, error::CliError, output};
+use crate::{
+    bars::Bars,
+    error::CliError,
+    output,
+    start::{Start, Starting},
+};
 
 /// Positions that a session gets where neither the model nor the user says how many.
 const CONTEXT: usize = 4096;
 
 /// Which GPU.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct GpuArgs {
     /// Index of the GPU, a part of its name, or its profile (see `halfbyte devices`)
     #[arg(long, value_name = "NAME")]
@@ -167,6 +172,11 @@ impl Deref for ModelArgs {
 }
 
 impl LoadArgs {
+    /// Begins to open the GPU, which takes time as reading the file does.
+    pub fn start(&self) -> Starting {
+        Starting::new(&self.gpu)
+    }
+
     /// Most positions of a session, of a model that was made for `limit` where that is known.
     pub fn context(&self, limit: Option<usize>) -> Result<usize, CliError> {
         match (self.context, limit) {
@@ -206,39 +216,24 @@ impl LoadArgs {
     }
 
     /// Brings the model to the GPU, if that has room for it and a session of `context` positions.
-    pub fn load_whole(
+    pub fn load(
         &self,
         file: &ModelFile,
+        starting: Starting,
         context: usize,
         bars: &Bars,
-    ) -> Result<Arc<LoadedModel>, CliError> {
-        let gpu = Arc::new(self.gpu.open()?);
+    ) -> Result<(Arc<LoadedModel>, Start), CliError> {
+        let model = recognise(file)?;
+        let (gpu, start) = starting.gpu()?;
         let options = self.options(file, gpu.offers(), context)?;
-        Need::of(&recognise(file)?, &options, self.chunk)
+        Need::of(&model, &options, self.chunk)
             .and_then(|need| need.check(&gpu))
             .map_err(CliError::model(&file.path))?;
-        self.load_on(gpu, file, context, bars)
-    }
-
-    /// Brings the model to the GPU.
-    pub fn load(&self, file: &ModelFile, context: usize, bars: &Bars) -> Result<Arc<LoadedModel>, CliError> {
-        self.load_on(Arc::new(self.gpu.open()?), file, context, bars)
-    }
-
-    fn load_on(
-        &self,
-        gpu: Arc<Gpu>,
-        file: &ModelFile,
-        context: usize,
-        bars: &Bars,
-    ) -> Result<Arc<LoadedModel>, CliError> {
-        let model = recognise(file)?;
-        let options = self.options(file, gpu.offers(), context)?;
         let loaded = LoadedModel::load(gpu, &model, &file.source, options, self.chunk, &|p| bars.loading(p));
         bars.clear();
         let loaded = loaded.map_err(CliError::model(&file.path))?;
         keep_pipelines(loaded.gpu());
-        Ok(loaded)
+        Ok((loaded, start))
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::{
     collections::HashSet,
-    fs::File,
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use onnx_import::FolderFiles;
 use crate::{
     error::EngineError,
     graph::{Constant, Graph, ValueId},
-    host::{Contents, Fit, HostTensor, ModelWriter, PackedModel, WeightFormat, WeightSpec},
+    host::{Contents, Fit, HostTensor, MappedFile, ModelWriter, PackedModel, WeightFormat, WeightSpec},
     import, infer,
     op::{WeightPacking, WeightUse},
     passes::WeightFormats,
@@ -81,16 +81,8 @@ fn unreadable(path: &Path, error: &io::Error) -> EngineError {
 ///
 /// # Errors
 /// When it cannot be opened or mapped.
-#[allow(unsafe_code)]
 pub fn map(path: &Path) -> io::Result<Bytes> {
-    let file = File::open(path)?;
-    if file.metadata()?.len() == 0 {
-        return Ok(Bytes::new());
-    }
-    // SAFETY: the map is only read. A file that another program truncates meanwhile raises SIGBUS, as any mapped file
-    // does; models are not changed while they are used.
-    let map = unsafe { memmap2::Mmap::map(&file)? };
-    Ok(Bytes::from_owner(map))
+    Ok(MappedFile::open(path)?.bytes())
 }
 
 impl ModelFile {
@@ -111,9 +103,10 @@ impl ModelFile {
     }
 
     fn open_with(path: &Path, data: bool) -> Result<Self, EngineError> {
-        let bytes = map(path).map_err(|e| unreadable(path, &e))?;
+        let file = MappedFile::open(path).map_err(|e| unreadable(path, &e))?;
+        let bytes = file.bytes();
         if is_packed(&bytes) {
-            return Self::open_packed(path, bytes);
+            return Self::open_packed(path, file);
         }
         let folder = path.parent().unwrap_or(Path::new("."));
         let model = if data {
@@ -145,8 +138,8 @@ impl ModelFile {
         Ok(Self { path: path.to_owned(), graph, source, formats: None, onnx, initializers })
     }
 
-    fn open_packed(path: &Path, bytes: Bytes) -> Result<Self, EngineError> {
-        let packed = PackedModel::open(bytes)?;
+    fn open_packed(path: &Path, file: Arc<MappedFile>) -> Result<Self, EngineError> {
+        let packed = PackedModel::mapped(file)?;
         let onnx = packed_graph(&packed, path)?;
         let formats = packed.blob(FORMATS).and_then(|b| parse_formats(b));
         let formats = formats.ok_or_else(|| lacks(path, "formats"))?;

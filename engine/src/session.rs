@@ -18,8 +18,8 @@ use crate::{
 };
 
 pub use crate::gpu::Progress;
-pub use loaded::LoadedModel;
 use loaded::Phased;
+pub use loaded::{LoadTimes, LoadedModel};
 pub use need::Need;
 
 /// Runs a part of some tokens; whether it is the last.

@@ -10,8 +10,8 @@ use crate::{
     error::EngineError,
     graph::{Constant, Graph, MergedPart},
     host::{
-        Fit, HostTensor, MergedSource, Orientation, PackedModel, PackedWeight, RowSource, StoredMatrix,
-        WeightFormat, pack,
+        Fit, HostTensor, MappedFile, MergedSource, Orientation, PackedModel, PackedWeight, RowSource,
+        StoredMatrix, WeightFormat, pack,
     },
     op::{Elem, WeightPacking, WeightUse},
 };
@@ -54,6 +54,29 @@ pub enum WeightSource {
         /// What tells it from other noise.
         seed: u64,
     },
+}
+
+impl WeightSource {
+    /// Gives back the memory of bytes that the device has: what is read of them again comes from the file.
+    pub fn release(&self, bytes: &[u8]) {
+        if let Some(file) = self.file() {
+            file.release(bytes);
+        }
+    }
+
+    /// Gives back the memory of all that was read.
+    pub fn release_all(&self) {
+        if let Some(file) = self.file() {
+            file.release_all();
+        }
+    }
+
+    fn file(&self) -> Option<&MappedFile> {
+        match self {
+            Self::Packed(model) => model.file(),
+            Self::Model(_) => None,
+        }
+    }
 }
 
 /// Brings one constant into the form that a plan asks for. `progress` hears of packed rows.

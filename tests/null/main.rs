@@ -6,6 +6,7 @@ mod fusions;
 mod generated;
 mod goldens;
 mod layering;
+mod loading;
 mod once;
 mod plans;
 mod refused;

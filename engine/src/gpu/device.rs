@@ -15,6 +15,7 @@ use super::{
     buffer::PATIENCE,
     costs::{Costs, Part},
     disk::DiskCache,
+    upload::Staged,
 };
 use crate::op;
 
@@ -31,6 +32,7 @@ pub struct Gpu {
     faults: Arc<Faults>,
     pipelines: Mutex<HashMap<KernelSpec, Arc<Pipeline>>>,
     staging: Mutex<Option<Buffer>>,
+    staged: Mutex<Staged>,
     costs: Costs,
     max_submit: Duration,
     idle: Mutex<Option<Idle>>,
@@ -107,6 +109,7 @@ impl Gpu {
             faults,
             pipelines: Mutex::default(),
             staging: Mutex::default(),
+            staged: Mutex::default(),
             costs: Costs::default(),
             max_submit,
             idle: Mutex::default(),
@@ -215,6 +218,10 @@ impl Gpu {
         lock(&self.staging)
     }
 
+    pub(super) fn staged(&self) -> MutexGuard<'_, Staged> {
+        lock(&self.staged)
+    }
+
     /// Does something with the device and catches what goes wrong in it, on this thread, as text.
     pub(super) fn guarded<T>(&self, work: impl FnOnce(&wgpu::Device) -> T) -> (T, Option<String>) {
         use wgpu::ErrorFilter::{Internal, OutOfMemory, Validation};
@@ -243,6 +250,7 @@ impl Gpu {
             let commands = self.costs.time(Part::Record, || encoder.finish());
             self.costs.time(Part::Submit, || self.queue.submit([commands]))
         });
+        self.staged().submitted(&submission);
         self.counters.submitted();
         self.check()?;
         failed.map_or(Ok(submission), |text| Err(GpuError::Command(text)))
@@ -254,7 +262,9 @@ impl Gpu {
     /// When a write was refused, the device is lost, or it takes ten minutes.
     pub fn flush(&self) -> Result<(), GpuError> {
         self.queue.submit([]);
-        self.wait(PATIENCE)
+        self.wait(PATIENCE)?;
+        self.staged().done();
+        Ok(())
     }
 
     /// Waits until everything submitted is done.

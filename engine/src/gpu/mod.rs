@@ -20,6 +20,7 @@ mod readback;
 mod room;
 mod run;
 mod slices;
+mod upload;
 #[cfg(not(target_vendor = "apple"))]
 mod vulkan;
 #[cfg(target_vendor = "apple")]
@@ -40,6 +41,7 @@ pub use peaks::Peaks;
 pub use pipeline::Pipeline;
 pub use progress::Progress;
 pub use run::{Clock, Run};
+pub use upload::STAGING;
 pub use weights::{WeightBuffers, Weights};
 
 #[cfg(test)]

@@ -158,10 +158,17 @@ fn open_best(found: &Found, options: &OpenOptions) -> Result<Opened, GpuError> {
         | Features::SUBGROUP_BARRIER
         | Features::TIMESTAMP_QUERY
         | Features::TIMESTAMP_QUERY_INSIDE_PASSES
-        | Features::PIPELINE_CACHE;
+        | Features::PIPELINE_CACHE
+        | Features::MAPPABLE_PRIMARY_BUFFERS;
     let offered = capabilities(&found.adapter, &found.offer);
     let mut features = wanted & offered.features;
     features.set(Features::EXPERIMENTAL_COOPERATIVE_MATRIX, found.summary.coop.is_some());
+    // Memory that both sides reach is slow where the device has its own.
+    let shared = matches!(found.summary.kind, "integrated" | "cpu");
+    features.set(
+        Features::MAPPABLE_PRIMARY_BUFFERS,
+        shared && features.contains(Features::MAPPABLE_PRIMARY_BUFFERS),
+    );
     let passthrough = options.f16_passthrough && offered.f16 == F16::Passthrough;
     let plain = if features.contains(Features::SHADER_F16) { F16::Native } else { F16::None };
     let low_priority = found.offer.low_priority.filter(|_| options.low_priority);
