@@ -5,6 +5,7 @@ mod caches;
 mod choosing;
 mod conformance;
 mod contrib;
+mod cooperative;
 mod dialects;
 mod encoder_decoders;
 mod encoders;
