@@ -14,5 +14,6 @@ mod genai;
 mod limits;
 mod models;
 mod operators;
+mod products;
 mod sessions;
 mod steps;

@@ -46,7 +46,7 @@ fn graph_of(case: &Case) -> (Graph, BTreeMap<String, engine::host::HostTensor>) 
     (graph, inputs)
 }
 
-fn check(gpu: &Gpu, case: &Case, activations: Elem) -> Result<(), String> {
+pub(crate) fn check(gpu: &Gpu, case: &Case, activations: Elem) -> Result<(), String> {
     let (mut graph, inputs) = graph_of(case);
     engine::infer::infer(&mut graph).map_err(|e| e.to_string())?;
     let options = OnceOptions {
@@ -95,7 +95,7 @@ fn every_case_gives_the_reference() {
 }
 
 /// Whether f16 holds a case's floats: none may be infinite there, and where the result is to be exact in f32, none rounded.
-fn is_held_in_half(case: &Case) -> bool {
+pub(crate) fn is_held_in_half(case: &Case) -> bool {
     let exact = case.tolerance.absolute == 0.0 && case.tolerance.relative == 0.0;
     let floats = case.inputs.iter().flatten().filter(|t| t.dtype().is_float());
     floats
@@ -124,9 +124,9 @@ fn every_case_in_half_precision_is_near() {
 }
 
 /// The plan of a case as one kind of device would have it.
-fn plan_of(gpu: &Gpu, case: &Case) -> String {
+pub(crate) fn plan_for(gpu: &Gpu, case: &Case, activations: Elem) -> Result<Plan, engine::EngineError> {
     let mut graph = graph_of(case).0;
-    let lower = LowerOptions { target: gpu.target(), activations: Elem::F32 };
+    let lower = LowerOptions { target: gpu.target(), activations };
     let options = PlanOptions {
         lower,
         caches: Vec::new(),
@@ -134,8 +134,11 @@ fn plan_of(gpu: &Gpu, case: &Case) -> String {
         capacity: Symbol::new("capacity"),
         stepping: Vec::new(),
     };
-    let plan = engine::infer::infer(&mut graph).and_then(|_| Plan::new(&graph, &options));
-    plan.map_or_else(|e| e.to_string(), |plan| plan.to_string())
+    engine::infer::infer(&mut graph).and_then(|_| Plan::new(&graph, &options))
+}
+
+fn plan_of(gpu: &Gpu, case: &Case) -> String {
+    plan_for(gpu, case, Elem::F32).map_or_else(|e| e.to_string(), |plan| plan.to_string())
 }
 
 /// The kernels that other devices prefer, on the device of these tests: all that differ from its own.
