@@ -49,6 +49,10 @@ fn planned(op: &Arc<dyn Op>, filters: Option<&[usize]>, height: &Expr) -> (Vec<E
         max_slots: 8,
         decode,
         prefill,
+        subgroup_size: 1,
+        max_threads: 256,
+        max_shared: 16 << 10,
+        avoid_workgroups: &[],
         choices: Arc::default(),
     };
     let lower = LowerOptions { target, activations: Elem::F32 };

@@ -16,5 +16,6 @@ mod generated;
 mod limits;
 mod models;
 mod operators;
+mod products;
 mod sessions;
 mod steps;
