@@ -74,7 +74,7 @@ impl WeightSource {
     fn file(&self) -> Option<&MappedFile> {
         match self {
             Self::Packed(model) => model.file(),
-            Self::Model(_) => None,
+            Self::Model(_) | Self::Noise { .. } => None,
         }
     }
 }

@@ -94,13 +94,13 @@ impl Gpu {
         let single = format == WeightFormat::F16 && !k.is_multiple_of(2);
         let block = k.div_ceil(format.weights_per_word());
         let weight = Filling { fill, noise, block, rows: n, single };
-        let weight = self.filled(label, weight_bytes, &weight)?;
+        let weight = self.noisy(label, weight_bytes, &weight)?;
         let Some(group) = format.group() else { return Ok((weight, None)) };
         let scales = Filling { fill: "same", noise, block: group.count(k), rows: n, single: false };
-        Ok((weight, Some(self.filled(label, scales_bytes, &scales)?)))
+        Ok((weight, Some(self.noisy(label, scales_bytes, &scales)?)))
     }
 
-    fn filled(&self, label: &str, bytes: usize, filling: &Filling) -> Result<Buffer, EngineError> {
+    fn noisy(&self, label: &str, bytes: usize, filling: &Filling) -> Result<Buffer, EngineError> {
         let buffer = self.storage(label, bytes as u64)?;
         let mut encoder = self.encoder();
         for start in (0..bytes as u64).step_by(PIECE as usize) {
