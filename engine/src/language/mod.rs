@@ -11,7 +11,7 @@ use crate::{
     graph::{Fact, Graph, ValueId},
     infer,
     op::LowerOptions,
-    passes::{self, PassOptions, Report},
+    passes::{self, Cx, PassOptions, Report},
     plan::{Cache, Plan, PlanOptions},
 };
 use edit::{
@@ -146,9 +146,8 @@ impl LanguageModel {
         })?;
         let counted = counts(&graph, &cursors);
         forget(&mut graph, &counted)?;
-        let links = graph.links();
-        let caches: Vec<CachePort> =
-            graph.inputs.iter().filter_map(|i| find_cache(&graph, &links, *i)).collect();
+        let cx = Cx::new(&graph);
+        let caches: Vec<CachePort> = graph.inputs.iter().filter_map(|i| find_cache(&cx, *i)).collect();
         if caches.is_empty() {
             let text = "no input comes out again with new positions behind or in it: there is no KV cache; \
                         export the model with past_key_values";

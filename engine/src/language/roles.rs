@@ -6,7 +6,7 @@ use crate::{
     graph::{Graph, Links, Node, ValueId},
     op::Infer,
     ops::{binary, concat, gather, masked_attention, onnx_attention, tensor_scatter, transpose},
-    passes,
+    passes::{self, Cx},
 };
 
 /// One tensor of the cache: the input it comes in by, and the position of the output it leaves by.
@@ -59,22 +59,23 @@ fn is_turned_constant(graph: &Graph, links: &Links, value: ValueId) -> bool {
 }
 
 /// An input is a cache when an output is that input with new positions: behind it by `Concat`, or written into it.
-pub(super) fn find_cache(graph: &Graph, links: &Links, past: ValueId) -> Option<CachePort> {
-    let fact = graph.fact(past).filter(|f| f.dtype.is_float() && f.rank() == 4)?;
+pub(super) fn find_cache(cx: &Cx<'_>, past: ValueId) -> Option<CachePort> {
+    let fact = cx.graph.fact(past).filter(|f| f.dtype.is_float() && f.rank() == 4)?;
     let grown = |present: ValueId| {
-        let node = links.producer(present).map(|at| &graph.nodes[at])?;
+        let node = cx.producer(present)?;
         let op = node.op_as::<concat::Concat>()?;
         let axis = Infer::axis(op.axis, fact.rank()).ok()?;
         (node.inputs.len() == 2 && node.input(0) == Some(past) && axis > 0).then_some(axis)
     };
-    graph.outputs.iter().enumerate().find_map(|(present, output)| {
+    cx.graph.outputs.iter().enumerate().find_map(|(present, output)| {
         let (axis, roomy) = match grown(*output) {
             Some(axis) => (axis, false),
-            None => (passes::written_axis(graph, links, past, *output)?, true),
+            None => (passes::written_axis(cx, past, *output)?, true),
         };
-        let writer = links.producer(*output).map(|at| &graph.nodes[at]);
-        let circular =
-            writer.and_then(|n| n.op_as::<tensor_scatter::TensorScatter>()).is_some_and(|op| op.circular);
+        let circular = cx
+            .producer(*output)
+            .and_then(|n| n.op_as::<tensor_scatter::TensorScatter>())
+            .is_some_and(|op| op.circular);
         Some(CachePort { past, present, axis, roomy, circular })
     })
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     error::EngineError,
-    graph::{Graph, Links, Node, ValueId},
+    graph::{Graph, Node, ValueId},
     ops::{scatter_nd::ScatterNd, tensor_scatter::TensorScatter, transpose},
 };
 
@@ -109,16 +109,15 @@ fn restored(cx: &Cx<'_>, scatter: &Node, axis: usize) -> Option<ValueId> {
 }
 
 /// The axis along which a graph's output is one of its inputs with new positions written into it, if it is.
-pub(crate) fn written_axis(graph: &Graph, links: &Links, past: ValueId, present: ValueId) -> Option<usize> {
-    let node = links.producer(present).map(|at| &graph.nodes[at])?;
-    let rank = graph.fact(past)?.rank();
+pub(crate) fn written_axis(cx: &Cx<'_>, past: ValueId, present: ValueId) -> Option<usize> {
+    let node = cx.producer(present)?;
+    let rank = cx.graph.fact(past)?.rank();
     if let Some(op) = node.op_as::<TensorScatter>() {
         let axis = crate::op::Infer::axis(op.axis, rank).ok()?;
         return (node.input(0) == Some(past) && axis > 0).then_some(axis);
     }
-    let cx = Cx::new(graph);
-    let scatter = cx.made_by(untransposed(&cx, present), "ScatterND")?;
+    let scatter = cx.made_by(untransposed(cx, present), "ScatterND")?;
     let data = scatter.input(0)?;
-    let axis = scattered_axis(&cx, data).filter(|axis| *axis > 0)?;
-    (untransposed(&cx, data) == past && restored(&cx, scatter, axis) == Some(present)).then_some(axis)
+    let axis = scattered_axis(cx, data).filter(|axis| *axis > 0)?;
+    (untransposed(cx, data) == past && restored(cx, scatter, axis) == Some(present)).then_some(axis)
 }

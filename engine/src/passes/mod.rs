@@ -27,6 +27,7 @@ use std::collections::BTreeMap;
 pub(crate) use cache::written_axis;
 pub use linear::WeightFormats;
 pub use mask::Mask;
+pub(crate) use pattern::Cx;
 pub use pattern::Refusal;
 
 use crate::{error::EngineError, graph::Graph};

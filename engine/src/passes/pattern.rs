@@ -102,7 +102,7 @@ pub(super) trait Pattern {
 
 /// A graph with its links, to ask questions of.
 #[derive(Debug)]
-pub(super) struct Cx<'a> {
+pub(crate) struct Cx<'a> {
     pub graph: &'a Graph,
     pub links: Links,
 }
