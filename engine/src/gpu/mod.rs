@@ -16,6 +16,7 @@ mod peaks;
 mod pipeline;
 mod progress;
 mod readback;
+mod recall;
 mod run;
 mod slices;
 #[cfg(not(target_vendor = "apple"))]
