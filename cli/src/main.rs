@@ -13,10 +13,12 @@ mod infer;
 mod inspect;
 mod model;
 mod output;
+mod qualify;
 mod quantize;
 mod run;
 mod sampling;
 mod tensor_file;
+mod tune;
 mod words;
 
 use std::process::ExitCode;
@@ -49,6 +51,8 @@ enum Command {
     Devices(devices::Args),
     /// Measure prefill and decode throughput
     Bench(bench::Args),
+    /// Find the fastest kernels for a model on this GPU
+    Tune(tune::Args),
     /// Fill the external data of an exported graph from a GGUF file
     #[command(hide = true)]
     FillWeights(fill_weights::Args),
@@ -63,6 +67,7 @@ fn main() -> ExitCode {
         Command::Quantize(args) => quantize::run(&args),
         Command::Devices(args) => devices::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Tune(args) => tune::run(&args),
         Command::FillWeights(args) => fill_weights::run(&args),
     };
     match done {

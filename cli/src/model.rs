@@ -11,12 +11,16 @@ use engine::{
     open::ModelFile,
     passes::{PassOptions, WeightFormats},
     session::LoadedModel,
+    tune::{TuneOptions, is_open, tune},
 };
 
 use crate::{bars::Bars, error::CliError, output};
 
 /// Positions that a session gets where neither the model nor the user says how many.
 const CONTEXT: usize = 4096;
+
+/// How long kernels are tuned at first load; see [`tune`].
+const AT_LOAD: Duration = Duration::from_secs(2);
 
 /// Which GPU.
 #[derive(Debug, clap::Args)]
@@ -141,6 +145,9 @@ pub struct ModelArgs {
     pub chunk: usize,
     #[command(flatten)]
     formats: FormatArgs,
+    /// Leave out the search for faster kernels, 2 seconds of which follow loading where some were never timed on this GPU
+    #[arg(long)]
+    no_tune: bool,
 }
 
 impl ModelArgs {
@@ -187,11 +194,38 @@ impl ModelArgs {
         })
     }
 
-    /// Brings the model to the GPU.
+    /// Brings the model to the GPU, and tunes its kernels for a while if that was not done before.
     pub fn load(&self, file: &ModelFile, context: usize, bars: &Bars) -> Result<Arc<LoadedModel>, CliError> {
+        let loaded = self.load_untuned(file, context, bars)?;
+        let emulated = loaded.gpu().summary().adapter.kind == "cpu";
+        if self.no_tune || emulated || !is_open(&loaded) {
+            return Ok(loaded);
+        }
+        let options = TuneOptions { budget: AT_LOAD, afresh: false };
+        let tuned =
+            tune(&loaded, options, &mut |done, total| bars.show("tuning", done as u64, total as u64));
+        bars.clear();
+        keep_pipelines(loaded.gpu());
+        match tuned {
+            Ok(tuned) => Ok(tuned.model),
+            Err(e) => {
+                output::note(&format!("note: kernels were not tuned: {e}"));
+                Ok(loaded)
+            }
+        }
+    }
+
+    /// Brings the model to the GPU.
+    pub fn load_untuned(
+        &self,
+        file: &ModelFile,
+        context: usize,
+        bars: &Bars,
+    ) -> Result<Arc<LoadedModel>, CliError> {
         let model = recognise(file)?;
         let gpu = Arc::new(self.gpu.open()?);
-        let options = self.options(file, gpu.offers(), context)?;
+        let mut options = self.options(file, gpu.offers(), context)?;
+        options.lower.target = gpu.target();
         let loaded = LoadedModel::load(gpu, &model, &file.source, options, self.chunk, &|p| bars.loading(p));
         bars.clear();
         let loaded = loaded.map_err(CliError::model(&self.model))?;

@@ -12,6 +12,7 @@ use crate::{
     infer_once::{OnceOptions, Planned},
     op::{Case, Choice, Elem, Target, Tolerance, fact_of},
     passes::{PassOptions, WeightFormats},
+    plan::Plan,
     weights::WeightSource,
 };
 
@@ -50,6 +51,11 @@ impl Trial {
         };
         let planned = Planned::on(target, graph, &inputs, &options)?;
         Ok(Self { planned, inputs, want, tolerance: case.tolerance })
+    }
+
+    /// Its plan.
+    pub fn plan(&self) -> &Plan {
+        &self.planned.plan
     }
 
     /// Which kernels were chosen, and which others there are.

@@ -66,7 +66,7 @@ impl LoadedModel {
         let chunk = chunk.clamp(1, options.context.max(1));
         let prefill = phased(model.prepare(Phase::Prefill { chunk }, &options)?);
         let decode = phased(model.prepare(Phase::Decode, &options)?);
-        let plans = [(&prefill.graph, &*prefill.plan), (&decode.graph, &*decode.plan)];
+        let plans = [(&*prefill.graph, &*prefill.plan), (&*decode.graph, &*decode.plan)];
         let weights = Weights::upload(&gpu, &plans, source, progress)?;
         gpu.make_pipelines(&plans.map(|(_, plan)| plan), progress)?;
         gpu.prepare_choice(options.lower.activations)?;
