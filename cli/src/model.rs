@@ -202,8 +202,7 @@ impl ModelArgs {
             return Ok(loaded);
         }
         let options = TuneOptions { budget: AT_LOAD, afresh: false };
-        let tuned =
-            tune(&loaded, options, &mut |done, total| bars.show("tuning", done as u64, total as u64));
+        let tuned = tune(&loaded, options, &mut |done, total| bars.show("tuning", done as u64, total as u64));
         bars.clear();
         keep_pipelines(loaded.gpu());
         match tuned {

@@ -30,6 +30,7 @@ pub fn run(gpu: &Gpu, folder: Option<&Path>, json: bool) -> Result<(), CliError>
         return Ok(());
     }
     let cases = found.cases();
-    let hint = folder.map_or(" (--out DIR saves their kernels)".to_owned(), |f| format!(", see {}", f.display()));
+    let hint =
+        folder.map_or(" (--out DIR saves their kernels)".to_owned(), |f| format!(", see {}", f.display()));
     Err(CliError::other(format!("{failed} of {cases} cases are wrong on this GPU{hint}")))
 }

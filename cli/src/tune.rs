@@ -38,8 +38,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let context = args.model.long_context(context_limit(&file)?)?;
     let model = args.model.load_untuned(&file, context, &bars)?;
     let options = TuneOptions { budget, afresh: !args.resume };
-    let tuned =
-        tune(&model, options, &mut |done, total| bars.show("tuning", done as u64, total as u64));
+    let tuned = tune(&model, options, &mut |done, total| bars.show("tuning", done as u64, total as u64));
     bars.clear();
     let tuned = tuned.map_err(CliError::model(&args.model.model))?;
     keep_pipelines(model.gpu());

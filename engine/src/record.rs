@@ -114,7 +114,8 @@ impl Record {
     /// Whether cases have been asked whether a variant is right for a kind of problem.
     #[must_use]
     pub fn is_known(&self, kind: &str, variant: &str) -> bool {
-        let has = |known: &BTreeMap<String, BTreeSet<String>>| known.get(kind).is_some_and(|v| v.contains(variant));
+        let has =
+            |known: &BTreeMap<String, BTreeSet<String>>| known.get(kind).is_some_and(|v| v.contains(variant));
         has(&self.sound) || has(&self.unproven)
     }
 

@@ -69,8 +69,7 @@ pub struct Failure {
 pub fn qualify(gpu: &Gpu, operators: &[&Operator], progress: &dyn Fn(usize, usize)) -> Qualification {
     let summary = &gpu.summary().adapter;
     let device = format!("{}, {}, {}", summary.name, summary.backend, summary.driver);
-    let elems: &[Elem] =
-        if gpu.offers().f16 == F16::None { &[Elem::F32] } else { &[Elem::F32, Elem::F16] };
+    let elems: &[Elem] = if gpu.offers().f16 == F16::None { &[Elem::F32] } else { &[Elem::F32, Elem::F16] };
     let total = operators.len() * elems.len();
     let rows = under_load(gpu, || {
         let mut rows = BTreeMap::new();

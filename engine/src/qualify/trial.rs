@@ -76,9 +76,9 @@ impl Trial {
     pub fn run(&self, gpu: &Gpu, times: usize) -> Result<(), Wrong> {
         let mut started = None;
         for run in 1..=times {
-            let result = self.start(gpu, &mut started).and_then(|ready| {
-                self.planned.execute(gpu, ready, &self.inputs).map_err(|e| e.to_string())
-            });
+            let result = self
+                .start(gpu, &mut started)
+                .and_then(|ready| self.planned.execute(gpu, ready, &self.inputs).map_err(|e| e.to_string()));
             let compared = result.and_then(|got| self.compare(&got));
             compared.map_err(|text| Wrong { run, text })?;
         }

@@ -87,7 +87,10 @@ impl fmt::Display for Report {
         }
         for (phase, name) in ["prefill", "decode"].into_iter().enumerate() {
             let [before, after] = self.phase(phase);
-            writeln!(f, "\n{name}: {before:.3} ms of these kernels with the defaults, {after:.3} ms with the winners")?;
+            writeln!(
+                f,
+                "\n{name}: {before:.3} ms of these kernels with the defaults, {after:.3} ms with the winners"
+            )?;
         }
         for Struck { family, variant, case, text } in struck {
             writeln!(f, "\nstruck: {family} {variant}: {case}: {text}")?;

@@ -192,7 +192,9 @@ impl<'a> Search<'a> {
             let open = &self.problems[&text];
             for variant in open.candidates.clone() {
                 let family = self.problems[&text].problem.family;
-                if self.record.is_struck(family, &variant) || !self.tried.insert((text.clone(), variant.clone())) {
+                if self.record.is_struck(family, &variant)
+                    || !self.tried.insert((text.clone(), variant.clone()))
+                {
                     continue;
                 }
                 if self.prove(&text, &variant)? {
@@ -255,7 +257,8 @@ impl<'a> Search<'a> {
 
     /// Times the best candidates in turns with the defaults; those that stay better, and how many times faster they are.
     fn settle(&mut self, base: &mut Timed, logits: &[f32]) -> Result<BTreeMap<String, Won>, EngineError> {
-        let mut taken: Taken = self.problems.iter().filter_map(|(text, open)| self.best(text, open)).collect();
+        let mut taken: Taken =
+            self.problems.iter().filter_map(|(text, open)| self.best(text, open)).collect();
         let Some(mut best) = self.agreeing(&mut taken, base, logits)? else { return Ok(BTreeMap::new()) };
         let mut last = Samples::default();
         for _ in 0..TURNS {
@@ -311,7 +314,9 @@ impl<'a> Search<'a> {
                 Some(Won { variant, gain }) => (variant.clone(), *gain),
                 None => (default.clone(), 1.0),
             };
-            let of = |keep: &dyn Fn(&&String) -> bool| open.candidates.iter().filter(|c| keep(c)).cloned().collect();
+            let of = |keep: &dyn Fn(&&String) -> bool| {
+                open.candidates.iter().filter(|c| keep(c)).cloned().collect()
+            };
             let unproven = self.record.unproven.get(&kind);
             rows.push(Row {
                 problem: text.clone(),
@@ -352,7 +357,10 @@ fn differ(got: &[f32], want: &[f32]) -> Result<(), String> {
     if got.len() == want.len() && error <= NOISE * whole {
         return Ok(());
     }
-    Err(format!("logits differ by {:.1} % of their mean square from those of the defaults", 100.0 * error / whole))
+    Err(format!(
+        "logits differ by {:.1} % of their mean square from those of the defaults",
+        100.0 * error / whole
+    ))
 }
 
 #[cfg(test)]
