@@ -16,3 +16,4 @@ mod models;
 mod operators;
 mod sessions;
 mod steps;
+mod tuning;

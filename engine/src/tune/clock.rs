@@ -1,6 +1,10 @@
 //! The times of a model's nodes by the variants that they took, in steps of prefill and of decode.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     error::EngineError,
@@ -10,6 +14,11 @@ use crate::{
 
 /// Positions in the cache when decode is timed, where the model's context has as many.
 const DEPTH: usize = 1024;
+/// Steps of both phases that a round takes at least, and at most.
+const STEPS: usize = 3;
+const MOST_STEPS: usize = 24;
+/// Between them, it takes so long.
+const LONG: Duration = Duration::from_millis(60);
 
 /// Times by problem and variant.
 #[derive(Clone, Debug, Default)]
@@ -59,17 +68,28 @@ impl Timed {
         Ok(Self { session, tokens, depth: DEPTH.min(capacity - 1), model })
     }
 
-    /// Runs some steps of both phases.
-    pub fn sample(&mut self, steps: usize, samples: &mut Samples) -> Result<(), EngineError> {
-        for _ in 0..steps {
-            let [(_, prefill), (_, decode)] = self.model.phases();
-            if self.tokens.len() > 1 {
-                self.session.truncate(0);
-                samples.add(prefill, &self.session.profile(&self.tokens)?);
+    /// Runs steps of both phases: as many as count, more where they are short, and a single one behind the deadline.
+    pub fn sample(&mut self, deadline: Instant, samples: &mut Samples) -> Result<(), EngineError> {
+        let start = Instant::now();
+        for step in 1..=MOST_STEPS {
+            self.step(samples)?;
+            let enough = step >= STEPS && start.elapsed() >= LONG;
+            if enough || Instant::now() >= deadline {
+                break;
             }
-            self.session.assume(self.depth);
-            samples.add(decode, &self.session.profile(&self.tokens[..1])?);
         }
+        Ok(())
+    }
+
+    /// Runs a step of each phase.
+    pub fn step(&mut self, samples: &mut Samples) -> Result<(), EngineError> {
+        let [(_, prefill), (_, decode)] = self.model.phases();
+        if self.tokens.len() > 1 {
+            self.session.truncate(0);
+            samples.add(prefill, &self.session.profile(&self.tokens)?);
+        }
+        self.session.assume(self.depth);
+        samples.add(decode, &self.session.profile(&self.tokens[..1])?);
         Ok(())
     }
 

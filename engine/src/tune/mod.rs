@@ -22,7 +22,7 @@ use search::Search;
 /// How to tune.
 #[derive(Clone, Copy, Debug)]
 pub struct TuneOptions {
-    /// No round begins after so much time.
+    /// No round but the first begins after so much time.
     pub budget: Duration,
     /// Whether what is known of times already is measured again.
     pub afresh: bool,

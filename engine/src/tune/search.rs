@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -19,8 +19,10 @@ use crate::{
     session::LoadedModel,
 };
 
-/// Steps of a round that count; one more goes before.
-const STEPS: usize = 3;
+/// A GPU at rest is slow at first: what it does so early does not count.
+const WARM: Duration = Duration::from_millis(200);
+/// No search takes longer, whatever its budget.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// Turns of defaults and winners in the end, in both orders.
 const TURNS: usize = 2;
 /// A winner takes at most so much of the default's time.
@@ -84,6 +86,7 @@ pub(super) struct Search<'a> {
     gpu: &'a Gpu,
     options: TuneOptions,
     start: Instant,
+    deadline: Instant,
     record: Record,
     problems: BTreeMap<String, Open>,
     /// Candidates that had their turn.
@@ -94,11 +97,13 @@ pub(super) struct Search<'a> {
 
 impl<'a> Search<'a> {
     pub fn new(model: &'a Arc<LoadedModel>, options: TuneOptions) -> Result<Self, EngineError> {
+        let start = Instant::now();
         let mut search = Self {
             model,
             gpu: model.gpu(),
             options,
-            start: Instant::now(),
+            start,
+            deadline: start + options.budget.min(LONGEST),
             record: model.gpu().record(),
             problems: problems(model),
             tried: BTreeSet::new(),
@@ -119,25 +124,28 @@ impl<'a> Search<'a> {
         let most = self.problems.values().map(|open| open.candidates.len()).max().unwrap_or(1);
         progress(0, most + 1);
         let mut base = Timed::new(self.model.choosing(self.choices(&Taken::new()))?)?;
+        let cold = Instant::now();
         let logits = base.logits()?;
-        base.sample(STEPS, &mut self.samples)?;
+        while cold.elapsed() < WARM {
+            base.step(&mut Samples::default())?;
+        }
+        base.sample(self.deadline, &mut self.samples)?;
         let mut rounds = 1;
-        let mut complete = false;
-        while self.start.elapsed() < self.options.budget {
+        // A first one in any case, so that each search comes nearer to the end.
+        while rounds == 1 || Instant::now() < self.deadline {
             progress(rounds.min(most), most + 1);
             let mut taken = self.next_round()?;
             if taken.is_empty() {
-                complete = true;
                 break;
             }
             if let Some(mut timed) = self.agreeing(&mut taken, &mut base, &logits)? {
-                timed.sample(STEPS, &mut self.samples)?;
+                timed.sample(self.deadline, &mut self.samples)?;
             }
             rounds += 1;
         }
         progress(most, most + 1);
         let gains = self.settle(&mut base, &logits)?;
-        self.finish(rounds, complete, &gains)
+        self.finish(rounds, &gains)
     }
 
     fn choices(&self, taken: &Taken) -> Choices {
@@ -262,9 +270,10 @@ impl<'a> Search<'a> {
         let Some(mut best) = self.agreeing(&mut taken, base, logits)? else { return Ok(BTreeMap::new()) };
         let mut last = Samples::default();
         for _ in 0..TURNS {
-            base.sample(STEPS, &mut last)?;
-            best.sample(2 * STEPS, &mut last)?;
-            base.sample(STEPS, &mut last)?;
+            base.sample(self.deadline, &mut last)?;
+            best.sample(self.deadline, &mut last)?;
+            best.sample(self.deadline, &mut last)?;
+            base.sample(self.deadline, &mut last)?;
         }
         let mut won = BTreeMap::new();
         for (problem, variant) in taken {
@@ -288,54 +297,50 @@ impl<'a> Search<'a> {
     }
 
     /// Keeps what was found out, and makes the tuned model.
-    fn finish(
-        mut self,
-        rounds: usize,
-        complete: bool,
-        won: &BTreeMap<String, Won>,
-    ) -> Result<Tuned, EngineError> {
-        let mut rows = Vec::new();
-        for (text, open) in &self.problems {
-            let default = open.default(&self.record).or(open.candidates.first()).cloned().unwrap_or_default();
-            let (family, kind) = (open.problem.family, open.problem.kind());
-            let old = self.record.problems.get(text).filter(|_| !self.options.afresh);
-            let mut micros = old.map_or_else(BTreeMap::new, |tuned| tuned.micros.clone());
-            let tried = |c: &&String| self.tried.contains(&(text.clone(), (*c).clone()));
-            let struck = |c: &&String| self.record.is_struck(family, c);
-            for variant in open.candidates.iter().filter(tried) {
-                let time = self.samples.micros(text, variant);
-                if let Some(time) = time {
-                    micros.insert(variant.clone(), time);
-                } else if !struck(&variant) {
-                    micros.entry(variant.clone()).or_insert(0.0);
-                }
-            }
-            let (winner, gain) = match won.get(text) {
-                Some(Won { variant, gain }) => (variant.clone(), *gain),
-                None => (default.clone(), 1.0),
-            };
-            let of = |keep: &dyn Fn(&&String) -> bool| {
-                open.candidates.iter().filter(|c| keep(c)).cloned().collect()
-            };
-            let unproven = self.record.unproven.get(&kind);
-            rows.push(Row {
-                problem: text.clone(),
-                nodes: open.nodes,
-                default,
-                winner: winner.clone(),
-                micros: micros.clone(),
-                gain,
-                struck: of(&struck),
-                unproven: of(&|c| unproven.is_some_and(|u| u.contains(*c))),
-                untried: of(&|c| !tried(c) && !struck(c)),
-            });
-            self.record.problems.insert(text.clone(), record::Tuned { winner, micros });
+    fn finish(mut self, rounds: usize, won: &BTreeMap<String, Won>) -> Result<Tuned, EngineError> {
+        let rows: Vec<Row> =
+            self.problems.iter().map(|(text, open)| self.row(text, open, won.get(text))).collect();
+        for Row { problem, winner, micros, .. } in &rows {
+            let tuned = record::Tuned { winner: winner.clone(), micros: micros.clone() };
+            self.record.problems.insert(problem.clone(), tuned);
         }
         let model = Arc::new(self.model.choosing(self.record.choices())?);
         self.gpu.learn(self.record.clone())?;
+        let complete = rows.iter().all(|row| row.untried.is_empty());
         let device = self.record.device().to_owned();
         let (seconds, struck) = (self.start.elapsed().as_secs_f64(), self.record.struck);
         Ok(Tuned { model, report: Report { device, seconds, rounds, complete, problems: rows, struck } })
+    }
+
+    /// What is known of a problem now.
+    fn row(&self, text: &str, open: &Open, won: Option<&Won>) -> Row {
+        let default = open.default(&self.record).or(open.candidates.first()).cloned().unwrap_or_default();
+        let struck = |c: &String| self.record.is_struck(open.problem.family, c);
+        let tried = |c: &String| self.tried.contains(&(text.to_owned(), c.clone()));
+        let unproven = self.record.unproven.get(&open.problem.kind());
+        let of = |keep: &dyn Fn(&String) -> bool| -> Vec<String> {
+            open.candidates.iter().filter(|c| keep(c)).cloned().collect()
+        };
+        let old = self.record.problems.get(text).filter(|_| !self.options.afresh);
+        let mut micros = old.map_or_else(BTreeMap::new, |tuned| tuned.micros.clone());
+        for variant in of(&|c| tried(c) && !struck(c)) {
+            match self.samples.micros(text, &variant) {
+                Some(time) => micros.insert(variant, time),
+                None => Some(*micros.entry(variant).or_default()),
+            };
+        }
+        let (winner, gain) = won.map_or((default.clone(), 1.0), |won| (won.variant.clone(), won.gain));
+        Row {
+            problem: text.to_owned(),
+            nodes: open.nodes,
+            default,
+            winner,
+            micros,
+            gain,
+            struck: of(&struck),
+            unproven: of(&|c| unproven.is_some_and(|u| u.contains(c))),
+            untried: of(&|c| !tried(c) && !struck(c)),
+        }
     }
 }
 
