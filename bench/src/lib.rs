@@ -19,6 +19,7 @@
 
 mod cost;
 mod measure;
+pub mod models;
 mod predict;
 mod report;
 mod rivals;

@@ -2,7 +2,10 @@
 
 use std::{
     io::{IsTerminal, stderr},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -13,6 +16,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 #[derive(Debug, Default)]
 pub struct Bars {
     current: Mutex<Option<(&'static str, ProgressBar)>>,
+    /// Whether weights are still on their way.
+    uploading: AtomicBool,
 }
 
 impl Bars {
@@ -34,10 +39,14 @@ impl Bars {
         }
     }
 
-    /// Shows the progress of loading.
+    /// Shows the progress of loading: of the weights, and then of the kernels that are not made meanwhile.
     pub fn loading(&self, progress: Progress) {
         match progress {
-            Progress::Weights { done, total } => self.show("weights", done, total),
+            Progress::Weights { done, total } => {
+                self.uploading.store(done < total, Relaxed);
+                self.show("weights", done, total);
+            }
+            Progress::Pipelines { .. } if self.uploading.load(Relaxed) => {}
             Progress::Pipelines { done, total } => self.show("kernels", done as u64, total as u64),
         }
     }

@@ -9,16 +9,18 @@ use crate::{
     cancel::Cancel,
     error::CliError,
     figures::GpuMemory,
-    model::{ModelArgs, recognise},
+    known::KnownArgs,
+    model::{LoadArgs, recognise},
     output,
-    words::context_limit,
 };
 
 /// Measure prefill and decode throughput.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    model: ModelArgs,
+    model: KnownArgs,
+    #[command(flatten)]
+    how: LoadArgs,
     /// Prompt lengths to measure
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "64,512")]
     prefill: Vec<usize>,
@@ -55,10 +57,14 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             "there is nothing to measure: lengths and --repeat must not be 0".to_owned(),
         ));
     }
+    if args.model.listed()? {
+        return Ok(());
+    }
     let cancel = Cancel::watch()?;
     let bars = Bars::default();
+    let starting = args.predict.is_none().then(|| args.how.start());
     let file = args.model.open()?;
-    let (longest, context) = (work.longest(), args.model.context(context_limit(&file)?)?);
+    let (longest, context) = (work.longest(), args.how.context(args.model.limit(&file)?)?);
     if longest > context {
         let text = format!(
             "{longest} tokens are to be run, the context is {context}: measure fewer, or raise --context"
@@ -67,12 +73,14 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     }
     if let Some(profile) = &args.predict {
         let profile = ::devices::by_name(profile).map_err(|e| CliError::Usage(e.to_string()))?;
-        let options = args.model.options(&file, &::devices::Target::from_profile(profile), context)?;
-        let found = predict(&recognise(&file)?, profile, &options, args.model.chunk, &args.depth)?;
+        let options = args.how.options(&file, &::devices::Target::from_profile(profile), context)?;
+        let found = predict(&recognise(&file)?, profile, &options, args.how.chunk, &args.depth)?;
         return show(args.json, &found);
     }
-    let model = args.model.load(&file, longest, &bars)?;
-    let mut session = Session::new(model, longest)?;
+    let starting = starting.unwrap_or_else(|| args.how.start());
+    let (model, mut start) = args.how.load(&file, starting, longest, &bars)?;
+    let mut session = Session::new(model.clone(), longest)?;
+    start.end(&model);
     if args.roofline {
         let prefill = args.prefill.iter().max().copied().unwrap_or(0);
         let steps = Steps { prefill, depths: args.depth.clone(), repeat: args.repeat };
@@ -91,12 +99,13 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let memory = GpuMemory::of(generator.session());
     if args.json {
         let mut json = serde_json::to_value(&report).map_err(|e| CliError::other(e.to_string()))?;
-        json["model"] = json!(args.model.model);
+        json["model"] = json!(file.path);
+        json["start"] = start.json();
         json["memory"] = memory.json();
         return output::json(&json);
     }
     output::text(&report.to_string())?;
-    output::line(&format!("\n{}", memory.text()))
+    output::line(&format!("\n{}\n{}", start.text(), memory.text()))
 }
 
 /// As JSON, or as text.

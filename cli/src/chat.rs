@@ -47,10 +47,11 @@ struct Conversation<'a> {
 pub fn run(args: &Args) -> Result<(), CliError> {
     let cancel = Cancel::watch()?;
     let bars = Bars::default();
+    let starting = args.model.start();
     let file = args.model.open()?;
     let words = Words::open(&file)?;
     let context = args.model.long_context(words.limit)?;
-    let model = args.model.load(&file, context, &bars)?;
+    let (model, _) = args.model.load(&file, starting, context, &bars)?;
     let generator = Generator::new(Session::new(model, context)?, args.sampling.sampling())?;
     let messages = args.opening();
     let mut talk = Conversation { args, words: &words, bars, cancel, generator, messages };

@@ -58,7 +58,12 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         let mark = if adapter.index == summary.adapter.index { "*" } else { " " };
         output::line(&format!("{mark} {adapter}"))?;
         output::line(&format!("    profile {} because {}", adapter.profile, adapter.reason))?;
-        output::line(&format!("    f16: {}; subgroups: {}", f16(adapter.f16), subgroups(adapter.subgroups)))?;
+        output::line(&format!(
+            "    f16: {}; subgroups: {}; cooperative matrices: {}",
+            f16(adapter.f16),
+            subgroups(adapter.subgroups),
+            coop(adapter.coop)
+        ))?;
     }
     output::line(&format!("* is chosen; opened it has f16: {}", f16(summary.f16)))?;
     output::line(&format!(
@@ -86,6 +91,7 @@ fn adapter_json(adapter: &engine::gpu::AdapterSummary, chosen: bool) -> Value {
         "profile": adapter.profile,
         "profile_reason": adapter.reason,
         "f16": f16(adapter.f16),
+        "cooperative_matrices": adapter.coop.map(|c| c.size),
         "subgroups": adapter.subgroups.map(|s| json!({ "min": s.min, "max": s.max })),
         "max_binding_bytes": adapter.max_binding,
         "low_priority": adapter.low_priority,
@@ -99,6 +105,10 @@ fn f16(road: ::devices::F16) -> &'static str {
         ::devices::F16::Native => "native",
         ::devices::F16::Passthrough => "spirv passthrough",
     }
+}
+
+fn coop(matrices: Option<::devices::Coop>) -> String {
+    matrices.map_or_else(|| "none".to_owned(), |c| format!("{0}x{0}x{0} of f16 with sums in f32", c.size))
 }
 
 fn subgroups(sizes: Option<::devices::Subgroups>) -> String {

@@ -47,17 +47,29 @@ impl GpuMemory {
     /// In words.
     pub fn text(&self) -> String {
         let [weights, cache, arena] = [self.weights, self.cache, self.arena].map(size);
-        let peak = peak_memory().map_or(String::new(), |p| format!("; process peak {}", size(p)));
+        let peak = self.peak().map_or(String::new(), |(peak, ratio)| {
+            format!("; process peak {}, {ratio:.2} times these", size(peak))
+        });
         format!("GPU: weights {weights}, cache {cache}, arena {arena}{peak}")
+    }
+
+    /// The most that the process has held, and how many times what it needs on the GPU that is.
+    fn peak(&self) -> Option<(u64, f64)> {
+        let needed = self.weights + self.cache + self.arena;
+        peak_memory().map(|peak| (peak, peak as f64 / needed.max(1) as f64))
     }
 
     /// For programs.
     pub fn json(&self) -> Value {
-        json!({
+        let mut json = json!({
             "weights_bytes": self.weights,
             "cache_bytes": self.cache,
             "arena_bytes": self.arena,
-            "process_peak_bytes": peak_memory(),
-        })
+        });
+        if let Some((peak, ratio)) = self.peak() {
+            json["process_peak_bytes"] = json!(peak);
+            json["process_peak_ratio"] = json!(ratio);
+        }
+        json
     }
 }

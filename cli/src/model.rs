@@ -1,6 +1,6 @@
 //! The options by which a language model is opened and loaded, and the doing of it.
 
-use std::{env, path::PathBuf, sync::Arc, time::Duration};
+use std::{env, ops::Deref, path::PathBuf, sync::Arc, time::Duration};
 
 use engine::{
     EngineError,
@@ -10,11 +10,16 @@ use engine::{
     op::{Elem, LowerOptions},
     open::ModelFile,
     passes::{PassOptions, WeightFormats},
-    session::LoadedModel,
+    session::{LoadedModel, Need},
     tune::{TuneOptions, is_open, tune},
 };
 
-use crate::{bars::Bars, error::CliError, output};
+use crate::{
+    bars::Bars,
+    error::CliError,
+    output,
+    start::{Start, Starting},
+};
 
 /// Positions that a session gets where neither the model nor the user says how many.
 const CONTEXT: usize = 4096;
@@ -23,7 +28,7 @@ const CONTEXT: usize = 4096;
 const AT_LOAD: Duration = Duration::from_secs(2);
 
 /// Which GPU.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct GpuArgs {
     /// Index of the GPU, a part of its name, or its profile (see `halfbyte devices`)
     #[arg(long, value_name = "NAME")]
@@ -136,6 +141,13 @@ pub struct ModelArgs {
     /// A model packed by `halfbyte quantize`, or an exported .onnx file
     pub model: PathBuf,
     #[command(flatten)]
+    how: LoadArgs,
+}
+
+/// How to load a language model.
+#[derive(Debug, clap::Args)]
+pub struct LoadArgs {
+    #[command(flatten)]
     gpu: GpuArgs,
     /// Most tokens of prompt and answer together [default: what the model was made for]
     #[arg(long, value_name = "N")]
@@ -154,6 +166,22 @@ impl ModelArgs {
     /// Opens the file; nothing is loaded yet.
     pub fn open(&self) -> Result<ModelFile, CliError> {
         ModelFile::open(&self.model).map_err(CliError::model(&self.model))
+    }
+}
+
+/// A model is loaded as its arguments say.
+impl Deref for ModelArgs {
+    type Target = LoadArgs;
+
+    fn deref(&self) -> &LoadArgs {
+        &self.how
+    }
+}
+
+impl LoadArgs {
+    /// Begins to open the GPU, which takes time as reading the file does.
+    pub fn start(&self) -> Starting {
+        Starting::new(&self.gpu)
     }
 
     /// Most positions of a session, of a model that was made for `limit` where that is known.
@@ -195,41 +223,51 @@ impl ModelArgs {
     }
 
     /// Brings the model to the GPU, and tunes its kernels for a while if that was not done before.
-    pub fn load(&self, file: &ModelFile, context: usize, bars: &Bars) -> Result<Arc<LoadedModel>, CliError> {
-        let loaded = self.load_untuned(file, context, bars)?;
+    pub fn load(
+        &self,
+        file: &ModelFile,
+        starting: Starting,
+        context: usize,
+        bars: &Bars,
+    ) -> Result<(Arc<LoadedModel>, Start), CliError> {
+        let (loaded, start) = self.load_untuned(file, starting, context, bars)?;
         let emulated = loaded.gpu().summary().adapter.kind == "cpu";
         if self.no_tune || emulated || !is_open(&loaded) {
-            return Ok(loaded);
+            return Ok((loaded, start));
         }
         let options = TuneOptions { budget: AT_LOAD, afresh: false };
         let tuned = tune(&loaded, options, &mut |done, total| bars.show("tuning", done as u64, total as u64));
         bars.clear();
         keep_pipelines(loaded.gpu());
         match tuned {
-            Ok(tuned) => Ok(tuned.model),
+            Ok(tuned) => Ok((tuned.model, start)),
             Err(e) => {
                 output::note(&format!("note: kernels were not tuned: {e}"));
-                Ok(loaded)
+                Ok((loaded, start))
             }
         }
     }
 
-    /// Brings the model to the GPU.
+    /// Brings the model to the GPU, if that has room for it and a session of `context` positions.
     pub fn load_untuned(
         &self,
         file: &ModelFile,
+        starting: Starting,
         context: usize,
         bars: &Bars,
-    ) -> Result<Arc<LoadedModel>, CliError> {
+    ) -> Result<(Arc<LoadedModel>, Start), CliError> {
         let model = recognise(file)?;
-        let gpu = Arc::new(self.gpu.open()?);
+        let (gpu, start) = starting.gpu()?;
         let mut options = self.options(file, gpu.offers(), context)?;
         options.lower.target = gpu.target();
+        Need::of(&model, &options, self.chunk)
+            .and_then(|need| need.check(&gpu))
+            .map_err(CliError::model(&file.path))?;
         let loaded = LoadedModel::load(gpu, &model, &file.source, options, self.chunk, &|p| bars.loading(p));
         bars.clear();
-        let loaded = loaded.map_err(CliError::model(&self.model))?;
+        let loaded = loaded.map_err(CliError::model(&file.path))?;
         keep_pipelines(loaded.gpu());
-        Ok(loaded)
+        Ok((loaded, start))
     }
 }
 

@@ -1,6 +1,6 @@
 //! `halfbyte run`: one prompt, one answer, streamed; figures at the end.
 
-use std::{fs, path::PathBuf, time::Instant};
+use std::{fs, path::PathBuf};
 
 use engine::{generate::Generator, session::Session};
 use serde_json::json;
@@ -70,7 +70,7 @@ impl PromptArgs {
 pub fn run(args: &Args) -> Result<(), CliError> {
     let cancel = Cancel::watch()?;
     let bars = Bars::default();
-    let start = Instant::now();
+    let starting = args.model.start();
     let file = args.model.open()?;
     let words = Words::open(&file)?;
     let prompt = args.prompt.tokens(&words)?;
@@ -89,22 +89,22 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             }
         )));
     }
-    let model = args.model.load(&file, context, &bars)?;
+    let (model, mut start) = args.model.load(&file, starting, context, &bars)?;
     let capacity = context.min(prompt.len() + args.limits.max_tokens);
     let session = Session::new(model.clone(), capacity)?;
     let memory = GpuMemory::of(&session);
     let mut generator = Generator::new(session, args.sampling.sampling())?;
-    let load = start.elapsed().as_secs_f64();
+    start.end(&model);
     let mut emit = |piece: &str| if args.json { Ok(()) } else { output::text(piece) };
     let answer = answer::answer(&mut generator, &words, &prompt, &args.limits, (&bars, &cancel), &mut emit)?;
     if args.json {
         let mut report = answer.json();
-        report["load_seconds"] = json!(load);
+        report["start"] = start.json();
         report["memory"] = memory.json();
         report["device"] = json!(model.gpu().summary().adapter.name);
         return output::json(&report);
     }
     output::line("")?;
-    output::note(&format!("\n{}; loaded in {load:.2} s\n{}", answer.figures(), memory.text()));
+    output::note(&format!("\n{}\n{}\n{}", answer.figures(), start.text(), memory.text()));
     Ok(())
 }

@@ -73,6 +73,7 @@ const BASE: Profile = Profile {
     limits: LIMITS,
     subgroups: Some(Sourced::new(Subgroups { min: 64, max: 128 }, MESA)),
     f16: PASSTHROUGH,
+    coop: None,
     reduction: Sourced::new(
         Reduction::Subgroup,
         "our choice; Mesa 26.1 ir3 on a 750: rms_norm has 332 instructions, 423 with shared memory; the M0E4 GEMV 438, 426",

@@ -13,6 +13,7 @@ const BASE: Profile = Profile {
     limits: Sourced::new(phone_limits(), "WebGPU's guarantees with workgroups of 1024 and 32 KiB"),
     subgroups: Some(Sourced::new(Subgroups { min: 32, max: 32 }, "wgpu 30, AdapterInfo::subgroup_min_size")),
     f16: Sourced::new(F16::Native, "wgpu 30 on current desktop drivers"),
+    coop: Some(Sourced::new(16, "llama.cpp's Vulkan backend on NVIDIA")),
     reduction: Sourced::new(Reduction::Subgroup, "our choice: no fault of these drivers is known"),
     avoid_workgroups: &[],
     decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64 },
@@ -30,6 +31,7 @@ pub(crate) static PROFILES: [Profile; 4] = [
     BASE,
     Profile {
         name: "amd",
+        coop: None,
         subgroups: Some(Sourced::new(
             Subgroups { min: 32, max: 64 },
             "wgpu 30, AdapterInfo::subgroup_max_size",
@@ -38,6 +40,7 @@ pub(crate) static PROFILES: [Profile; 4] = [
     },
     Profile {
         name: "intel",
+        coop: None,
         subgroups: Some(Sourced::new(
             Subgroups { min: 8, max: 32 },
             "wgpu 30, AdapterInfo::subgroup_min_size",
@@ -46,6 +49,7 @@ pub(crate) static PROFILES: [Profile; 4] = [
     },
     Profile {
         name: "unknown",
+        coop: None,
         family: Family::Unknown,
         limits: Sourced::new(Limits::defaults(), "WebGPU's guarantees"),
         subgroups: None,

@@ -40,4 +40,4 @@ pub use profile::{
     Activations, Decode, DecodeShape, F16, Family, Prefill, Profile, Quirk, Reduction, Sourced, Subgroups,
     WeightLayout,
 };
-pub use target::{Capabilities, Target};
+pub use target::{Capabilities, Coop, Target};

@@ -40,6 +40,7 @@ const BASE: Profile = Profile {
     limits: LIMITS,
     subgroups: Some(Sourced::new(Subgroups { min: 16, max: 16 }, "azhirnov/as-en")),
     f16: Sourced::new(F16::Native, "Mesa 26.1 panvk under wgpu 30"),
+    coop: None,
     reduction: Sourced::new(Reduction::SharedMemory, "eliza#9508"),
     avoid_workgroups: &[],
     decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64 },

@@ -27,6 +27,7 @@ pub(crate) static PROFILES: [Profile; 1] = [Profile {
     limits: Sourced::new(phone_limits(), "1024 threads, 32 KiB: llama.cpp#28341; else WebGPU's guarantees"),
     subgroups: Some(Sourced::new(Subgroups { min: 32, max: 128 }, "llama.cpp#28341")),
     f16: Sourced::new(F16::None, "not known"),
+    coop: None,
     reduction: Sourced::new(Reduction::SharedMemory, "llama.cpp#28341"),
     avoid_workgroups: &[],
     decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64 },

@@ -137,6 +137,8 @@ pub struct Profile {
     pub subgroups: Option<Sourced<Subgroups>>,
     /// Where 16-bit floats are to be had.
     pub f16: Sourced<F16>,
+    /// Rows of the square cooperative matrices of f16 with sums in f32, where drivers are known to have them.
+    pub coop: Option<Sourced<u32>>,
     /// Preferred reduction.
     pub reduction: Sourced<Reduction>,
     /// Two-dimensional workgroups that give wrong results.

@@ -15,6 +15,17 @@ pub struct Capabilities {
     pub subgroups: Option<Subgroups>,
     /// The road to 16-bit floats that is open.
     pub f16: F16,
+    /// Rows of the square cooperative matrices of f16 with sums in f32, the larger ones where there are several.
+    pub coop: Option<u32>,
+}
+
+/// Cooperative matrices: a subgroup multiplies two of f16, `[size, size]`, and adds to one of f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Coop {
+    /// Their rows and columns: 16 or 8.
+    pub size: u32,
+    /// Threads of every subgroup.
+    pub lanes: u32,
 }
 
 /// Everything that the planner asks about a device.
@@ -26,6 +37,8 @@ pub struct Target {
     pub limits: Limits,
     /// What 16-bit floats go through.
     pub f16: F16,
+    /// Cooperative matrices, where kernels can use them: with WGSL's f16, and subgroups of one size.
+    pub coop: Option<Coop>,
     /// Subgroup sizes; `None` without subgroup operations.
     pub subgroups: Option<Subgroups>,
     /// How to reduce: the profile's preference where the device has subgroups.
@@ -43,7 +56,8 @@ impl Target {
         features.set(Features::SUBGROUP, subgroups.is_some());
         features.set(Features::SHADER_F16, profile.f16.value == F16::Native);
         let limits = profile.limits.value.clone();
-        Self::from_live(profile, Capabilities { limits, features, subgroups, f16: profile.f16.value })
+        let (f16, coop) = (profile.f16.value, profile.coop.map(|c| c.value));
+        Self::from_live(profile, Capabilities { limits, features, subgroups, f16, coop })
     }
 
     /// A live device: what it offers wins over what its profile expects.
@@ -53,10 +67,13 @@ impl Target {
             Some(_) => profile.reduction.value,
             None => Reduction::SharedMemory,
         };
+        let lanes = live.subgroups.filter(|s| s.min == s.max && live.f16 == F16::Native).map(|s| s.max);
+        let coop = live.coop.zip(lanes).map(|(size, lanes)| Coop { size, lanes });
         Self {
             profile,
             limits: live.limits,
             f16: live.f16,
+            coop,
             subgroups: live.subgroups,
             reduction,
             timestamps: live.features.contains(Features::TIMESTAMP_QUERY),

@@ -20,6 +20,7 @@ const BASE: Profile = Profile {
     limits: Sourced::new(phone_limits(), "32 KiB: llama.cpp#28531; else WebGPU's guarantees"),
     subgroups: Some(Sourced::new(Subgroups { min: 64, max: 64 }, "llama.cpp#28531")),
     f16: Sourced::new(F16::Native, "Mesa RADV on RDNA2, its family"),
+    coop: None,
     reduction: Sourced::new(
         Reduction::SharedMemory,
         "nothing is published: the form that no driver is known to break",

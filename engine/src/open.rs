@@ -2,9 +2,9 @@
 
 use std::{
     collections::HashSet,
-    fs::File,
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use onnx_import::FolderFiles;
 use crate::{
     error::EngineError,
     graph::{Constant, Graph, ValueId},
-    host::{Contents, Fit, HostTensor, ModelWriter, PackedModel, WeightFormat, WeightSpec},
+    host::{Contents, Fit, HostTensor, MappedFile, ModelWriter, PackedModel, WeightFormat, WeightSpec},
     import, infer,
     op::{WeightPacking, WeightUse},
     passes::WeightFormats,
@@ -81,16 +81,8 @@ fn unreadable(path: &Path, error: &io::Error) -> EngineError {
 ///
 /// # Errors
 /// When it cannot be opened or mapped.
-#[allow(unsafe_code)]
 pub fn map(path: &Path) -> io::Result<Bytes> {
-    let file = File::open(path)?;
-    if file.metadata()?.len() == 0 {
-        return Ok(Bytes::new());
-    }
-    // SAFETY: the map is only read. A file that another program truncates meanwhile raises SIGBUS, as any mapped file
-    // does; models are not changed while they are used.
-    let map = unsafe { memmap2::Mmap::map(&file)? };
-    Ok(Bytes::from_owner(map))
+    Ok(MappedFile::open(path)?.bytes())
 }
 
 impl ModelFile {
@@ -111,9 +103,10 @@ impl ModelFile {
     }
 
     fn open_with(path: &Path, data: bool) -> Result<Self, EngineError> {
-        let bytes = map(path).map_err(|e| unreadable(path, &e))?;
+        let file = MappedFile::open(path).map_err(|e| unreadable(path, &e))?;
+        let bytes = file.bytes();
         if is_packed(&bytes) {
-            return Self::open_packed(path, bytes);
+            return Self::open_packed(path, file);
         }
         let folder = path.parent().unwrap_or(Path::new("."));
         let model = if data {
@@ -121,15 +114,32 @@ impl ModelFile {
         } else {
             onnx_import::import(bytes.clone(), &mut onnx_import::LeaveAbsent)?
         };
-        let mut graph = import::import(&model)?;
-        let initializers = constants(&graph);
-        graph = typed(graph)?;
-        let source = WeightSource::Model(Fit::Search);
-        Ok(Self { path: path.to_owned(), graph, source, formats: None, onnx: bytes, initializers })
+        Self::of(path, bytes, &model, WeightSource::Model(Fit::Search))
     }
 
-    fn open_packed(path: &Path, bytes: Bytes) -> Result<Self, EngineError> {
-        let packed = PackedModel::open(bytes)?;
+    /// A model in memory, as ONNX without matrices: these are noise.
+    ///
+    /// # Errors
+    /// When the bytes are no model, or it has operators that the engine does not have.
+    pub fn noise(name: &str, onnx: Bytes, seed: u64) -> Result<Self, EngineError> {
+        let model = onnx_import::import(onnx.clone(), &mut onnx_import::LeaveAbsent)?;
+        Self::of(Path::new(name), onnx, &model, WeightSource::Noise { seed })
+    }
+
+    fn of(
+        path: &Path,
+        onnx: Bytes,
+        model: &onnx_import::Model,
+        source: WeightSource,
+    ) -> Result<Self, EngineError> {
+        let graph = import::import(model)?;
+        let initializers = constants(&graph);
+        let graph = typed(graph)?;
+        Ok(Self { path: path.to_owned(), graph, source, formats: None, onnx, initializers })
+    }
+
+    fn open_packed(path: &Path, file: Arc<MappedFile>) -> Result<Self, EngineError> {
+        let packed = PackedModel::mapped(file)?;
         let onnx = packed_graph(&packed, path)?;
         let formats = packed.blob(FORMATS).and_then(|b| parse_formats(b));
         let formats = formats.ok_or_else(|| lacks(path, "formats"))?;
@@ -152,8 +162,10 @@ impl ModelFile {
     /// # Errors
     /// When it is there but cannot be read.
     pub fn companion(&self, name: &str) -> Result<Option<Bytes>, EngineError> {
-        if let WeightSource::Packed(packed) = &self.source {
-            return Ok(packed.blob(name).cloned());
+        match &self.source {
+            WeightSource::Packed(packed) => return Ok(packed.blob(name).cloned()),
+            WeightSource::Noise { .. } => return Ok(None),
+            WeightSource::Model(_) => {}
         }
         let path = self.path.with_file_name(name);
         match map(&path) {

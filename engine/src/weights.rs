@@ -10,8 +10,8 @@ use crate::{
     error::EngineError,
     graph::{Constant, Graph, MergedPart},
     host::{
-        Fit, HostTensor, MergedSource, Orientation, PackedModel, PackedWeight, RowSource, StoredMatrix,
-        WeightFormat, pack,
+        Fit, HostTensor, MappedFile, MergedSource, Orientation, PackedModel, PackedWeight, RowSource,
+        StoredMatrix, WeightFormat, pack,
     },
     op::{Elem, WeightPacking, WeightUse},
 };
@@ -49,6 +49,34 @@ pub enum WeightSource {
     Model(Fit),
     /// Taken from a packed file, by name.
     Packed(PackedModel),
+    /// Noise that the device itself makes; other constants are those of the model.
+    Noise {
+        /// What tells it from other noise.
+        seed: u64,
+    },
+}
+
+impl WeightSource {
+    /// Gives back the memory of bytes that the device has: what is read of them again comes from the file.
+    pub fn release(&self, bytes: &[u8]) {
+        if let Some(file) = self.file() {
+            file.release(bytes);
+        }
+    }
+
+    /// Gives back the memory of all that was read.
+    pub fn release_all(&self) {
+        if let Some(file) = self.file() {
+            file.release_all();
+        }
+    }
+
+    fn file(&self) -> Option<&MappedFile> {
+        match self {
+            Self::Packed(model) => model.file(),
+            Self::Model(_) => None,
+        }
+    }
 }
 
 /// Brings one constant into the form that a plan asks for. `progress` hears of packed rows.
@@ -66,7 +94,7 @@ pub fn device_bytes(
             let name = &graph.value(wanted.value).name;
             let packed = match source {
                 WeightSource::Packed(model) => model.tensor(name),
-                WeightSource::Model(_) => None,
+                WeightSource::Model(_) | WeightSource::Noise { .. } => None,
             };
             if let Some(blocks) = graph.blocks(wanted.value).filter(|b| !b.is_absent()) {
                 return Ok(DeviceBytes::Plain(elements(&blocks.decoded(DType::F32)?, elem)));
@@ -101,7 +129,7 @@ fn matrix(
     let rows = rows(name, constant, orientation, format, size, source)?;
     let fit = match source {
         WeightSource::Model(fit) => *fit,
-        WeightSource::Packed(_) => Fit::default(),
+        WeightSource::Packed(_) | WeightSource::Noise { .. } => Fit::default(),
     };
     pack(&*rows, format, fit, progress).map_err(|e| EngineError::model("weights", format!("{name:?}: {e}")))
 }
@@ -171,6 +199,7 @@ pub(crate) fn absent(name: &str, source: &WeightSource) -> EngineError {
     let what_to_do = match source {
         WeightSource::Model(_) => "is the model's external data file beside it?",
         WeightSource::Packed(_) => "the packed file lacks it: pack again",
+        WeightSource::Noise { .. } => "it is no matrix that could be noise",
     };
     EngineError::model("weights", format!("the data of {name:?} is not at hand: {what_to_do}"))
 }

@@ -44,11 +44,16 @@ fn planned(op: &Arc<dyn Op>, filters: Option<&[usize]>, height: &Expr) -> (Vec<E
     let prefill = devices::Prefill { tokens: 4, outputs: 4, workgroup: [16, 4] };
     let target = Target {
         f16: false,
+        coop: None,
         subgroups: false,
         max_binding: 1 << 27,
         max_slots: 8,
         decode,
         prefill,
+        subgroup_size: 1,
+        max_threads: 256,
+        max_shared: 16 << 10,
+        avoid_workgroups: &[],
         choices: Arc::default(),
     };
     let lower = LowerOptions { target, activations: Elem::F32 };

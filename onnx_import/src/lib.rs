@@ -45,7 +45,8 @@
 //! the size of the file; there is no unsafe code. `fuzz/` holds the targets that look for exceptions.
 //!
 //! To read on: [`import`], then [`Graph`] and [`Node`]. [`tensor_from_pb`] and [`tensor_to_pb`] are for single tensors in
-//! files of their own, [`strip`] writes a model's graph for a file that carries the weights in another form.
+//! files of their own, [`strip`] writes a model's graph for a file that carries the weights in another form, and a
+//! [`GraphWriter`] makes a graph of one's own.
 
 #![forbid(unsafe_code)]
 
@@ -63,6 +64,7 @@ mod proto;
 mod storage;
 mod strip;
 mod tensor;
+mod write;
 
 pub use dtype::DataType;
 pub use error::ImportError;
@@ -75,3 +77,4 @@ pub use node::{Attribute, Node};
 pub use pb::{tensor_from_pb, tensor_to_pb};
 pub use strip::strip;
 pub use tensor::{ExternalRange, Tensor, TensorData};
+pub use write::{GraphWriter, Setting, Size};

@@ -9,7 +9,7 @@ use crate::ImportError;
 use crate::pb::decode;
 use crate::proto::{ModelProto, StringStringEntryProto, TensorProto};
 
-/// Where stripped data is said to be; it is never opened.
+/// Where data that is left out is said to be; it is never opened.
 const ELSEWHERE: &str = "stripped";
 const EXTERNAL: i32 = 1;
 
@@ -30,7 +30,8 @@ pub fn strip(bytes: Bytes, names: &HashSet<&str>) -> Result<Vec<u8>, ImportError
     Ok(model.encode_to_vec())
 }
 
-fn absent(tensor: &TensorProto) -> TensorProto {
+/// The same without its data, which is said to be in another file.
+pub(crate) fn absent(tensor: &TensorProto) -> TensorProto {
     let entry = StringStringEntryProto { key: Some("location".into()), value: Some(ELSEWHERE.into()) };
     TensorProto {
         dims: tensor.dims.clone(),

@@ -112,6 +112,7 @@ impl<'a> Axes<'a> {
         for axis in &self.axes {
             let longer = |v: &Vec<&'a str>, value: &&'a str| v.iter().chain([value]).copied().collect();
             all = all.iter().flat_map(|v| axis.values.iter().map(move |value| longer(v, value))).collect();
+            all.retain(|choices| !self.excludes_beginning(choices));
         }
         let mut kept = Vec::new();
         for choices in all {
@@ -120,6 +121,18 @@ impl<'a> Axes<'a> {
             }
         }
         Ok(kept)
+    }
+
+    /// Whether choices for the first axes alone meet an `#exclude`: what names later axes says nothing yet.
+    fn excludes_beginning(&self, choices: &[&'a str]) -> bool {
+        let mut scope = Scope(self.axes.iter().cloned().zip(choices.iter().copied()).collect());
+        for (_, name, condition) in &self.lets {
+            if let Ok(holds) = condition::holds(condition, &scope) {
+                let axis = Axis { name, values: vec!["false", "true"] };
+                scope.0.push((axis, if holds { "true" } else { "false" }));
+            }
+        }
+        self.excludes.iter().any(|(_, condition)| condition::holds(condition, &scope).unwrap_or(false))
     }
 
     /// A variant as text: `NAME=value` joined by blanks.

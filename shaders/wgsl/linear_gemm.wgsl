@@ -1,13 +1,16 @@
 // sum_k x[m, k] * W[n, k]; layouts, and what is done with the sums, in lib/linear.wgsl. A thread computes TILE_M rows of
 // x by TILE_N rows of W; a workgroup WG_Y * TILE_M by WG_X * TILE_N. Workgroups: x along n, y along m.
 //   X = shared     x goes through shared memory, 32 columns at a time
+//   X = none       each thread reads x itself
 //   X = broadcast  each thread reads a part of x for its subgroup of 8 threads or more, no barriers; WG_Y = 1 (software
 //                  Vulkan)
+// With MATH = f16 products, and sums of 32 of them, are f16. Where weights go through shared memory too: linear_tiles.
 #variant WEIGHT = m0e4 | affine8 | f16 | f32
 #variant ELEM = f32 | f16
 #variant TILE_M = 4 | 2 | 8
 #variant TILE_N = 4 | 8
-#variant X = shared | broadcast
+#variant X = shared | none | broadcast
+#variant MATH = f32 | f16
 #variant BIAS = false | true
 #variant RESIDUAL = false | true
 #variant EPILOGUE = rows | gate | heads | rope
@@ -16,7 +19,9 @@
 #variant NORM = false
 #let SCALED = WEIGHT == m0e4 || WEIGHT == affine8
 #let WIDE = TILE_N == 8
-#exclude TILE_M == 8 && TILE_N == 8
+#exclude TILE_N == 8 && (TILE_M == 8 || X == none || !SCALED)
+#exclude X == none && !SCALED
+#exclude MATH == f16 && !(ELEM == f16 && WEIGHT == m0e4 && X != broadcast && TILE_N == 4)
 #if ELEM == f16
 enable f16;
 #endif
@@ -25,14 +30,23 @@ enable f16;
 #endif
 #import linear
 
-#if X == shared
-override WG_X: u32 = 16;
-override WG_Y: u32 = 4;
-override TILE_VEC4S: u32 = WG_Y * ${TILE_M}u * 8u;
-var<workgroup> tile: array<vec4<f32>, TILE_VEC4S>;
+#if MATH == f16
+#import packed_half
+alias Wide = vec4<f16>;
 #else
+alias Wide = vec4<f32>;
+#endif
+
+#if X == broadcast
 override WG_X: u32 = 64;
 const WG_Y = 1u;
+#else
+override WG_X: u32 = 16;
+override WG_Y: u32 = 4;
+#endif
+#if X == shared
+override TILE_VEC4S: u32 = WG_Y * ${TILE_M}u * 8u;
+var<workgroup> tile: array<Wide, TILE_VEC4S>;
 #endif
 
 @compute @workgroup_size(WG_X, WG_Y)
@@ -55,7 +69,7 @@ fn main(
     let m_group = workgroup.y * WG_Y * ${TILE_M}u;
     let m_first = m_group + local.y * ${TILE_M}u;
 #for m in 0..$TILE_M
-#if X == broadcast
+#if X != shared
     let row$m = x_row(min(m_first + ${m}u, params.m - 1u));
 #endif
 #for b in 0..2
@@ -71,10 +85,10 @@ fn main(
         for (var i = index; i < TILE_VEC4S; i += WG_X * WG_Y) {
             let m = min(m_group + i / 8u, params.m - 1u);
             let column = 2u * j + i % 8u;
-            tile[i] = select(vec4<f32>(), vec4<f32>(x[x_row(m) + min(column, 2u * chunks - 1u)]), column < 2u * chunks);
+            tile[i] = select(Wide(), Wide(x[x_row(m) + min(column, 2u * chunks - 1u)]), column < 2u * chunks);
         }
         workgroupBarrier();
-#else
+#elif X == broadcast
 #for m in 0..$TILE_M
         let column$m = 2u * j + subgroup_lane % 8u;
         let v$m = select(
@@ -85,12 +99,59 @@ fn main(
 #for b in 0..2
 #if b == 0 || WIDE
         let s$b = load_scale(block$b, j);
+#if MATH == f32
         let scale$b = low(s$b);
         let base$b = high(s$b);
 #endif
+#endif
 #endfor
 #endif
+#if MATH == f16
+#for m in 0..$TILE_M
+#for r in 0..4
+        var part${m}_$r = vec2<f16>();
+#endfor
+#endfor
+#for r in 0..4
+        let scale_base$r = pair(s0[$r]);
+#endfor
+        for (var c = 0u; c < here; c++) {
+            let w = words(block0, j + c);
+#for i in 0..4
+            let pairs$i = codes${i}(w);
+#for r in 0..4
+            let w${i}_$r = pair(pairs$i[$r]) * scale_base$r.x + scale_base$r.y;
+#endfor
+#for m in 0..$TILE_M
+#if i == 0 || i == 2
 #if X == shared
+            let x${i}_$m = tile[(local.y * ${TILE_M}u + ${m}u) * 8u + 2u * c + ${i}u / 2u];
+#else
+            let x${i}_$m = x[row$m + 2u * (j + c) + ${i}u / 2u];
+#endif
+#endif
+#for r in 0..4
+#if i == 0
+            part${m}_$r += w${i}_$r * x0_$m.xy;
+#elif i == 1
+            part${m}_$r += w${i}_$r * x0_$m.zw;
+#elif i == 2
+            part${m}_$r += w${i}_$r * x2_$m.xy;
+#else
+            part${m}_$r += w${i}_$r * x2_$m.zw;
+#endif
+#endfor
+#endfor
+#endfor
+        }
+#for m in 0..$TILE_M
+        acc${m}_0 += vec4(
+#for r in 0..4
+            f32(part${m}_$r.x) + f32(part${m}_$r.y),
+#endfor
+        );
+#endfor
+#elif X != broadcast
         // Four chunks unless k ends here. A bound that is not constant also keeps Apple's compiler from unrolling M0E4.
         for (var c = 0u; c < here; c++) {
 #for b in 0..2
@@ -114,7 +175,11 @@ fn main(
 #endfor
 #endfor
 #for m in 0..$TILE_M
+#if X == shared
             let x${h}_$m = tile[(local.y * ${TILE_M}u + ${m}u) * 8u + 2u * c + ${h}u];
+#else
+            let x${h}_$m = Wide(x[row$m + 2u * (j + c) + ${h}u]);
+#endif
 #for p in 0..2
 #for b in 0..2
 #if b == 0 || WIDE

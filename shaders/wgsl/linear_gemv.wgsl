@@ -1,23 +1,40 @@
 // sum_k x[m, k] * W[n, k] for m < ROWS; layouts, and what is done with the sums, in lib/linear.wgsl. With NORM x is
-// normalised first: x[m, k] * gain[k] / sqrt(mean_k x[m, k]^2 + eps), the root put on the sums. By REDUCE:
-//   shared     LANES threads go along k for 4 rows of W and add up through shared memory; WG_X / LANES blocks of 4 rows
-//              a workgroup
-//   subgroup   all WG_X threads go along k, for one block of 4 rows a workgroup, and add up by subgroupAdd
-//   none       each thread has a block of 4 rows to itself; WG_X blocks a workgroup
+// normalised first: x[m, k] * gain[k] / sqrt(mean_k x[m, k]^2 + eps), the root put on the sums, or, STAGED, into workgroup
+// memory. A thread has BLOCKS blocks of 4 rows of W, and loads AHEAD chunks of 8 columns of each before it multiplies any.
+// By REDUCE:
+//   shared     LANES threads go along k and add up through shared memory; WG_X / LANES times the blocks a workgroup
+//   shuffle    likewise, through subgroupShuffleXor: a subgroup has LANES threads or a multiple
+//   subgroup   all WG_X threads go along k and add up by subgroupAdd
+//   none       each thread goes along k alone; WG_X times the blocks a workgroup
 //   broadcast  likewise, and each thread reads a part of x for its subgroup of 8 threads or more (software Vulkan)
+// With MATH = f16 the products of a chunk, and sums of 4 of them, are f16.
 #variant WEIGHT = m0e4 | affine8 | f16 | f32
 #variant ELEM = f32 | f16
 #variant ROWS = 1 | 2 | 4
-#variant REDUCE = shared | subgroup | none | broadcast
+#variant REDUCE = shared | subgroup | shuffle | none | broadcast
+#variant BLOCKS = 1 | 2
+#variant AHEAD = 1 | 2 | 4
 #variant BIAS = false | true
 #variant RESIDUAL = false | true
 #variant NORM = false | true
+#variant STAGED = false | true
+#variant MATH = f32 | f16
 #variant EPILOGUE = rows | gate | heads | rope
-#exclude RESIDUAL && (NORM || EPILOGUE != rows)
-#exclude NORM && ROWS != 1
 #let HEADS = EPILOGUE == heads || EPILOGUE == rope
 #let SCALED = WEIGHT == m0e4 || WEIGHT == affine8
-#let SPLIT = REDUCE == shared || REDUCE == subgroup
+#let SPLIT = REDUCE == shared || REDUCE == subgroup || REDUCE == shuffle
+#let SUBGROUPS = REDUCE == subgroup || REDUCE == shuffle
+#let LOOKS_AHEAD = AHEAD != 1
+#exclude RESIDUAL && (NORM || EPILOGUE != rows)
+#exclude NORM && ROWS != 1
+#exclude STAGED && !(NORM && SPLIT && SCALED)
+#exclude REDUCE == shuffle && !SCALED
+#exclude (BLOCKS == 2 || LOOKS_AHEAD) && !(ROWS == 1 && SPLIT && SCALED)
+#exclude BLOCKS == 1 && AHEAD == 2 || BLOCKS == 2 && AHEAD == 4
+#exclude (BLOCKS == 2 || LOOKS_AHEAD) && REDUCE == subgroup
+#exclude MATH == f16 && !(ELEM == f16 && WEIGHT == m0e4 && ROWS == 1 && SPLIT)
+#exclude MATH == f16 && NORM && !STAGED
+#exclude MATH == f16 && REDUCE == subgroup
 #if ELEM == f16
 enable f16;
 #endif
@@ -26,12 +43,17 @@ enable f16;
 #import float
 #endif
 #import linear
-
-override WG_X: u32 = 64;
-#if REDUCE == shared
-override LANES: u32 = 16;
+#if MATH == f16
+#import packed_half
 #endif
 
+override WG_X: u32 = 64;
+#if STAGED
+#import combine
+#endif
+#if REDUCE == shared || REDUCE == shuffle
+override LANES: u32 = 16;
+#endif
 #if REDUCE == shared
 var<workgroup> partial: array<vec4<f32>, WG_X>;
 #elif REDUCE == subgroup
@@ -39,10 +61,53 @@ var<workgroup> partial: array<vec4<f32>, WG_X>;
 const SUBGROUPS_AT_MOST = 64u;
 var<workgroup> partial: array<vec4<f32>, SUBGROUPS_AT_MOST>;
 #endif
-#if NORM && REDUCE == shared
-var<workgroup> partial_square: array<f32, WG_X>;
-#elif NORM && REDUCE == subgroup
-var<workgroup> partial_square: array<f32, SUBGROUPS_AT_MOST>;
+#if STAGED
+// k / 4.
+override STAGE: u32 = 256;
+var<workgroup> stage: array<vec4<Elem>, STAGE>;
+#endif
+
+// The sum over the threads that share a block, in the first of them.
+#if REDUCE == shared
+fn across(value: vec4<f32>, local: u32, lane: u32) -> vec4<f32> {
+    workgroupBarrier();
+    partial[local] = value;
+    for (var half = LANES / 2u; half > 0u; half /= 2u) {
+        workgroupBarrier();
+        if lane < half { partial[local] += partial[local + half]; }
+    }
+    return partial[local];
+}
+#elif REDUCE == subgroup
+fn across(value: vec4<f32>, lane: u32, subgroup: u32, subgroups: u32) -> vec4<f32> {
+    let part = subgroupAdd(value);
+    workgroupBarrier();
+    if lane == 0u { partial[subgroup] = part; }
+    workgroupBarrier();
+    var sum = partial[0];
+    for (var i = 1u; i < subgroups; i++) { sum += partial[i]; }
+    return sum;
+}
+#elif REDUCE == shuffle
+fn across(value: vec4<f32>) -> vec4<f32> {
+    var sum = value;
+    for (var half = LANES / 2u; half > 0u; half /= 2u) { sum += subgroupShuffleXor(sum, half); }
+    return sum;
+}
+#endif
+
+#if MATH == f16
+alias Wide = vec4<f16>;
+#else
+alias Wide = vec4<f32>;
+
+fn product(w: Words, a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
+    return dot_chunk(w, a, b);
+}
+
+fn total(a: vec4<f32>) -> f32 {
+    return add4(a);
+}
 #endif
 
 #if NORM
@@ -53,17 +118,36 @@ fn root(square: f32) -> f32 {
 
 @compute @workgroup_size(WG_X)
 fn main(
+#if STAGED
+    thread: Lane,
+#else
     @builtin(local_invocation_index) local: u32,
-#if REDUCE == subgroup || REDUCE == broadcast
+#if SUBGROUPS || REDUCE == broadcast
     @builtin(subgroup_invocation_id) subgroup_lane: u32,
 #endif
-#if REDUCE == subgroup
+#if SUBGROUPS
     @builtin(subgroup_id) subgroup: u32,
+#endif
+#if REDUCE == subgroup
     @builtin(num_subgroups) subgroups: u32,
+#endif
+#endif
+#if REDUCE == shuffle
+    @builtin(subgroup_size) subgroup_size: u32,
 #endif
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,
 ) {
+#if STAGED
+    let local = thread.local;
+#if SUBGROUPS
+    let subgroup_lane = thread.lane;
+    let subgroup = thread.subgroup;
+#endif
+#if REDUCE == subgroup
+    let subgroups = thread.subgroups;
+#endif
+#endif
     let group = workgroup_index(workgroup, count);
     let blocks = (params.n + 3u) / 4u;
     let chunks = params.k / 8u;
@@ -71,47 +155,93 @@ fn main(
     let mine = group * (WG_X / LANES) + local / LANES;
     let lane = local % LANES;
     let step = LANES;
+#elif REDUCE == shuffle
+    let at = subgroup * subgroup_size + subgroup_lane;
+    let mine = group * (WG_X / LANES) + at / LANES;
+    let lane = at % LANES;
+    let step = LANES;
 #elif REDUCE == subgroup
     let mine = group;
     let lane = local;
     let step = WG_X;
 #else
     let mine = group * WG_X + local;
+    let lane = 0u;
 #endif
     // A thread without rows computes the last block again, since all must meet at barriers and subgroup operations.
-    let block = min(mine, blocks - 1u);
+#for b in 0..$BLOCKS
+    let block$b = min(mine * ${BLOCKS}u + ${b}u, blocks - 1u);
+#endfor
 #for m in 0..$ROWS
     let row$m = x_row(min(${m}u, params.m - 1u));
-    var acc$m = vec4<f32>();
+#for b in 0..$BLOCKS
+    var acc${m}_$b = vec4<f32>();
 #endfor
-#if NORM
+#endfor
+#if STAGED
+    var square = 0.0;
+    for (var i = local; i < params.k / 4u; i += WG_X) {
+        let u = vec4<f32>(x[row0 + i]);
+        square += dot(u, u);
+    }
+    let factor = root(workgroup_sum(square, thread));
+    for (var i = local; i < params.k / 4u; i += WG_X) {
+        stage[i] = vec4<Elem>(vec4<f32>(x[row0 + i]) * factor * gain[params.gain_offset / 4u + i]);
+    }
+    workgroupBarrier();
+#elif NORM
     var square = 0.0;
 #endif
 #if SPLIT
-    // Adding the dot product last keeps M0E4 at 32 registers on a Mali-G720, not 36: more than 32 halve its threads.
-    for (var j = lane; j < chunks; j += step) {
-#if SCALED
-        let s = load_scale(block, j);
+    var j = lane;
+#for turn in 0..2
+#if turn == 0 || LOOKS_AHEAD
+#if turn == 0
+    for (; j + (${AHEAD}u - 1u) * step < chunks; j += ${AHEAD}u * step) {
+#else
+    for (; j < chunks; j += step) {
 #endif
-        let w = words(block, j);
+#for c in 0..$AHEAD
+#if turn == 0 || c == 0
+#for b in 0..$BLOCKS
+        let w${c}_$b = words(block$b, j + ${c}u * step);
+#if SCALED
+        let s${c}_$b = load_scale(block$b, j + ${c}u * step);
+#endif
+#endfor
+#endif
+#endfor
+#for c in 0..$AHEAD
+#if turn == 0 || c == 0
 #for m in 0..$ROWS
-#if NORM
-        let u$m = vec4<f32>(x[row$m + 2u * j]);
-        let v$m = vec4<f32>(x[row$m + 2u * j + 1u]);
-        square += dot(u$m, u$m) + dot(v$m, v$m);
-        let a$m = u$m * gain[params.gain_offset / 4u + 2u * j];
-        let b$m = v$m * gain[params.gain_offset / 4u + 2u * j + 1u];
+        let at${c}_$m = 2u * (j + ${c}u * step);
+#if STAGED
+        let a${c}_$m = Wide(stage[at${c}_$m]);
+        let b${c}_$m = Wide(stage[at${c}_$m + 1u]);
+#elif NORM
+        let u${c}_$m = vec4<f32>(x[row$m + at${c}_$m]);
+        let v${c}_$m = vec4<f32>(x[row$m + at${c}_$m + 1u]);
+        square += dot(u${c}_$m, u${c}_$m) + dot(v${c}_$m, v${c}_$m);
+        let a${c}_$m = u${c}_$m * gain[params.gain_offset / 4u + at${c}_$m];
+        let b${c}_$m = v${c}_$m * gain[params.gain_offset / 4u + at${c}_$m + 1u];
 #else
-        let a$m = vec4<f32>(x[row$m + 2u * j]);
-        let b$m = vec4<f32>(x[row$m + 2u * j + 1u]);
+        let a${c}_$m = Wide(x[row$m + at${c}_$m]);
+        let b${c}_$m = Wide(x[row$m + at${c}_$m + 1u]);
 #endif
+#for b in 0..$BLOCKS
 #if SCALED
-        acc$m += high(s) * add4(a$m + b$m) + low(s) * dot_chunk(w, a$m, b$m);
+        // Adding the dot product last keeps M0E4 at 32 registers on a Mali-G720, not 36: more than 32 halve its threads.
+        acc${m}_$b += high(s${c}_$b) * total(a${c}_$m + b${c}_$m) + low(s${c}_$b) * product(w${c}_$b, a${c}_$m, b${c}_$m);
 #else
-        acc$m += dot_chunk(w, a$m, b$m);
+        acc${m}_$b += product(w${c}_$b, a${c}_$m, b${c}_$m);
+#endif
+#endfor
+#endfor
 #endif
 #endfor
     }
+#endif
+#endfor
 #else
     var j = 0u;
     for (; j + 4u <= chunks; j += 4u) {
@@ -129,7 +259,7 @@ fn main(
         var total$m = vec4<f32>();
 #endfor
 #for c in 0..4
-        let w$c = words(block, j + ${c}u);
+        let w$c = words(block0, j + ${c}u);
 #for m in 0..$ROWS
 #if REDUCE == broadcast
         let a${m}_$c = subgroupBroadcast(v$m, 2u * ${c}u);
@@ -149,15 +279,15 @@ fn main(
 #endfor
 #endfor
 #if SCALED
-        let s = load_scale(block, j);
+        let s = load_scale(block0, j);
         let scale = low(s);
         let base = high(s);
 #for m in 0..$ROWS
-        acc$m += scale * part$m + base * add4(total$m);
+        acc${m}_0 += scale * part$m + base * add4(total$m);
 #endfor
 #else
 #for m in 0..$ROWS
-        acc$m += part$m;
+        acc${m}_0 += part$m;
 #endfor
 #endif
     }
@@ -171,9 +301,9 @@ fn main(
 #endif
     for (; j < chunks; j++) {
 #if SCALED
-        let s = load_scale(block, j);
+        let s = load_scale(block0, j);
 #endif
-        let w = words(block, j);
+        let w = words(block0, j);
 #for m in 0..$ROWS
 #if NORM
         let u$m = vec4<f32>(x[row$m + 2u * j]);
@@ -186,59 +316,39 @@ fn main(
         let b$m = vec4<f32>(x[row$m + 2u * j + 1u]);
 #endif
 #if SCALED
-        acc$m += high(s) * add4(a$m + b$m) + low(s) * dot_chunk(w, a$m, b$m);
+        acc${m}_0 += high(s) * add4(a$m + b$m) + low(s) * dot_chunk(w, a$m, b$m);
 #else
-        acc$m += dot_chunk(w, a$m, b$m);
+        acc${m}_0 += dot_chunk(w, a$m, b$m);
 #endif
 #endfor
     }
 #endif
-#for m in 0..$ROWS
+#if NORM && !STAGED
 #if REDUCE == shared
-    workgroupBarrier();
-    partial[local] = acc$m;
-#if NORM
-    partial_square[local] = square;
-#endif
-    for (var half = LANES / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if lane < half {
-            partial[local] += partial[local + half];
-#if NORM
-            partial_square[local] += partial_square[local + half];
-#endif
-        }
-    }
-#if NORM
-    let whole$m = partial[local] * root(partial_square[local]);
-#else
-    let whole$m = partial[local];
-#endif
-    if lane == 0u && mine < blocks && ${m}u < params.m { store(${m}u, block, whole$m); }
+    let factor = root(across(vec4(square), local, lane).x);
 #elif REDUCE == subgroup
-    let sum$m = subgroupAdd(acc$m);
-    workgroupBarrier();
-#if NORM
-    let squares = subgroupAdd(square);
-    if subgroup_lane == 0u { partial_square[subgroup] = squares; }
-#endif
-    if subgroup_lane == 0u { partial[subgroup] = sum$m; }
-    workgroupBarrier();
-    if local == 0u && mine < blocks && ${m}u < params.m {
-        var whole = partial[0];
-        for (var i = 1u; i < subgroups; i++) { whole += partial[i]; }
-#if NORM
-        var all = partial_square[0];
-        for (var i = 1u; i < subgroups; i++) { all += partial_square[i]; }
-        whole *= root(all);
-#endif
-        store(${m}u, block, whole);
-    }
+    let factor = root(across(vec4(square), subgroup_lane, subgroup, subgroups).x);
+#elif REDUCE == shuffle
+    let factor = root(across(vec4(square)).x);
 #else
-#if NORM
-    acc$m *= root(square);
+    let factor = root(square);
 #endif
-    if mine < blocks && ${m}u < params.m { store(${m}u, block, acc$m); }
 #endif
+#for m in 0..$ROWS
+#for b in 0..$BLOCKS
+#if REDUCE == shared
+    var sum${m}_$b = across(acc${m}_$b, local, lane);
+#elif REDUCE == subgroup
+    var sum${m}_$b = across(acc${m}_$b, subgroup_lane, subgroup, subgroups);
+#elif REDUCE == shuffle
+    var sum${m}_$b = across(acc${m}_$b);
+#else
+    var sum${m}_$b = acc${m}_$b;
+#endif
+#if NORM && !STAGED
+    sum${m}_$b *= factor;
+#endif
+    if lane == 0u && mine * ${BLOCKS}u + ${b}u < blocks && ${m}u < params.m { store(${m}u, block$b, sum${m}_$b); }
+#endfor
 #endfor
 }

@@ -11,7 +11,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("text", &["gguf"]),
     ("onnx_import", &["symbolic"]),
     ("engine", &["symbolic", "shaders", "devices", "onnx_import"]),
-    ("bench", &["engine", "devices"]),
+    ("bench", &["engine", "devices", "onnx_import"]),
     ("cli", &["engine", "bench", "devices", "gguf", "text", "onnx_import", "symbolic"]),
 ];
 

@@ -3,8 +3,10 @@
 mod declined;
 mod documents;
 mod fusions;
+mod generated;
 mod goldens;
 mod layering;
+mod loading;
 mod once;
 mod plans;
 mod refused;

@@ -1,12 +1,15 @@
 //! What tests across crates share: the repository's files, models with what another runtime computed on them, and
 //! the GPU.
 
+mod case;
 pub mod conformance;
 mod expected;
 mod model;
+pub mod tiny;
 
 use std::path::{Path, PathBuf};
 
+pub use case::{check_case, check_variants, graph_of_case, plan_of_case, plan_of_graph};
 pub use expected::{Expected, npy, tensor, tensors};
 pub use model::{Choices, gpu, language_options, load, load_on};
 

@@ -6,18 +6,17 @@ mod graph;
 mod plans;
 mod print;
 
-use std::path::PathBuf;
-
 use engine::{
     language::{LanguageModel, LanguageOptions, Phase},
     op::LowerOptions,
-    open::{ModelFile, onnx_model},
+    open::ModelFile,
     passes::{PassOptions, WeightFormats},
 };
 use serde::Serialize;
 
 use crate::{
     error::CliError,
+    known::KnownArgs,
     model::{FormatArgs, preferred_activations},
     output,
 };
@@ -27,8 +26,8 @@ use plans::{Fusion, PlanReport, Weights};
 /// Show what a model is made of, and what would happen on a GPU.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// An exported .onnx file, its weights may be missing; or a packed model
-    model: PathBuf,
+    #[command(flatten)]
+    model: KnownArgs,
     /// Plan for this kind of GPU
     #[arg(long, value_name = "NAME", default_value = "software")]
     profile: String,
@@ -92,10 +91,12 @@ struct Language {
 pub fn run(args: &Args) -> Result<(), CliError> {
     let profile = ::devices::by_name(&args.profile).map_err(|e| CliError::Usage(e.to_string()))?;
     let target = ::devices::Target::from_profile(profile);
-    let fail = CliError::model(&args.model);
-    let onnx = onnx_model(&args.model).map_err(&fail)?;
+    if args.model.listed()? {
+        return Ok(());
+    }
+    let onnx = args.model.onnx()?;
     let mut report = Report {
-        model: args.model.display().to_string(),
+        model: args.model.path().display().to_string(),
         contents: Contents::of(&onnx),
         unsupported: engine::import::unsupported(&onnx),
         profile: profile.name.to_owned(),
@@ -109,7 +110,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     };
     drop(onnx);
     if report.unsupported.is_empty() {
-        let file = ModelFile::inspect(&args.model).map_err(&fail)?;
+        let file = args.model.inspect()?;
         report.contents.outputs = Port::all(&file.graph, &file.graph.outputs);
         let formats = args.formats.formats_of(&file)?;
         report.formats = Some(format!(
@@ -169,7 +170,7 @@ fn plan(
     });
     let (chunk, context) = (args.chunk.clamp(1, args.context.max(1)), args.context);
     let options = LanguageOptions { lower, passes, context, padding: false, all_logits: false };
-    let prepare = |phase| model.prepare(phase, &options).map_err(CliError::model(&args.model));
+    let prepare = |phase| model.prepare(phase, &options).map_err(CliError::model(args.model.path()));
     let prefill = prepare(Phase::Prefill { chunk })?;
     let decode = prepare(Phase::Decode)?;
     report.fusions = Fusion::all(&prefill.report);

@@ -9,6 +9,7 @@ mod fill_weights;
 mod generate;
 mod infer;
 mod inspect;
+mod known;
 mod models;
 mod refusals;
 

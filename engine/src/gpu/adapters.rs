@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use devices::{Capabilities, Detection, F16, Subgroups, Target, detect};
-use wgpu::{Backends, DeviceType, Features};
+use devices::{Capabilities, Coop, Detection, F16, Subgroups, Target, detect};
+use wgpu::{Backends, CooperativeScalarType, DeviceType, Features};
 
 use super::{GpuError, vulkan};
 
@@ -29,6 +29,8 @@ pub struct AdapterSummary {
     pub reason: String,
     /// Where 16-bit floats are to be had.
     pub f16: F16,
+    /// Cooperative matrices that kernels can use.
+    pub coop: Option<Coop>,
     /// Subgroup sizes; `None` without subgroup operations.
     pub subgroups: Option<Subgroups>,
     /// Largest buffer that a kernel can be given, bytes.
@@ -59,6 +61,7 @@ impl Found {
         let detection = detect(&info);
         let offer = vulkan::offer(&adapter);
         let capabilities = capabilities(&adapter, &offer);
+        let target = Target::from_live(detection.profile, capabilities);
         let driver = [info.driver.as_str(), info.driver_info.as_str()].join(" ").trim().to_owned();
         let summary = AdapterSummary {
             index,
@@ -68,9 +71,10 @@ impl Found {
             driver,
             profile: detection.profile.name,
             reason: detection.reason.clone(),
-            f16: capabilities.f16,
-            subgroups: capabilities.subgroups,
-            max_binding: Target::from_live(detection.profile, capabilities).max_binding(),
+            f16: target.f16,
+            coop: target.coop,
+            subgroups: target.subgroups,
+            max_binding: target.max_binding(),
             low_priority: offer.low_priority.is_some(),
         };
         Self { adapter, summary, detection, offer }
@@ -92,7 +96,22 @@ pub(super) fn capabilities(adapter: &wgpu::Adapter, offer: &vulkan::Offer) -> Ca
         subgroups: has_subgroups
             .then_some(Subgroups { min: info.subgroup_min_size, max: info.subgroup_max_size }),
         f16,
+        coop: cooperative_matrices(adapter),
     }
+}
+
+/// Rows of the largest square matrices of f16 that are multiplied with sums in f32. On Metal naga takes no pointer to
+/// vectors for them, which is what our kernels have.
+fn cooperative_matrices(adapter: &wgpu::Adapter) -> Option<u32> {
+    let vulkan = adapter.get_info().backend == wgpu::Backend::Vulkan;
+    if !vulkan || !adapter.features().contains(Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
+        return None;
+    }
+    let fits = |p: &wgpu::CooperativeMatrixProperties| {
+        let square = p.m_size == p.n_size && p.m_size == p.k_size;
+        square && (p.ab_type, p.cr_type) == (CooperativeScalarType::F16, CooperativeScalarType::F32)
+    };
+    adapter.cooperative_matrix_properties().iter().filter(|p| fits(p)).map(|p| p.m_size).max()
 }
 
 /// Every GPU of this machine, the software ones included, in the order of their indices.
@@ -171,6 +190,7 @@ mod tests {
             profile,
             reason: String::new(),
             f16: F16::None,
+            coop: None,
             subgroups: None,
             max_binding: 128 << 20,
             low_priority: false,

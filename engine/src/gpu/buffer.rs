@@ -1,13 +1,9 @@
-//! Buffers: making them, writing to them in pieces, reading them back.
+//! Buffers: making them, and reading them back.
 
 use std::{sync::mpsc, time::Duration};
 
 use super::{Gpu, GpuError};
 
-/// Bytes of one write; each takes staging memory until it is done.
-const PIECE: usize = 8 << 20;
-/// Pieces that may wait at once.
-const PIECES: usize = 8;
 /// How long a result may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -53,9 +49,20 @@ impl Gpu {
         size: u64,
         usage: wgpu::BufferUsages,
     ) -> Result<Buffer, GpuError> {
+        self.make_buffer(label, size, usage, false)
+    }
+
+    /// A buffer; `mapped` where the CPU writes to it before anything else does.
+    pub(super) fn make_buffer(
+        &self,
+        label: &str,
+        size: u64,
+        usage: wgpu::BufferUsages,
+        mapped: bool,
+    ) -> Result<Buffer, GpuError> {
         let size = size.max(16).next_multiple_of(16);
         let descriptor =
-            wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
+            wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: mapped };
         let (raw, failed) = self.guarded(|device| device.create_buffer(&descriptor));
         match failed {
             Some(text) => Err(GpuError::Memory { label: label.to_owned(), size, text }),
@@ -64,34 +71,6 @@ impl Gpu {
                 Ok(Buffer { raw })
             }
         }
-    }
-
-    /// Writes bytes before the next submit, whose error is also that of the writing. A length that is no multiple of 4 is
-    /// filled up with zeros.
-    pub fn write(&self, buffer: &Buffer, offset: u64, bytes: &[u8]) {
-        let whole = bytes.len() / 4 * 4;
-        let mut at = offset;
-        for (index, piece) in bytes[..whole].chunks(PIECE).enumerate() {
-            if index % PIECES == PIECES - 1 {
-                self.relieve();
-            }
-            self.queue().write_buffer(buffer.raw(), at, piece);
-            at += piece.len() as u64;
-        }
-        if whole < bytes.len() {
-            let mut word = [0; 4];
-            word[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
-            self.queue().write_buffer(buffer.raw(), at, &word);
-        }
-        self.counters().uploaded(bytes.len() as u64);
-    }
-
-    /// Lets the writes so far happen, so that their staging memory is given back.
-    fn relieve(&self) {
-        self.queue().submit([]);
-        let poll = wgpu::PollType::Wait { submission_index: None, timeout: Some(PATIENCE) };
-        // A device that is lost or stuck is reported by the next submit or wait; here it only costs memory.
-        let _ = self.device().poll(poll);
     }
 
     /// Waits for everything submitted and returns a range of a buffer.

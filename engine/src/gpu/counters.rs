@@ -10,6 +10,7 @@ pub struct Counters {
     copies: AtomicU64,
     copied_bytes: AtomicU64,
     uploaded_bytes: AtomicU64,
+    most_staged: AtomicU64,
     reads: AtomicU64,
     read_bytes: AtomicU64,
     pipelines: AtomicU64,
@@ -55,6 +56,10 @@ impl Counters {
         self.uploaded_bytes.fetch_add(bytes, Relaxed);
     }
 
+    pub(super) fn staged(&self, bytes: u64) {
+        self.most_staged.fetch_max(bytes, Relaxed);
+    }
+
     pub(super) fn copied(&self, bytes: u64) {
         self.copies.fetch_add(1, Relaxed);
         self.copied_bytes.fetch_add(bytes, Relaxed);
@@ -75,6 +80,12 @@ impl Counters {
 
     pub(super) fn bind_group(&self) {
         self.bind_groups.fetch_add(1, Relaxed);
+    }
+
+    /// The most bytes that staging memory held at once on their way to the device.
+    #[must_use]
+    pub fn most_staged(&self) -> u64 {
+        self.most_staged.load(Relaxed)
     }
 
     /// The totals now.

@@ -16,6 +16,7 @@ use super::{
     costs::{Costs, Part},
     disk::DiskCache,
     recall::Recall,
+    upload::Staged,
 };
 use crate::op;
 
@@ -32,6 +33,7 @@ pub struct Gpu {
     faults: Arc<Faults>,
     pipelines: Mutex<HashMap<KernelSpec, Arc<Pipeline>>>,
     staging: Mutex<Option<Buffer>>,
+    staged: Mutex<Staged>,
     costs: Costs,
     max_submit: Duration,
     idle: Mutex<Option<Idle>>,
@@ -110,6 +112,7 @@ impl Gpu {
             faults,
             pipelines: Mutex::default(),
             staging: Mutex::default(),
+            staged: Mutex::default(),
             costs: Costs::default(),
             max_submit,
             idle: Mutex::default(),
@@ -131,9 +134,9 @@ impl Gpu {
     /// Prefers what another kind of device does, as far as this one can: to run a phone's kernels elsewhere.
     #[must_use]
     pub fn acting_as(mut self, profile: &'static Profile) -> Self {
-        let Target { limits, f16, subgroups, .. } = self.target;
-        let features = self.device.features();
-        self.target = Target::from_live(profile, Capabilities { limits, features, subgroups, f16 });
+        let Target { limits, f16, coop, subgroups, .. } = self.target;
+        let (features, coop) = (self.device.features(), coop.map(|c| c.size));
+        self.target = Target::from_live(profile, Capabilities { limits, features, subgroups, f16, coop });
         self
     }
 
@@ -229,6 +232,10 @@ impl Gpu {
         lock(&self.staging)
     }
 
+    pub(super) fn staged(&self) -> MutexGuard<'_, Staged> {
+        lock(&self.staged)
+    }
+
     /// Does something with the device and catches what goes wrong in it, on this thread, as text.
     pub(super) fn guarded<T>(&self, work: impl FnOnce(&wgpu::Device) -> T) -> (T, Option<String>) {
         use wgpu::ErrorFilter::{Internal, OutOfMemory, Validation};
@@ -257,6 +264,7 @@ impl Gpu {
             let commands = self.costs.time(Part::Record, || encoder.finish());
             self.costs.time(Part::Submit, || self.queue.submit([commands]))
         });
+        self.staged().submitted(&submission);
         self.counters.submitted();
         self.check()?;
         failed.map_or(Ok(submission), |text| Err(GpuError::Command(text)))
@@ -268,7 +276,9 @@ impl Gpu {
     /// When a write was refused, the device is lost, or it takes ten minutes.
     pub fn flush(&self) -> Result<(), GpuError> {
         self.queue.submit([]);
-        self.wait(PATIENCE)
+        self.wait(PATIENCE)?;
+        self.staged().done();
+        Ok(())
     }
 
     /// Waits until everything submitted is done.

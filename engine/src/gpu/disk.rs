@@ -14,6 +14,8 @@ use super::GpuError;
 pub(super) struct DiskCache {
     cache: wgpu::PipelineCache,
     file: PathBuf,
+    /// Whether an earlier run left something in it.
+    found: bool,
 }
 
 impl DiskCache {
@@ -36,12 +38,16 @@ impl DiskCache {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(e) => return Err(at(e)),
         };
-        let descriptor =
-            wgpu::PipelineCacheDescriptor { label: Some("pipelines"), data: unseal(&bytes), fallback: true };
+        let data = unseal(&bytes);
+        let descriptor = wgpu::PipelineCacheDescriptor { label: Some("pipelines"), data, fallback: true };
         // SAFETY: the data is what `save` got from the same device and driver: the name of the file says so, and its
         // checksum that nothing happened to it since. wgpu and the driver check their headers besides.
         let cache = unsafe { device.create_pipeline_cache(&descriptor) };
-        Ok(Some(Self { cache, file }))
+        Ok(Some(Self { cache, file, found: data.is_some() }))
+    }
+
+    pub fn found(&self) -> bool {
+        self.found
     }
 
     pub fn raw(&self) -> &wgpu::PipelineCache {

@@ -10,6 +10,7 @@ mod device;
 mod disk;
 mod flight;
 mod memory;
+mod noise;
 mod open;
 mod passthrough;
 mod peaks;
@@ -17,8 +18,10 @@ mod pipeline;
 mod progress;
 mod readback;
 mod recall;
+mod room;
 mod run;
 mod slices;
+mod upload;
 #[cfg(not(target_vendor = "apple"))]
 mod vulkan;
 #[cfg(target_vendor = "apple")]
@@ -39,6 +42,7 @@ pub use peaks::Peaks;
 pub use pipeline::Pipeline;
 pub use progress::Progress;
 pub use run::{Clock, Run};
+pub use upload::STAGING;
 pub use weights::{WeightBuffers, Weights};
 
 #[cfg(test)]

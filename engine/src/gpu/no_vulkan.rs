@@ -21,6 +21,10 @@ pub(super) fn offer(_: &wgpu::Adapter) -> Offer {
     Offer::default()
 }
 
+pub(super) fn free_memory(_: &wgpu::Device) -> Option<u64> {
+    None
+}
+
 pub(super) fn open(
     _: &wgpu::Adapter,
     _: &wgpu::DeviceDescriptor<'_>,

@@ -72,6 +72,7 @@ impl Gpu {
             features: device.features(),
             f16,
             subgroups: found.summary.subgroups,
+            coop: found.summary.coop.map(|c| c.size),
         };
         let target = Target::from_live(found.detection.profile, live);
         let disk = options.cache_dir.as_deref().and_then(|folder| {
@@ -97,6 +98,7 @@ impl Gpu {
         let mut features = Features::empty();
         features.set(Features::SUBGROUP | Features::SUBGROUP_BARRIER, target.subgroups.is_some());
         features.set(Features::SHADER_F16, target.f16 != F16::None);
+        features.set(Features::EXPERIMENTAL_COOPERATIVE_MATRIX, target.coop.is_some());
         let options = wgpu::NoopBackendOptions {
             enable: true,
             limits: Some(target.limits.clone()),
@@ -126,6 +128,7 @@ impl Gpu {
             profile: profile.name,
             reason: "it was asked for".to_owned(),
             f16: target.f16,
+            coop: target.coop,
             subgroups: target.subgroups,
             max_binding: target.max_binding(),
             low_priority: false,
@@ -135,11 +138,18 @@ impl Gpu {
     }
 }
 
+#[allow(unsafe_code)]
 fn descriptor(features: Features, limits: wgpu::Limits) -> wgpu::DeviceDescriptor<'static> {
+    let experimental_features = match features.contains(Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
+        // SAFETY: kernels load and store cooperative matrices within their buffers, in uniform control flow.
+        true => unsafe { wgpu::ExperimentalFeatures::enabled() },
+        false => wgpu::ExperimentalFeatures::disabled(),
+    };
     wgpu::DeviceDescriptor {
         label: Some("halfbyte"),
         required_features: features,
         required_limits: limits,
+        experimental_features,
         // Weights come as large buffers of their own; blocks of 256 MiB for the rest would be waste.
         memory_hints: wgpu::MemoryHints::MemoryUsage,
         ..wgpu::DeviceDescriptor::default()
@@ -153,9 +163,17 @@ fn open_best(found: &Found, options: &OpenOptions) -> Result<Opened, GpuError> {
         | Features::SUBGROUP_BARRIER
         | Features::TIMESTAMP_QUERY
         | Features::TIMESTAMP_QUERY_INSIDE_PASSES
-        | Features::PIPELINE_CACHE;
+        | Features::PIPELINE_CACHE
+        | Features::MAPPABLE_PRIMARY_BUFFERS;
     let offered = capabilities(&found.adapter, &found.offer);
-    let features = wanted & offered.features;
+    let mut features = wanted & offered.features;
+    features.set(Features::EXPERIMENTAL_COOPERATIVE_MATRIX, found.summary.coop.is_some());
+    // Memory that both sides reach is slow where the device has its own.
+    let shared = matches!(found.summary.kind, "integrated" | "cpu");
+    features.set(
+        Features::MAPPABLE_PRIMARY_BUFFERS,
+        shared && features.contains(Features::MAPPABLE_PRIMARY_BUFFERS),
+    );
     let passthrough = options.f16_passthrough && offered.f16 == F16::Passthrough;
     let plain = if features.contains(Features::SHADER_F16) { F16::Native } else { F16::None };
     let low_priority = found.offer.low_priority.filter(|_| options.low_priority);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use devices::F16;
+use devices::{Coop, F16};
 use shaders::{KernelSpec, compile};
 
 use super::{Buffer, Gpu};
@@ -18,6 +18,10 @@ const THREADS: u64 = 64;
 const VECTORS: u64 = 16;
 const STEPS: u64 = 256;
 const SUMS: u64 = 12;
+/// Of cooperative matrices: subgroups of a workgroup, what each multiplies, and how often it does.
+const WARPS: u64 = 4;
+const MATRICES: u64 = 8;
+const PRODUCTS: u64 = 1024;
 /// Workgroups in one dimension that every device allows.
 const ROW: u64 = 65_535;
 
@@ -32,6 +36,8 @@ pub struct Peaks {
     pub f32: f64,
     /// Of f16 in pairs, where the device has them.
     pub f16: Option<f64>,
+    /// Of f16 with sums in f32 by cooperative matrices, where the device has them.
+    pub coop: Option<f64>,
 }
 
 impl Gpu {
@@ -56,7 +62,8 @@ impl Gpu {
             F16::None => None,
             F16::Native | F16::Passthrough => Some(self.arithmetic("f16", 2, &out)?),
         };
-        Ok(Peaks { read, copy, f32: self.arithmetic("f32", 1, &out)?, f16 })
+        let coop = self.offers().coop.map(|matrices| self.cooperative(matrices, &out)).transpose()?;
+        Ok(Peaks { read, copy, f32: self.arithmetic("f32", 1, &out)?, f16, coop })
     }
 
     /// The better of two ways to say it: drivers differ in which they do fast.
@@ -65,17 +72,31 @@ impl Gpu {
         let mut best = 0f64;
         for fused in [false, true] {
             let spec = KernelSpec::new("peak_arithmetic").with("ELEM", elem).flag("FUSED", fused);
-            let mut groups = most.min(512);
-            let time = loop {
-                let time = self.best(&spec, &[out], groups)?;
-                if time >= LONG || groups == most {
-                    break time;
-                }
-                groups = (4 * groups).min(most);
-            };
-            best = best.max((groups * THREADS * STEPS * SUMS * 2 * lanes) as f64 / time.as_secs_f64());
+            let rate = self.long(&spec, out, [512, most])?;
+            best = best.max(rate * (THREADS * STEPS * SUMS * 2 * lanes) as f64);
         }
         Ok(best)
+    }
+
+    /// Of cooperative matrices; each subgroup adds to 8 of them.
+    fn cooperative(&self, Coop { size, lanes }: Coop, out: &Buffer) -> Result<f64, EngineError> {
+        let elements = u64::from(size.pow(2));
+        let most = 1 << (out.size() / (4 * MATRICES * elements * WARPS)).max(1).ilog2();
+        let spec = KernelSpec::new("peak_coop").with("SIZE", size.to_string()).set("LANES", lanes);
+        let rate = self.long(&spec, out, [16, most])?;
+        Ok(rate * (WARPS * PRODUCTS * MATRICES * elements * u64::from(size) * 2) as f64)
+    }
+
+    /// Workgroups a second, of so many, up to `most`, that they take long enough together.
+    fn long(&self, spec: &KernelSpec, out: &Buffer, [few, most]: [u64; 2]) -> Result<f64, EngineError> {
+        let mut groups = most.min(few);
+        loop {
+            let time = self.best(spec, &[out], groups)?;
+            if time >= LONG || groups == most {
+                return Ok(groups as f64 / time.as_secs_f64());
+            }
+            groups = (4 * groups).min(most);
+        }
     }
 
     /// The shortest time of a kernel in this many workgroups.

@@ -76,6 +76,12 @@ impl Gpu {
         Ok(())
     }
 
+    /// Whether pipelines that an earlier run kept are at hand.
+    #[must_use]
+    pub fn kept_pipelines(&self) -> bool {
+        self.disk().is_some_and(DiskCache::found)
+    }
+
     /// Keeps the pipelines made so far for later runs, where the backend can and a folder for it was given.
     ///
     /// # Errors

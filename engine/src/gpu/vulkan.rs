@@ -61,6 +61,36 @@ pub(super) fn offer(adapter: &wgpu::Adapter) -> Offer {
     }
 }
 
+/// Bytes left of the largest memory that is the device's own, as its driver tells: of what the system grants this process
+/// where that is known, else all there is.
+pub(super) fn free_memory(device: &wgpu::Device) -> Option<u64> {
+    // SAFETY: the guard is only read from, and nothing of it is destroyed.
+    let hal = unsafe { device.as_hal::<Vulkan>() }?;
+    let instance = hal.shared_instance();
+    if instance.instance_api_version() < vk::API_VERSION_1_1 {
+        return None;
+    }
+    let instance = instance.raw_instance();
+    // SAFETY: the instance and its physical device are alive behind the guard.
+    let known = unsafe { instance.enumerate_device_extension_properties(hal.raw_physical_device()) };
+    let tells = |e: &vk::ExtensionProperties| e.extension_name_as_c_str() == Ok(ext::memory_budget::NAME);
+    let tells = known.is_ok_and(|all| all.iter().any(tells));
+    let mut budget = vk::PhysicalDeviceMemoryBudgetPropertiesEXT::default();
+    let mut found = vk::PhysicalDeviceMemoryProperties2::default();
+    if tells {
+        found = found.push_next(&mut budget);
+    }
+    // SAFETY: as above; Vulkan 1.1 has this call, and what is chained is known to the driver and outlives it.
+    unsafe { instance.get_physical_device_memory_properties2(hal.raw_physical_device(), &mut found) };
+    let heaps = found.memory_properties.memory_heaps_as_slice().to_vec();
+    let left = |(index, heap): (usize, &vk::MemoryHeap)| match tells {
+        true => budget.heap_budget[index].saturating_sub(budget.heap_usage[index]),
+        false => heap.size,
+    };
+    let own = |(_, heap): &(usize, &vk::MemoryHeap)| heap.flags.contains(vk::MemoryHeapFlags::DEVICE_LOCAL);
+    heaps.iter().enumerate().filter(own).map(left).max()
+}
+
 /// Opens a device with what the descriptor asks for and the wishes on top.
 ///
 /// # Errors

@@ -65,13 +65,16 @@ impl Weights {
         }
         let total = self.bytes + wanted.iter().map(|(_, w)| size(w)).sum::<u64>();
         for (graph, each) in wanted {
-            let bytes = device_bytes(graph, each, source, &|_| {})?;
             let name = graph.value(each.value).name.clone();
-            let buffers = put(gpu, &name, &bytes)?;
-            self.bytes += bytes.len() as u64;
+            let buffers = match gpu.noise_of(graph, each, source)? {
+                Some(noise) => noise,
+                None => put(gpu, &name, &device_bytes(graph, each, source, &|_| {})?, source)?,
+            };
+            self.bytes += size(each);
             self.buffers.insert((name, each.packing), buffers);
             progress(Progress::Weights { done: self.bytes.min(total), total });
         }
+        source.release_all();
         Ok(gpu.flush()?)
     }
 
@@ -98,12 +101,13 @@ fn size(wanted: &WeightUse) -> u64 {
     }
 }
 
-fn put(gpu: &Gpu, name: &str, bytes: &DeviceBytes) -> Result<WeightBuffers, EngineError> {
-    let upload = |data: &[u8]| {
-        let buffer = gpu.storage(name, data.len() as u64)?;
-        gpu.write(&buffer, 0, data);
-        Ok::<_, EngineError>(buffer)
-    };
+fn put(
+    gpu: &Gpu,
+    name: &str,
+    bytes: &DeviceBytes,
+    source: &WeightSource,
+) -> Result<WeightBuffers, EngineError> {
+    let upload = |data: &[u8]| gpu.filled(name, data, &|piece| source.release(piece));
     Ok(match bytes {
         DeviceBytes::Plain(data) => WeightBuffers { weight: upload(data)?, scales: None },
         DeviceBytes::Matrix(packed) => WeightBuffers {

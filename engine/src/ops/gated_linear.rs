@@ -71,7 +71,7 @@ impl Op for GatedLinear {
         let bias = if cx.has_input(Self::BIAS) { Some(cx.constant(Self::BIAS, Elem::F32)?) } else { None };
         let (y, beside) = result_rows(cx, n / 2)?;
         let epilogue = Epilogue::Gate { y, activation: self.activation };
-        Product { format: self.format, weight, n, k, x, bias, epilogue }.dispatch(cx);
+        Product { format: self.format, weight, n, k, x, bias, epilogue }.dispatch(cx)?;
         finish(cx, beside)
     }
 }

@@ -147,7 +147,7 @@ impl Op for HeadsLinear {
         let results = [q?, k_out?, v?];
         let views = results.each_ref().map(|result| result.view.clone());
         let epilogue = Epilogue::Heads(Heads { results: views, turn });
-        Product { format: self.format, weight, n, k, x, bias, epilogue }.dispatch(cx);
+        Product { format: self.format, weight, n, k, x, bias, epilogue }.dispatch(cx)?;
         results.into_iter().try_for_each(|result| result.finish(cx))
     }
 }

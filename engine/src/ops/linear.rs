@@ -14,6 +14,8 @@ use crate::{
     },
 };
 
+#[path = "linear/coop.rs"]
+mod coop;
 #[path = "linear/kernels.rs"]
 mod kernels;
 #[path = "linear/product.rs"]
@@ -149,7 +151,7 @@ impl Op for Linear {
         let residual = if cx.has_input(Self::RESIDUAL) { Some(residual(cx)?) } else { None };
         let product =
             Product { format: self.format, weight, n, k, x, bias, epilogue: Epilogue::Rows { y, residual } };
-        product.dispatch(cx);
+        product.dispatch(cx)?;
         finish(cx, beside)
     }
 }

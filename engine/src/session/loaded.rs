@@ -1,6 +1,11 @@
 //! A model on a device: weights, plans and pipelines, which its sessions share.
 
-use std::sync::Arc;
+use std::{
+    panic::resume_unwind,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use symbolic::Bindings;
 
@@ -33,6 +38,20 @@ pub struct LoadedModel {
     pub(super) inputs: InputNames,
     /// Of what the session remembers, the masks: 0 and 1 alone.
     pub(super) masks: Vec<String>,
+    times: LoadTimes,
+}
+
+/// What loading took. Weights go up while pipelines are made, so that the whole is less than the sum.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LoadTimes {
+    /// Planning both phases.
+    pub plan: Duration,
+    /// Bringing the weights to the device.
+    pub upload: Duration,
+    /// Making the pipelines.
+    pub pipelines: Duration,
+    /// All.
+    pub whole: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -50,7 +69,8 @@ pub(super) struct InputNames {
 }
 
 impl LoadedModel {
-    /// Plans both phases, brings the weights to the device and makes the pipelines.
+    /// Plans both phases, then brings the weights to the device and makes the pipelines, both at once. `progress` is
+    /// called from several threads.
     ///
     /// # Errors
     /// When the model cannot be planned, weights are missing, or the device refuses.
@@ -62,14 +82,25 @@ impl LoadedModel {
         chunk: usize,
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Arc<Self>, EngineError> {
+        let start = Instant::now();
         options.context = options.context.min(model.room().unwrap_or(usize::MAX));
         let chunk = chunk.clamp(1, options.context.max(1));
-        let prefill = phased(model.prepare(Phase::Prefill { chunk }, &options)?);
-        let decode = phased(model.prepare(Phase::Decode, &options)?);
+        let prepare = |phase| model.prepare(phase, &options).map(phased);
+        let (prefill, decode) = both(|| prepare(Phase::Prefill { chunk }), || prepare(Phase::Decode));
+        let (prefill, decode) = (prefill?, decode?);
+        let plan = start.elapsed();
         let plans = [(&*prefill.graph, &*prefill.plan), (&*decode.graph, &*decode.plan)];
-        let weights = Weights::upload(&gpu, &plans, source, progress)?;
-        gpu.make_pipelines(&plans.map(|(_, plan)| plan), progress)?;
-        gpu.prepare_choice(options.lower.activations)?;
+        let ((weights, upload), (made, pipelines)) = both(
+            || timed(|| Weights::upload(&gpu, &plans, source, progress)),
+            || {
+                timed(|| {
+                    gpu.make_pipelines(&plans.map(|(_, plan)| plan), progress)?;
+                    gpu.prepare_choice(options.lower.activations)
+                })
+            },
+        );
+        let weights = weights?;
+        made?;
         let (tokens, mask, positions) = model.input_names();
         let inputs = InputNames {
             tokens: tokens.to_owned(),
@@ -96,6 +127,7 @@ impl LoadedModel {
             window: model.window(),
             inputs,
             masks,
+            times: LoadTimes { plan, upload, pipelines, whole: start.elapsed() },
         }))
     }
 
@@ -152,6 +184,12 @@ impl LoadedModel {
         self.weights.bytes()
     }
 
+    /// What loading took.
+    #[must_use]
+    pub fn times(&self) -> LoadTimes {
+        self.times
+    }
+
     /// The plan of a phase: prefill, or decode.
     pub fn plan(&self, decode: bool) -> &Plan {
         if decode { &self.decode.plan } else { &self.prefill.plan }
@@ -168,6 +206,20 @@ impl LoadedModel {
     pub fn memories(&self) -> impl Iterator<Item = &str> {
         self.decode.plan.kept.iter().map(|port| port.name.as_str())
     }
+}
+
+/// Does two things at once, the first on this thread.
+fn both<A, B: Send>(first: impl FnOnce() -> A, second: impl FnOnce() -> B + Send) -> (A, B) {
+    thread::scope(|scope| {
+        let second = scope.spawn(second);
+        let first = first();
+        (first, second.join().unwrap_or_else(|e| resume_unwind(e)))
+    })
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let start = Instant::now();
+    (work(), start.elapsed())
 }
 
 fn phased(prepared: Prepared) -> Phased {

@@ -1,11 +1,12 @@
 //! Tuning: a bounded search, on the device, for the fastest of the kernels that solve a model's problems.
 //!
 //! Rounds plan both phases anew, each problem with its next candidate, and run a few steps under the clock; the weights
-//! stay where they are. What a candidate takes is the median over all layers that have its problem. Before a candidate is
-//! timed it has to give the reference's results, twice, in the operators' cases that are nearest to the problem, and then the
-//! logits of the model with the kernels that its profile prefers; one that does not is struck. The winners are timed in turns
-//! with the defaults in the end, which they replace where they are faster by 2 % at least. All of it is kept in the
-//! device's [`Record`](crate::record::Record): the next load follows it, and a later search goes on where this one stopped.
+//! stay where they are. What a candidate takes is the median over all layers that have its problem. Before it is timed, a round
+//! has to give the logits of the model with the kernels that its profile prefers; what is taken from then on, defaults and
+//! the fastest, has to give the reference's results, twice, in the operators' cases that are nearest to the problem. A
+//! variant that does not is struck, and the next one is taken; cases of all that are only timed would take longer than the
+//! search. The fastest are timed in turns with the defaults in the end, which they replace where they are faster by 2 % at least.
+//! All of it is kept in the device's [`Record`](crate::record::Record): the next load follows it, and a later search goes on where this one stopped.
 
 mod clock;
 mod proof;

@@ -134,7 +134,7 @@ impl<'a> Search<'a> {
         // A first one in any case, so that each search comes nearer to the end.
         while rounds == 1 || Instant::now() < self.deadline {
             progress(rounds.min(most), most + 1);
-            let mut taken = self.next_round()?;
+            let mut taken = self.next_round();
             if taken.is_empty() {
                 break;
             }
@@ -193,25 +193,19 @@ impl<'a> Search<'a> {
         self.record.struck.push(Struck { family, variant, case, text });
     }
 
-    /// For each problem the next candidate that had no turn and is right; nothing when all had theirs.
-    fn next_round(&mut self) -> Result<Taken, EngineError> {
+    /// For each problem the next candidate that had no turn; nothing when all had theirs.
+    fn next_round(&mut self) -> Taken {
         let mut taken = Taken::new();
-        for text in self.problems.keys().cloned().collect::<Vec<_>>() {
-            let open = &self.problems[&text];
-            for variant in open.candidates.clone() {
-                let family = self.problems[&text].problem.family;
-                if self.record.is_struck(family, &variant)
-                    || !self.tried.insert((text.clone(), variant.clone()))
-                {
-                    continue;
-                }
-                if self.prove(&text, &variant)? {
-                    taken.insert(text, variant);
+        for (text, open) in &self.problems {
+            let sound = open.candidates.iter().filter(|c| !self.record.is_struck(open.problem.family, c));
+            for variant in sound {
+                if self.tried.insert((text.clone(), variant.clone())) {
+                    taken.insert(text.clone(), variant.clone());
                     break;
                 }
             }
         }
-        Ok(taken)
+        taken
     }
 
     /// The model with some candidates, whose logits are those of the defaults. Candidates that change them, or that cannot be
@@ -265,8 +259,7 @@ impl<'a> Search<'a> {
 
     /// Times the best candidates in turns with the defaults; those that stay better, and how many times faster they are.
     fn settle(&mut self, base: &mut Timed, logits: &[f32]) -> Result<BTreeMap<String, Won>, EngineError> {
-        let mut taken: Taken =
-            self.problems.iter().filter_map(|(text, open)| self.best(text, open)).collect();
+        let mut taken = self.best_right()?;
         let Some(mut best) = self.agreeing(&mut taken, base, logits)? else { return Ok(BTreeMap::new()) };
         let mut last = Samples::default();
         for _ in 0..TURNS {
@@ -287,13 +280,27 @@ impl<'a> Search<'a> {
         Ok(won)
     }
 
+    /// For each problem the candidate that took the least time of those that are right, if that is not the default.
+    fn best_right(&mut self) -> Result<Taken, EngineError> {
+        let mut taken = Taken::new();
+        for text in self.problems.keys().cloned().collect::<Vec<_>>() {
+            while let Some(best) = self.best(&text, &self.problems[&text]) {
+                if self.prove(&text, &best)? {
+                    taken.insert(text, best);
+                    break;
+                }
+            }
+        }
+        Ok(taken)
+    }
+
     /// A problem's candidate that took the least time, if that is not the default.
-    fn best(&self, text: &str, open: &Open) -> Option<(String, String)> {
+    fn best(&self, text: &str, open: &Open) -> Option<String> {
         let default = self.micros(text, open.default(&self.record)?)?;
         let sound = open.candidates.iter().filter(|c| !self.record.is_struck(open.problem.family, c));
         let timed = sound.filter_map(|c| Some((c, self.micros(text, c)?)));
         let (best, time) = timed.min_by(|a, b| a.1.total_cmp(&b.1))?;
-        (time < BETTER * default).then(|| (text.to_owned(), best.clone()))
+        (time < BETTER * default).then(|| best.clone())
     }
 
     /// Keeps what was found out, and makes the tuned model.

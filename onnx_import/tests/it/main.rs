@@ -22,3 +22,5 @@ mod subgraphs;
 mod tensors;
 #[cfg(test)]
 mod types;
+#[cfg(test)]
+mod write;

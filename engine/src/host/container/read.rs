@@ -1,6 +1,6 @@
 //! Reads a packed model from mapped bytes: everything is checked once, nothing is copied.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use safetensors::tensor::{Dtype, Metadata};
@@ -10,12 +10,14 @@ use super::{
 };
 use crate::{
     dtype::DType,
-    host::{HostError, HostTensor, PackedWeight, WeightFormat},
+    host::{HostError, HostTensor, MappedFile, PackedWeight, WeightFormat},
 };
 
 /// A packed model whose parts share the bytes of its file.
 #[derive(Debug, Clone)]
 pub struct PackedModel {
+    /// The file, where it is mapped.
+    file: Option<Arc<MappedFile>>,
     source: String,
     names: Vec<String>,
     weights: HashMap<String, PackedWeight>,
@@ -24,7 +26,15 @@ pub struct PackedModel {
 }
 
 impl PackedModel {
-    /// The model in the bytes of a whole file, such as `Bytes::from_owner(map)` of a memory map.
+    /// The model in a mapped file.
+    ///
+    /// # Errors
+    /// As [`PackedModel::open`].
+    pub fn mapped(file: Arc<MappedFile>) -> Result<Self, HostError> {
+        Ok(Self { file: Some(file.clone()), ..Self::open(file.bytes())? })
+    }
+
+    /// The model in the bytes of a whole file.
     ///
     /// # Errors
     /// If the file is no packed model, of another version, cut short or inconsistent. Whatever the bytes are, this neither
@@ -33,6 +43,7 @@ impl PackedModel {
         let parts = Parts::of(file)?;
         let index = parts.index()?;
         let mut model = Self {
+            file: None,
             source: index.source,
             names: Vec::new(),
             weights: HashMap::new(),
@@ -53,6 +64,12 @@ impl PackedModel {
             insert(&mut model.blobs, name, blob)?;
         }
         Ok(model)
+    }
+
+    /// The file, where it is mapped.
+    #[must_use]
+    pub fn file(&self) -> Option<&MappedFile> {
+        self.file.as_deref()
     }
 
     /// What the model was made from, in words.

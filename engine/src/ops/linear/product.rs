@@ -2,7 +2,10 @@
 
 use symbolic::Expr;
 
-use super::kernels::{Gemm, Gemv, Variant};
+use super::{
+    coop::Coop,
+    kernels::{Gemm, Gemv, Shape, Variant},
+};
 use crate::{
     error::{OpError, invalid},
     host::WeightFormat,
@@ -68,41 +71,54 @@ impl Rows {
     }
 }
 
-/// An input that is multiplied, on whole vectors of four elements.
+/// An input that is multiplied.
 #[derive(Clone, Debug)]
 pub struct Input {
-    rows: Rows,
-    /// A gain, and what is added to the mean of squares, where the kernel normalises by them.
+    view: View,
+    /// A gain, and what is added to the mean of squares, where it is normalised first.
     norm: Option<(View, f32)>,
+    /// Whether a kernel can normalise what it multiplies: there is one row, and a slot for the gain.
+    foldable: bool,
 }
 
 impl Input {
-    /// Input 0 of a node, normalised first where `norm` says how: by the kernel itself where there is one row and the device
-    /// allows one slot beside the `slots` that it has, else by a kernel before it.
+    /// Input 0 of a node, normalised first where `norm` says how; the kernel has `slots` without the gain.
     ///
     /// # Errors
-    /// When it is no matrix of known width, or a copy that this takes cannot be made.
+    /// When it is left out, or the gain is no constant.
     pub fn of(cx: &mut Lowering<'_>, norm: Option<Norm>, slots: u32) -> Result<Self, OpError> {
-        let mut x = cx.shaped(0)?;
-        let mut fused = None;
-        if let Some(Norm { gain, epsilon }) = norm {
-            let one = Rows::plain(&x).is_some_and(|rows| rows.count.range().max == Some(1));
-            let gain = cx.constant(gain, Elem::F32)?;
-            if one && cx.target().max_slots > slots {
-                fused = Some((gain, epsilon));
-            } else {
-                let normal = cx.temporary("normal", x.elem, &x.shape());
-                rms_norm::dispatch(cx, x, gain, epsilon, &normal)?;
-                x = normal;
-            }
-        }
-        Ok(Self { rows: in_vectors(cx, x)?, norm: fused })
+        let view = cx.shaped(0)?;
+        let gain = match norm {
+            Some(norm) => Some((cx.constant(norm.gain, Elem::F32)?, norm.epsilon)),
+            None => None,
+        };
+        let one = Rows::plain(&view).is_some_and(|rows| rows.count.range().max == Some(1));
+        let foldable = gain.is_some() && one && cx.target().max_slots > slots;
+        Ok(Self { view, norm: gain, foldable })
     }
 
     /// Its element.
     #[must_use]
     pub fn elem(&self) -> Elem {
-        self.rows.view.elem
+        self.view.elem
+    }
+
+    /// Most rows that it has, if that is known.
+    fn most(&self) -> Option<i64> {
+        let outer = self.view.dims.split_last().map_or(&[][..], |(_, outer)| outer);
+        outer.iter().fold(Expr::ONE, |n, dim| &n * &dim.size).range().max
+    }
+
+    /// The rows that a kernel reads, and how it normalises them, where it does.
+    fn rows(&self, cx: &mut Lowering<'_>, folded: bool) -> Result<(Rows, Option<(View, f32)>), OpError> {
+        match self.norm.clone() {
+            Some((gain, epsilon)) if !folded => {
+                let normal = cx.temporary("normal", self.view.elem, &self.view.shape());
+                rms_norm::dispatch(cx, self.view.clone(), gain, epsilon, &normal)?;
+                Ok((in_vectors(cx, normal)?, None))
+            }
+            norm => Ok((in_vectors(cx, self.view.clone())?, norm)),
+        }
     }
 }
 
@@ -197,15 +213,21 @@ pub struct Product {
 }
 
 impl Product {
-    /// Adds the kernel calls: one, or one for each piece of the matrix that a binding holds.
-    pub fn dispatch(&self, cx: &mut Lowering<'_>) {
+    /// Adds the kernel calls: one, or one for each piece of the matrix that a binding holds, and before them what brings the
+    /// input to a form that the kernel takes.
+    ///
+    /// # Errors
+    /// When the input is no matrix of known width, or a copy that this takes cannot be made.
+    pub fn dispatch(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
         let most = FEW.min(cx.target().prefill.tokens);
-        let few = self.x.rows.count.range().max.is_some_and(|m| m <= i64::from(most));
+        let few = self.x.most().is_some_and(|m| m <= i64::from(most));
         let kernel = if few { self.vector(cx) } else { self.tiles(cx) };
+        let (x, norm) = self.x.rows(cx, kernel.normalises())?;
         for (first, count) in pieces(cx, self.format, self.n, self.k) {
-            let call = self.piece(&kernel, first, count);
+            let call = self.piece(&kernel, &x, norm.as_ref(), first, count);
             cx.dispatch(call);
         }
+        Ok(())
     }
 
     fn problem(&self, family: &'static str, rows: &str) -> Problem {
@@ -216,14 +238,24 @@ impl Product {
             Epilogue::Heads(Heads { turn: None, .. }) => "heads",
             Epilogue::Heads(Heads { turn: Some(_), .. }) => "rope",
         };
-        let norm = if self.x.norm.is_some() { " norm" } else { "" };
+        let norm = match (&self.x.norm, self.x.foldable) {
+            (None, _) => "",
+            (Some(_), true) => " norm",
+            (Some(_), false) => " norm before",
+        };
         let (format, elem, n, k) = (self.format, self.x.elem().wgsl(), self.n, self.k);
         Problem { family, shape: format!("{format} {elem} n {n} k {k} rows {rows} {epilogue}{norm}") }
     }
 
-    fn piece(&self, kernel: &Variant, first: usize, count: usize) -> Dispatch {
-        let x = &self.x.rows;
-        let (spec, grid) = kernel.of(count, &x.count);
+    fn piece(
+        &self,
+        kernel: &Variant,
+        x: &Rows,
+        norm: Option<&(View, f32)>,
+        first: usize,
+        count: usize,
+    ) -> Dispatch {
+        let (spec, grid) = kernel.of(count, self.k, &x.count);
         let mut spec = spec
             .with("WEIGHT", variant(self.format))
             .with("ELEM", x.view.elem.wgsl())
@@ -242,7 +274,7 @@ impl Product {
             slots.push(("scales", part(WeightPart::Scales)));
         }
         slots.extend(self.bias.clone().map(|bias| ("bias", Slot::View(bias))));
-        if let Some((gain, epsilon)) = &self.x.norm {
+        if let Some((gain, epsilon)) = norm {
             spec = spec.flag("NORM", true);
             slots.push(("gain", Slot::View(gain.clone())));
             params.push(("eps", Param::Float(*epsilon)));
@@ -255,23 +287,36 @@ impl Product {
         }
     }
 
+    fn shape(&self) -> Shape {
+        let half = self.x.elem() == Elem::F16 && matches!(self.format, WeightFormat::M0e4 { .. });
+        let scaled = self.format.group().is_some();
+        Shape { n: self.n, k: self.k, scaled, half, norm: self.x.foldable }
+    }
+
     /// The kernel for few rows of `x`.
     fn vector(&self, cx: &mut Lowering<'_>) -> Variant {
-        let rows = match self.x.rows.count.range().max {
+        let rows = match self.x.most() {
             Some(..=1) => 1,
             Some(2) => 2,
             _ => 4,
         };
-        let candidates = Gemv::candidates(cx.target(), self.n);
+        let candidates = Gemv::candidates(cx.target(), self.shape(), rows);
         let chosen = cx.choose(self.problem("gemv", &rows.to_string()), &candidates);
         Variant::Gemv(chosen.unwrap_or(candidates[0]), rows)
     }
 
-    /// The kernel for many: threads compute some rows of `x` by some of the matrix.
+    /// The kernel for many: matrix units where the device has large ones, else threads compute some rows of `x` by some of
+    /// the matrix.
     fn tiles(&self, cx: &mut Lowering<'_>) -> Variant {
-        let candidates = Gemm::candidates(cx.target());
+        let shape = self.shape();
+        let target = cx.target();
+        let coop = Coop::candidates(target, self.format, self.k).into_iter().map(Variant::Coop);
+        let mut candidates: Vec<Variant> =
+            Gemm::candidates(target, shape).into_iter().map(Variant::Gemm).collect();
+        let at = if target.coop.is_some_and(|c| c.size == 16) { 0 } else { candidates.len() };
+        candidates.splice(at..at, coop);
         let chosen = cx.choose(self.problem("gemm", "many"), &candidates);
-        Variant::Gemm(chosen.unwrap_or(candidates[0]))
+        chosen.unwrap_or(candidates[0])
     }
 }
 

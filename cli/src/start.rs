@@ -1,0 +1,105 @@
+//! Starting: the GPU is opened while the model's file is read, and what all of it took is told.
+
+use std::{
+    panic::resume_unwind,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use engine::{
+    gpu::Gpu,
+    session::{LoadTimes, LoadedModel},
+};
+use serde_json::{Value, json};
+
+use crate::{error::CliError, model::GpuArgs};
+
+type Opened = (Result<Gpu, CliError>, Duration);
+
+/// A start that has begun.
+#[derive(Debug)]
+pub struct Starting {
+    began: Instant,
+    gpu: Option<JoinHandle<Opened>>,
+}
+
+impl Starting {
+    /// Begins to open a GPU.
+    pub fn new(gpu: &GpuArgs) -> Self {
+        let (began, gpu) = (Instant::now(), gpu.clone());
+        Self { began, gpu: Some(thread::spawn(move || (gpu.open(), began.elapsed()))) }
+    }
+
+    /// The GPU, now that the file has been read.
+    pub fn gpu(mut self) -> Result<(Arc<Gpu>, Start), CliError> {
+        let read = self.began.elapsed();
+        let Some(opened) = self.join() else { return Err(CliError::other("the GPU is open already")) };
+        let gpu = Arc::new(opened.0?);
+        let load = LoadTimes::default();
+        let warm = gpu.kept_pipelines();
+        Ok((gpu, Start { began: self.began, read, gpu_open: opened.1, load, warm, whole: Duration::ZERO }))
+    }
+
+    fn join(&mut self) -> Option<Opened> {
+        Some(self.gpu.take()?.join().unwrap_or_else(|e| resume_unwind(e)))
+    }
+}
+
+impl Drop for Starting {
+    /// A driver that is left alone while it starts may fail when the program ends.
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+/// What a start took.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    began: Instant,
+    /// The file, its graph and its tokenizer.
+    read: Duration,
+    /// The GPU, beside that.
+    gpu_open: Duration,
+    load: LoadTimes,
+    /// Whether pipelines that an earlier start compiled were at hand.
+    warm: bool,
+    whole: Duration,
+}
+
+impl Start {
+    /// Ends now, when the model has a session.
+    pub fn end(&mut self, model: &LoadedModel) {
+        self.load = model.times();
+        self.whole = self.began.elapsed();
+    }
+
+    fn kind(&self) -> &'static str {
+        if self.warm { "warm" } else { "cold" }
+    }
+
+    /// In words.
+    pub fn text(&self) -> String {
+        let seconds = |d: Duration| format!("{:.2} s", d.as_secs_f64());
+        let LoadTimes { plan, upload, pipelines, .. } = self.load;
+        let [whole, read, gpu, plan, upload, pipelines] =
+            [self.whole, self.read, self.gpu_open, plan, upload, pipelines].map(seconds);
+        format!(
+            "{} start in {whole}: read {read} beside GPU {gpu}, plan {plan}, weights {upload} beside pipelines {pipelines}",
+            self.kind()
+        )
+    }
+
+    /// For programs.
+    pub fn json(&self) -> Value {
+        json!({
+            "kind": self.kind(),
+            "seconds": self.whole.as_secs_f64(),
+            "read_seconds": self.read.as_secs_f64(),
+            "gpu_seconds": self.gpu_open.as_secs_f64(),
+            "plan_seconds": self.load.plan.as_secs_f64(),
+            "upload_seconds": self.load.upload.as_secs_f64(),
+            "pipelines_seconds": self.load.pipelines.as_secs_f64(),
+        })
+    }
+}

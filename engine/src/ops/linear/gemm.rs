@@ -1,0 +1,167 @@
+//! The ways to multiply many rows.
+
+use std::fmt;
+
+use shaders::KernelSpec;
+use symbolic::Expr;
+
+use super::{Shape, distinct, runs};
+use crate::op::{Grid, Target};
+
+/// How threads come to `x` and to the weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Through {
+    /// `x` goes through workgroup memory; each thread decodes its weights.
+    Shared,
+    /// Each thread reads its own.
+    None,
+    /// Subgroups share what they read of `x`.
+    Broadcast,
+    /// Both go through workgroup memory, so many chunks of 8 columns at a time.
+    Both(u32),
+}
+
+/// A way to multiply many rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gemm {
+    through: Through,
+    /// Rows of `x` that a thread computes.
+    tokens: u32,
+    /// Rows of the matrix that it does.
+    outputs: u32,
+    /// Threads along rows of the matrix and along rows of `x`.
+    workgroup: [u32; 2],
+    /// Whether it multiplies in f16.
+    half: bool,
+}
+
+impl fmt::Display for Gemm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [along_n, along_m] = self.workgroup;
+        write!(f, "{} {}x{} {along_n}x{along_m}", self.word(), self.tokens, self.outputs)?;
+        if let Through::Both(chunks) = self.through {
+            write!(f, " by {chunks}")?;
+        }
+        f.write_str(if self.half { " f16" } else { "" })
+    }
+}
+
+impl Gemm {
+    /// Those that a device can run, what its profile prefers first.
+    pub fn candidates(target: &Target, shape: Shape) -> Vec<Self> {
+        let devices::Prefill { tokens, outputs, workgroup: [along_n, along_m] } = target.prefill;
+        let first = if target.row_per_lane() && target.subgroups {
+            Self::new(Through::Broadcast, [tokens, outputs], [along_n, 1])
+        } else {
+            Self::new(Through::Shared, [tokens, outputs], [along_n, along_m])
+        };
+        let fits = |gemm: &Self| gemm.exists(target, shape) && runs(target, gemm.workgroup, gemm.shared());
+        let others = Self::others(target).into_iter().filter(fits);
+        distinct([first].into_iter().chain(others).collect())
+    }
+
+    fn new(through: Through, [tokens, outputs]: [u32; 2], workgroup: [u32; 2]) -> Self {
+        Self { through, tokens, outputs, workgroup, half: false }
+    }
+
+    fn others(target: &Target) -> Vec<Self> {
+        use Through::{Both, Broadcast, None, Shared};
+        if target.row_per_lane() {
+            let through = if target.subgroups { Broadcast } else { Shared };
+            let along_m = if target.subgroups { 1 } else { 4 };
+            let tiles = [[8, 4], [4, 4], [4, 8]];
+            return tiles.map(|tile| Self::new(through, tile, [64 / along_m, along_m])).to_vec();
+        }
+        let mut all = Vec::new();
+        for (tile, workgroup) in [
+            ([8, 8], [16, 16]),
+            ([8, 8], [16, 8]),
+            ([8, 8], [8, 8]),
+            ([8, 4], [16, 16]),
+            ([8, 4], [16, 8]),
+            ([4, 8], [16, 8]),
+            ([4, 4], [16, 16]),
+            ([4, 4], [16, 8]),
+            ([4, 4], [16, 4]),
+        ] {
+            all.push(Self::new(Both(2), tile, workgroup));
+        }
+        all.push(Self::new(Both(4), [4, 4], [16, 4]));
+        for (tile, workgroup) in [
+            ([8, 4], [16, 4]),
+            ([4, 8], [16, 4]),
+            ([4, 4], [16, 4]),
+            ([4, 4], [16, 8]),
+            ([4, 4], [32, 4]),
+            ([2, 8], [16, 4]),
+            ([2, 4], [16, 4]),
+            ([2, 4], [16, 8]),
+        ] {
+            all.push(Self::new(Shared, tile, workgroup));
+        }
+        for (tile, workgroup) in [([4, 4], [16, 4]), ([4, 4], [32, 2]), ([4, 4], [64, 1]), ([2, 4], [32, 2])]
+        {
+            all.push(Self::new(None, tile, workgroup));
+        }
+        let halves: Vec<Self> = all.iter().map(|gemm| Self { half: true, ..*gemm }).collect();
+        all.extend(halves);
+        all
+    }
+
+    /// Whether there is such a kernel, and a device has the registers for it.
+    fn exists(&self, target: &Target, shape: Shape) -> bool {
+        let wide = self.outputs == 8;
+        let both = matches!(self.through, Through::Both(_));
+        let sums = self.tokens * self.outputs;
+        let most = target.prefill.tokens
+            * target.prefill.outputs
+            * if both && target.prefill.tokens == 8 { 2 } else { 1 };
+        let kernel = match self.through {
+            Through::Both(_) => shape.scaled,
+            Through::None => shape.scaled && !wide,
+            Through::Shared | Through::Broadcast => shape.scaled || !wide,
+        };
+        let half = !self.half || (shape.half && (both || (!wide && self.through != Through::Broadcast)));
+        kernel && half && sums <= most
+    }
+
+    /// Bytes of workgroup memory.
+    fn shared(&self) -> u32 {
+        let [along_n, along_m] = self.workgroup;
+        let vec4s = match self.through {
+            Through::Shared => along_m * self.tokens * 8,
+            Through::Both(chunks) => {
+                along_m * self.tokens * (2 * chunks + 1) + along_n * self.outputs * 2 * chunks
+            }
+            Through::None | Through::Broadcast => 0,
+        };
+        vec4s * if self.half { 8 } else { 16 }
+    }
+
+    fn word(self) -> &'static str {
+        match self.through {
+            Through::Shared => "shared",
+            Through::None => "none",
+            Through::Broadcast => "broadcast",
+            Through::Both(_) => "both",
+        }
+    }
+
+    /// The kernel for `count` rows of a matrix and `m` of `x`, and its workgroups.
+    pub fn of(self, count: usize, m: &Expr) -> (KernelSpec, Grid) {
+        let [along_n, along_m] = self.workgroup;
+        let spec = match self.through {
+            Through::Both(chunks) => KernelSpec::new("linear_tiles").set("CHUNKS", chunks),
+            _ => KernelSpec::new("linear_gemm").with("X", self.word()),
+        };
+        let spec = spec
+            .with("TILE_M", self.tokens.to_string())
+            .with("TILE_N", self.outputs.to_string())
+            .set("WG_X", along_n);
+        let spec = if self.through == Through::Broadcast { spec } else { spec.set("WG_Y", along_m) };
+        let spec = if self.half { spec.with("MATH", "f16") } else { spec };
+        let columns = (along_n * self.outputs) as usize;
+        let rows = m.ceil_div(i64::from(along_m * self.tokens));
+        (spec, Grid::Xyz([Expr::from(count.div_ceil(columns)), rows, Expr::ONE]))
+    }
+}

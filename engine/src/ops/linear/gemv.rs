@@ -1,0 +1,220 @@
+//! The ways to multiply few rows.
+
+use std::fmt;
+
+use shaders::KernelSpec;
+use symbolic::Expr;
+
+use super::{Shape, distinct, runs};
+use crate::op::{Elem, Grid, Target};
+
+/// Matrices of fewer rows are shared out in small workgroups where each thread has rows of its own, so that no core idles.
+const MANY_ROWS: usize = 2048;
+
+/// Threads that share a block of rows where sums go through shared memory, unless there is a reason for another number.
+const LANES: u32 = 16;
+
+/// How threads come to the sums of a block of 4 rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reduce {
+    /// So many share the block and add up through shared memory.
+    Shared(u32),
+    /// So many, of one subgroup, and add up by shuffles.
+    Shuffle(u32),
+    /// A workgroup shares it and adds up over subgroups.
+    Subgroup,
+    /// Each has one to itself.
+    None,
+    /// Likewise, and subgroups share what they read of `x`.
+    Broadcast,
+}
+
+/// Who normalises `x`, where it is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Normed {
+    /// A kernel before the product.
+    Before,
+    /// Every thread what it reads, and what it has summed by the root.
+    Folded,
+    /// Every workgroup all of it, into workgroup memory.
+    Staged,
+}
+
+/// A way to multiply few rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gemv {
+    reduce: Reduce,
+    threads: u32,
+    /// Blocks of 4 rows that a thread has.
+    blocks: u32,
+    /// Chunks of columns that it loads before it multiplies any.
+    ahead: u32,
+    /// Whether it multiplies in f16.
+    half: bool,
+    normed: Normed,
+}
+
+impl fmt::Display for Gemv {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.word(), self.threads)?;
+        if let Some(lanes) = self.lanes() {
+            write!(f, " by {lanes}")?;
+        }
+        if (self.blocks, self.ahead) != (1, 1) {
+            write!(f, " {}x{}", self.blocks, self.ahead)?;
+        }
+        let half = if self.half { " f16" } else { "" };
+        let normed = match self.normed {
+            Normed::Before => "",
+            Normed::Folded => " folded",
+            Normed::Staged => " staged",
+        };
+        write!(f, "{half}{normed}")
+    }
+}
+
+impl Gemv {
+    /// Those that a device can run for `rows` rows of `x`, what its profile prefers first.
+    pub fn candidates(target: &Target, shape: Shape, rows: u32) -> Vec<Self> {
+        let first = Self::preferred(target, shape);
+        let mut all = Vec::new();
+        for base in [first].into_iter().chain(Self::others(target, shape)) {
+            let fits = |gemv: &Self| {
+                gemv.exists(shape, rows) && runs(target, [gemv.threads, 1], gemv.shared(shape, rows))
+            };
+            let ways = [Normed::Folded, Normed::Staged, Normed::Before].into_iter();
+            let ways = ways.filter(|normed| shape.norm || *normed == Normed::Before);
+            all.extend(ways.map(|normed| Self { normed, ..base }).filter(fits));
+        }
+        if all.is_empty() {
+            all.push(Self { normed: Normed::Before, ..first });
+        }
+        distinct(all)
+    }
+
+    fn new(reduce: Reduce, threads: u32) -> Self {
+        Self { reduce, threads, blocks: 1, ahead: 1, half: false, normed: Normed::Before }
+    }
+
+    fn with(self, blocks: u32, ahead: u32) -> Self {
+        Self { blocks, ahead, ..self }
+    }
+
+    fn preferred(target: &Target, shape: Shape) -> Self {
+        let all = target.decode.threads;
+        let own = if shape.n < MANY_ROWS { all / 4 } else { all };
+        match (target.row_per_lane(), target.subgroups) {
+            (true, true) => Self::new(Reduce::Broadcast, own),
+            (true, false) => Self::new(Reduce::None, own),
+            (false, true) => Self::new(Reduce::Subgroup, all),
+            (false, false) => Self::new(Reduce::Shared(LANES), all),
+        }
+    }
+
+    fn others(target: &Target, shape: Shape) -> Vec<Self> {
+        use Reduce::{Broadcast, None, Shared, Shuffle, Subgroup};
+        let mut all = Vec::new();
+        if target.row_per_lane() {
+            let reduces = if target.subgroups { &[Broadcast, None][..] } else { &[None] };
+            all.extend(reduces.iter().flat_map(|reduce| [16, 64].map(|threads| Self::new(*reduce, threads))));
+            return all;
+        }
+        if target.subgroups {
+            let lanes = target.subgroup_size.min(32);
+            let shuffle = |threads| Self::new(Shuffle(lanes), threads);
+            all.extend([64, 128, 256].map(shuffle).map(|gemv| gemv.with(1, 4)));
+            all.extend([128, 256].map(shuffle).map(|gemv| gemv.with(2, 2)));
+            all.extend([shuffle(64), shuffle(128).with(2, 1)]);
+            all.extend([64, 128, 256].map(|threads| Self::new(Subgroup, threads)));
+            all.push(Self::new(Shared(LANES), 64));
+        } else {
+            let shapes = [(64, LANES), (64, 8), (64, 32), (64, 64), (128, LANES), (128, 32)];
+            let shared = |threads, lanes| Self::new(Shared(lanes), threads);
+            all.extend(shapes.map(|(threads, lanes)| shared(threads, lanes)));
+            all.extend([shared(64, LANES).with(2, 1), shared(64, LANES).with(1, 4)]);
+        }
+        let halves = all.iter().filter(|gemv| gemv.reduce != Subgroup).take(8);
+        let halves: Vec<Self> = halves.map(|gemv| Self { half: true, ..*gemv }).collect();
+        all.extend(halves);
+        if shape.n >= MANY_ROWS {
+            all.push(Self::new(None, 64));
+        }
+        all
+    }
+
+    /// Whether there is such a kernel.
+    fn exists(&self, shape: Shape, rows: u32) -> bool {
+        let split = self.lanes().is_some();
+        let lanes = self.lanes().unwrap_or(1);
+        let plain = (self.blocks, self.ahead) == (1, 1);
+        let staged = self.normed == Normed::Staged;
+        (plain || (rows == 1 && split && shape.scaled))
+            && (!self.half || (shape.half && rows == 1 && split && self.normed != Normed::Folded))
+            && (!matches!(self.reduce, Reduce::Shuffle(_)) || shape.scaled)
+            && (!staged || (shape.scaled && (split || self.reduce == Reduce::Subgroup)))
+            && lanes.is_power_of_two()
+            && self.threads.is_multiple_of(lanes)
+    }
+
+    /// Bytes of workgroup memory.
+    fn shared(&self, shape: Shape, rows: u32) -> u32 {
+        let partial = match self.reduce {
+            Reduce::Shared(_) => self.threads * 16,
+            Reduce::Subgroup => 64 * 16,
+            _ => 0,
+        };
+        let elem = if shape.half { Elem::F16 } else { Elem::F32 };
+        let staged = shape.k as u32 * elem.size() as u32 + self.threads * 4;
+        let _ = rows;
+        partial + if self.normed == Normed::Staged { staged } else { 0 }
+    }
+
+    /// Who normalises `x`.
+    pub fn normed(self) -> Normed {
+        self.normed
+    }
+
+    fn word(self) -> &'static str {
+        match self.reduce {
+            Reduce::Shared(_) => "shared",
+            Reduce::Shuffle(_) => "shuffle",
+            Reduce::Subgroup => "subgroup",
+            Reduce::None => "none",
+            Reduce::Broadcast => "broadcast",
+        }
+    }
+
+    fn lanes(self) -> Option<u32> {
+        match self.reduce {
+            Reduce::Shared(lanes) | Reduce::Shuffle(lanes) => Some(lanes),
+            _ => None,
+        }
+    }
+
+    /// The kernel for `count` rows of `k` columns, and its workgroups.
+    pub fn of(self, count: usize, k: usize, rows: u32) -> (KernelSpec, Grid) {
+        let sets = match self.reduce {
+            Reduce::Shared(lanes) | Reduce::Shuffle(lanes) => self.threads / lanes,
+            Reduce::Subgroup => 1,
+            Reduce::None | Reduce::Broadcast => self.threads,
+        };
+        let groups = count.div_ceil(4).div_ceil((sets * self.blocks) as usize);
+        let mut spec = KernelSpec::new("linear_gemv")
+            .with("ROWS", rows.to_string())
+            .with("REDUCE", self.word())
+            .set("WG_X", self.threads);
+        if let Some(lanes) = self.lanes() {
+            spec = spec.set("LANES", lanes);
+        }
+        if (self.blocks, self.ahead) != (1, 1) {
+            spec = spec.with("BLOCKS", self.blocks.to_string()).with("AHEAD", self.ahead.to_string());
+        }
+        if self.half {
+            spec = spec.with("MATH", "f16");
+        }
+        if self.normed == Normed::Staged {
+            spec = spec.flag("STAGED", true).set("STAGE", (k / 4) as u32);
+        }
+        (spec, Grid::Linear(Expr::from(groups)))
+    }
+}

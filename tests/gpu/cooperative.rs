@@ -1,0 +1,17 @@
+//! Products by cooperative matrices against the reference, where the GPU has such.
+
+use engine::gpu::{Gpu, OpenOptions};
+use tests::check_variants;
+
+#[test]
+fn cooperative_matrices_give_the_reference() {
+    let gpu = Gpu::open(&OpenOptions::default()).unwrap();
+    if gpu.offers().coop.is_none() {
+        println!("skipped: this GPU has no cooperative matrices");
+        return;
+    }
+    let gpu = gpu.acting_as(devices::by_name("nvidia").unwrap());
+    let (run, wrong) = check_variants(&gpu, "coop", Vec::new());
+    assert!(run > 50, "only {run} runs");
+    assert!(wrong.is_empty(), "{} of {run} runs are wrong:\n{}", wrong.len(), wrong.join("\n"));
+}

@@ -1,0 +1,115 @@
+//! Every kernel that multiplies, on every case of the operators that have a choice of them: each gives the reference.
+
+use std::collections::BTreeSet;
+
+use engine::{
+    gpu::{Gpu, OpenOptions},
+    host::{GroupSize, WeightFormat},
+    op::{Case, Choices, Elem, Tolerance, sample},
+    ops::{
+        gated::Activation, gated_linear::GatedLinear, heads_linear::HeadsLinear, linear::Linear, rope::Rope,
+    },
+};
+
+use crate::operators::{check, plan_for};
+
+const M0E4: WeightFormat = WeightFormat::M0e4 { group: GroupSize::G32 };
+const AFFINE: WeightFormat = WeightFormat::Affine8 { group: GroupSize::G64 };
+
+/// Sizes that end inside of every tile, block, group and round of loads.
+fn large() -> Vec<Case> {
+    let matrix = |n: usize, k: usize| Some(sample::floats_in(&[n, k], 2, -0.25, 0.25));
+    let x = |shape: &[usize]| Some(sample::floats_in(shape, 1, -1.0, 1.0));
+    let gain = |k: usize| Some(sample::floats_in(&[k], 3, 0.5, 1.5));
+    let mut cases = Vec::new();
+    for format in [M0E4, AFFINE] {
+        for (m, n, k) in [(1, 334, 1080), (2, 150, 1080), (150, 334, 104)] {
+            let inputs = vec![x(&[1, m, k]), matrix(n, k), x(&[1, m, n])];
+            let case = Case::new(format!("{format} {m}x{k} to {n}"), Linear::new(format, false), inputs);
+            cases.push(case.constants(&[1]));
+        }
+        let op = GatedLinear { format, activation: Activation::Silu, epsilon: Some(1e-5) };
+        let inputs = vec![x(&[1, 1, 1080]), matrix(2 * 167, 1080), None, gain(1080)];
+        cases.push(Case::new(format!("{format} gate 1080 to 334"), op, inputs).constants(&[1, 3]));
+    }
+    let rope = Rope { interleaved: false, rotary_dim: 16, full_table: false };
+    for m in [1, 37] {
+        let op = HeadsLinear {
+            format: M0E4,
+            heads: [5, 3, 3],
+            head_dim: 20,
+            turn: Some((rope.clone(), 2)),
+            epsilon: Some(1e-5),
+        };
+        let table = sample::floats_in(&[1, m, 16], 5, -1.0, 1.0);
+        let inputs = vec![x(&[1, m, 1080]), matrix(220, 1080), None, gain(1080), Some(table)];
+        cases.push(Case::new(format!("heads of {m}"), op, inputs).constants(&[1, 3]));
+    }
+    cases
+}
+
+fn all_cases() -> impl Iterator<Item = Case> {
+    use engine::ops::{gated_linear, heads_linear, linear};
+    let tables = [linear::OPERATOR.cases, gated_linear::OPERATOR.cases, heads_linear::OPERATOR.cases];
+    // Of other formats only numbers differ.
+    let formats = ["m0e4-g32", "affine8-g64", "f16"];
+    let tried = move |case: &Case| formats.iter().any(|format| case.name.contains(format));
+    tables.into_iter().flat_map(|cases| cases()).filter(tried).chain(large())
+}
+
+/// Whether `case` is tried in `activations`, and how near it must come.
+fn with_tolerance(case: Case, activations: Elem) -> Case {
+    let Tolerance { absolute, relative } = case.tolerance;
+    let least = match activations {
+        Elem::F16 => Tolerance { absolute: 3e-2, relative: 2e-2 },
+        _ => Tolerance { absolute: 1e-4, relative: 1e-4 },
+    };
+    case.tolerance(Tolerance {
+        absolute: absolute.max(least.absolute),
+        relative: relative.max(least.relative),
+    })
+}
+
+fn every_candidate(activations: Elem) {
+    let (mut seen, mut wrong) = (BTreeSet::new(), Vec::new());
+    for profile in ["lavapipe", "nvidia", "adreno-750", "adreno-830", "mali-g720"] {
+        let profile = devices::by_name(profile).unwrap();
+        let gpu = Gpu::open(&OpenOptions::default()).unwrap().acting_as(profile);
+        if activations == Elem::F16 && !gpu.target().f16 {
+            println!("skipped: this GPU has no f16");
+            return;
+        }
+        for case in all_cases() {
+            let case = with_tolerance(case, activations);
+            for round in 0.. {
+                gpu.choose_by(Choices { round: Some(round), ..Choices::default() });
+                let plan = plan_for(&gpu, &case, activations).unwrap();
+                let longest = plan.choices.iter().map(|choice| choice.candidates.len()).max().unwrap_or(0);
+                if round >= longest {
+                    break;
+                }
+                let choice = &plan.choices[0];
+                let name = format!("{} {}", choice.problem, choice.candidates[choice.taken]);
+                // What another profile has tried on this case already.
+                if !seen.insert(format!("{} / {name}", case.name)) {
+                    continue;
+                }
+                if let Err(text) = check(&gpu, &case, activations) {
+                    wrong.push(format!("{}: {} / {name}: {text}", profile.name, case.name));
+                }
+            }
+        }
+    }
+    assert!(seen.len() > 1000, "only {} kernels and cases", seen.len());
+    assert!(wrong.is_empty(), "{} of {} are wrong:\n{}", wrong.len(), seen.len(), wrong.join("\n"));
+}
+
+#[test]
+fn every_candidate_gives_the_reference() {
+    every_candidate(Elem::F32);
+}
+
+#[test]
+fn every_candidate_in_half_precision_is_near() {
+    every_candidate(Elem::F16);
+}
