@@ -1,16 +1,24 @@
 //! `halfbyte devices`: the GPUs of this machine, and what would be used of the one that is chosen.
 
+use std::path::PathBuf;
+
 use engine::{EngineError, gpu::adapters};
 use serde_json::{Value, json};
 
-use crate::{error::CliError, figures::size, model::GpuArgs, output};
+use crate::{error::CliError, figures::size, model::GpuArgs, output, qualify};
 
 /// Show the GPUs of this machine.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     gpu: GpuArgs,
-    /// Print them as JSON
+    /// Run every operator's cases on the chosen one, twice, under load, and show which are wrong
+    #[arg(long)]
+    qualify: bool,
+    /// Save the kernels of cases that are wrong, as WGSL and SPIR-V, in this folder
+    #[arg(long, value_name = "DIR", requires = "qualify")]
+    out: Option<PathBuf>,
+    /// Print it as JSON
     #[arg(long)]
     json: bool,
 }
@@ -22,6 +30,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         return Err(EngineError::from(engine::gpu::GpuError::NoAdapter).into());
     }
     let gpu = args.gpu.open()?;
+    if args.qualify {
+        return qualify::run(&gpu, args.out.as_deref(), args.json);
+    }
     let (summary, target) = (gpu.summary(), gpu.offers());
     let limits = &target.limits;
     if args.json {

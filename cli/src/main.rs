@@ -14,11 +14,13 @@ mod inspect;
 mod known;
 mod model;
 mod output;
+mod qualify;
 mod quantize;
 mod run;
 mod sampling;
 mod start;
 mod tensor_file;
+mod tune;
 mod words;
 
 use std::process::ExitCode;
@@ -51,6 +53,8 @@ enum Command {
     Devices(devices::Args),
     /// Measure prefill and decode throughput
     Bench(bench::Args),
+    /// Find the fastest kernels for a model on this GPU
+    Tune(tune::Args),
     /// Fill the external data of an exported graph from a GGUF file
     #[command(hide = true)]
     FillWeights(fill_weights::Args),
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
         Command::Quantize(args) => quantize::run(&args),
         Command::Devices(args) => devices::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Tune(args) => tune::run(&args),
         Command::FillWeights(args) => fill_weights::run(&args),
     };
     match done {

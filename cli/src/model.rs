@@ -11,6 +11,7 @@ use engine::{
     open::ModelFile,
     passes::{PassOptions, WeightFormats},
     session::{LoadedModel, Need},
+    tune::{TuneOptions, is_open, tune},
 };
 
 use crate::{
@@ -22,6 +23,9 @@ use crate::{
 
 /// Positions that a session gets where neither the model nor the user says how many.
 const CONTEXT: usize = 4096;
+
+/// How long kernels are tuned at first load; see [`tune`].
+const AT_LOAD: Duration = Duration::from_secs(2);
 
 /// Which GPU.
 #[derive(Clone, Debug, clap::Args)]
@@ -153,6 +157,9 @@ pub struct LoadArgs {
     pub chunk: usize,
     #[command(flatten)]
     formats: FormatArgs,
+    /// Leave out the search for faster kernels, 2 seconds of which follow loading where some were never timed on this GPU
+    #[arg(long)]
+    no_tune: bool,
 }
 
 impl ModelArgs {
@@ -215,8 +222,34 @@ impl LoadArgs {
         })
     }
 
-    /// Brings the model to the GPU, if that has room for it and a session of `context` positions.
+    /// Brings the model to the GPU, and tunes its kernels for a while if that was not done before.
     pub fn load(
+        &self,
+        file: &ModelFile,
+        starting: Starting,
+        context: usize,
+        bars: &Bars,
+    ) -> Result<(Arc<LoadedModel>, Start), CliError> {
+        let (loaded, start) = self.load_untuned(file, starting, context, bars)?;
+        let emulated = loaded.gpu().summary().adapter.kind == "cpu";
+        if self.no_tune || emulated || !is_open(&loaded) {
+            return Ok((loaded, start));
+        }
+        let options = TuneOptions { budget: AT_LOAD, afresh: false };
+        let tuned = tune(&loaded, options, &mut |done, total| bars.show("tuning", done as u64, total as u64));
+        bars.clear();
+        keep_pipelines(loaded.gpu());
+        match tuned {
+            Ok(tuned) => Ok((tuned.model, start)),
+            Err(e) => {
+                output::note(&format!("note: kernels were not tuned: {e}"));
+                Ok((loaded, start))
+            }
+        }
+    }
+
+    /// Brings the model to the GPU, if that has room for it and a session of `context` positions.
+    pub fn load_untuned(
         &self,
         file: &ModelFile,
         starting: Starting,
@@ -225,7 +258,8 @@ impl LoadArgs {
     ) -> Result<(Arc<LoadedModel>, Start), CliError> {
         let model = recognise(file)?;
         let (gpu, start) = starting.gpu()?;
-        let options = self.options(file, gpu.offers(), context)?;
+        let mut options = self.options(file, gpu.offers(), context)?;
+        options.lower.target = gpu.target();
         Need::of(&model, &options, self.chunk)
             .and_then(|need| need.check(&gpu))
             .map_err(CliError::model(&file.path))?;

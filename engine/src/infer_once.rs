@@ -12,7 +12,7 @@ use crate::{
     graph::{Graph, ValueId},
     host::HostTensor,
     infer,
-    op::{Elem, LowerOptions},
+    op::{Elem, LowerOptions, Target},
     open::ModelFile,
     passes::{self, PassOptions},
     plan::{Plan, PlanOptions},
@@ -83,6 +83,16 @@ impl Planned {
     /// As [`run`].
     pub(crate) fn new(
         gpu: &Gpu,
+        graph: Graph,
+        inputs: &BTreeMap<String, HostTensor>,
+        options: &OnceOptions,
+    ) -> Result<Self, EngineError> {
+        Self::on(gpu.target(), graph, inputs, options)
+    }
+
+    /// [`Planned::new`] for a device as it is described.
+    pub(crate) fn on(
+        target: Target,
         mut graph: Graph,
         inputs: &BTreeMap<String, HostTensor>,
         options: &OnceOptions,
@@ -106,7 +116,7 @@ impl Planned {
         find_flags(&mut graph, inputs);
         let flags = graph.flags.iter().map(|id| graph.value(*id).name.clone()).collect();
         passes::run(&mut graph, &options.passes)?;
-        let lower = LowerOptions { target: gpu.target(), activations: options.activations };
+        let lower = LowerOptions { target, activations: options.activations };
         let capacity = Symbol::new("capacity");
         let plan = Plan::new(
             &graph,

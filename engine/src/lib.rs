@@ -76,9 +76,12 @@ pub mod ops {
 pub mod open;
 pub mod passes;
 pub mod plan;
+pub mod qualify;
+pub mod record;
 pub mod sampler;
 pub mod session;
 pub mod tensor_session;
+pub mod tune;
 pub mod weights;
 
 pub use error::EngineError;

@@ -31,9 +31,14 @@ impl Kernel {
     #[must_use]
     pub fn source_hash(&self) -> u64 {
         let numbers: String = self.reflection.overrides.iter().map(|(n, v)| format!("\0{n}={v}")).collect();
-        let fold = |h: u64, b: &u8| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3);
-        self.source.as_bytes().iter().chain(numbers.as_bytes()).fold(0xcbf2_9ce4_8422_2325, fold)
+        fold([self.source.as_str(), &numbers])
     }
+}
+
+/// FNV-1a of some texts, one behind the other.
+pub(crate) fn fold<'a>(texts: impl IntoIterator<Item = &'a str>) -> u64 {
+    let bytes = texts.into_iter().flat_map(str::bytes);
+    bytes.fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// The names of all kernels, sorted.

@@ -68,6 +68,7 @@ mod validate;
 pub use axes::Axis;
 pub use error::ShaderError;
 pub use kernel::{Kernel, axes, compile, kernels, variants};
+pub use library::library_hash;
 pub use params::{Field, FieldType, ParamLayout, ParamWriter};
 pub use reflect::{Access, ElemType, Reflection, ScalarType, Slot};
 pub use spec::KernelSpec;

@@ -19,3 +19,4 @@ mod operators;
 mod products;
 mod sessions;
 mod steps;
+mod tuning;

@@ -43,8 +43,8 @@ pub enum GpuError {
         /// What the driver said.
         text: String,
     },
-    /// Compiled pipelines could not be kept for the next run.
-    #[error("compiled pipelines could not be saved to {}: {text}", .file.display())]
+    /// Compiled pipelines, or what tuning found, could not be kept for the next run.
+    #[error("{} could not be written: {text}", .file.display())]
     Cache {
         /// The file.
         file: std::path::PathBuf,

@@ -15,6 +15,7 @@ use super::{
     buffer::PATIENCE,
     costs::{Costs, Part},
     disk::DiskCache,
+    recall::Recall,
     upload::Staged,
 };
 use crate::op;
@@ -37,6 +38,7 @@ pub struct Gpu {
     max_submit: Duration,
     idle: Mutex<Option<Idle>>,
     choices: Mutex<Arc<op::Choices>>,
+    recall: Recall,
 }
 
 /// When the GPU was seen to be done with something last.
@@ -85,6 +87,7 @@ impl Gpu {
         disk: Option<DiskCache>,
         max_submit: Option<Duration>,
     ) -> Self {
+        let recall = Recall::open(&summary.adapter, None).0;
         let max_submit = max_submit.unwrap_or(Duration::from_millis(target.profile.max_submit_ms.into()));
         let faults = Arc::new(Faults::default());
         let refused = faults.clone();
@@ -114,7 +117,18 @@ impl Gpu {
             max_submit,
             idle: Mutex::default(),
             choices: Mutex::default(),
+            recall,
         }
+    }
+
+    pub(super) fn recalling(mut self, recall: Recall) -> Self {
+        self.recall = recall;
+        self.choose_by(self.record().choices());
+        self
+    }
+
+    pub(super) fn recall(&self) -> &Recall {
+        &self.recall
     }
 
     /// Prefers what another kind of device does, as far as this one can: to run a phone's kernels elsewhere.

@@ -54,7 +54,7 @@ impl DiskCache {
         &self.cache
     }
 
-    /// Writes the file beside its place and moves it there; leaves it alone where it holds the same already.
+    /// Writes the file, unless it holds the same already.
     ///
     /// # Errors
     /// When it cannot be written; nothing is left behind.
@@ -64,14 +64,22 @@ impl DiskCache {
         if fs::read(&self.file).is_ok_and(|there| there == sealed) {
             return Ok(());
         }
-        let part = self.file.with_extension(format!("{}.part", std::process::id()));
-        let written = fs::write(&part, sealed).and_then(|()| fs::rename(&part, &self.file));
-        written.map_err(|e| {
-            // It may not even exist, and the first error is the one that matters.
-            let _ = fs::remove_file(&part);
-            GpuError::Cache { file: self.file.clone(), text: e.to_string() }
-        })
+        replace(&self.file, &sealed)
     }
+}
+
+/// Writes a file beside its place and moves it there.
+///
+/// # Errors
+/// When it cannot be written; nothing is left behind.
+pub(super) fn replace(file: &Path, bytes: &[u8]) -> Result<(), GpuError> {
+    let part = file.with_extension(format!("{}.part", std::process::id()));
+    let written = fs::write(&part, bytes).and_then(|()| fs::rename(&part, file));
+    written.map_err(|e| {
+        // It may not even exist, and the first error is the one that matters.
+        let _ = fs::remove_file(&part);
+        GpuError::Cache { file: file.to_owned(), text: e.to_string() }
+    })
 }
 
 /// The data behind its checksum.
@@ -86,7 +94,7 @@ fn unseal(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 /// FNV-1a.
-fn hash(bytes: &[u8]) -> u64 {
+pub(super) fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
 }
 

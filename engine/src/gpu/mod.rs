@@ -17,6 +17,7 @@ mod peaks;
 mod pipeline;
 mod progress;
 mod readback;
+mod recall;
 mod room;
 mod run;
 mod slices;

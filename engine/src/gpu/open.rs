@@ -9,6 +9,7 @@ use super::{
     AdapterSummary, Gpu, GpuError,
     adapters::{ADAPTER_VARIABLE, Found, capabilities, choose, enumerate},
     disk::DiskCache,
+    recall::Recall,
     vulkan::{self, Wishes},
 };
 
@@ -21,7 +22,7 @@ pub struct OpenOptions {
     pub low_priority: bool,
     /// Reach 16-bit floats through SPIR-V passthrough where wgpu does not offer them.
     pub f16_passthrough: bool,
-    /// Folder where compiled pipelines are kept between runs.
+    /// Folder where compiled pipelines, and what tuning found, are kept between runs.
     pub cache_dir: Option<PathBuf>,
     /// How long a submission should keep the GPU at most, instead of what the profile says; 0 submits each step as one.
     pub max_submit: Option<Duration>,
@@ -80,8 +81,12 @@ impl Gpu {
                 None
             })
         });
+        let (recall, note) = Recall::open(&found.summary, options.cache_dir.as_deref());
+        notes.extend(note);
         let summary = DeviceSummary { adapter: found.summary, f16, low_priority, notes };
-        Ok(Self::new(device, queue, target, summary, found.offer.robust_buffers, disk, options.max_submit))
+        let gpu =
+            Self::new(device, queue, target, summary, found.offer.robust_buffers, disk, options.max_submit);
+        Ok(gpu.recalling(recall))
     }
 
     /// A device that computes nothing: it accepts what a device of this profile would, and refuses what that would.

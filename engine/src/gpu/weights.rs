@@ -19,7 +19,7 @@ pub struct WeightBuffers {
 }
 
 /// All constants of a model, by name and form.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Weights {
     buffers: HashMap<(String, WeightPacking), WeightBuffers>,
     bytes: u64,

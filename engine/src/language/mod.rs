@@ -85,6 +85,8 @@ pub struct Prepared {
     pub report: Report,
     /// The plan.
     pub plan: Plan,
+    /// What the plan is made for.
+    pub options: PlanOptions,
 }
 
 /// Names of the symbols in generation plans.
@@ -281,17 +283,15 @@ impl LanguageModel {
         let caches = self.caches.iter();
         let caches =
             caches.map(|c| Cache { past: c.past, present: graph.outputs[c.present], axis: c.axis }).collect();
-        let plan = Plan::new(
-            &graph,
-            &PlanOptions {
-                lower: options.lower.clone(),
-                caches,
-                kept: self.memories.clone(),
-                capacity: symbols.capacity.clone(),
-                stepping: vec![symbols.past, symbols.seq, symbols.memory],
-            },
-        )?;
-        Ok(Prepared { graph, report, plan })
+        let options = PlanOptions {
+            lower: options.lower.clone(),
+            caches,
+            kept: self.memories.clone(),
+            capacity: symbols.capacity.clone(),
+            stepping: vec![symbols.past, symbols.seq, symbols.memory],
+        };
+        let plan = Plan::new(&graph, &options)?;
+        Ok(Prepared { graph, report, plan, options })
     }
 
     fn check_mask_is_read(&self, planned: &Graph) -> Result<(), EngineError> {

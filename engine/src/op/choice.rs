@@ -16,6 +16,15 @@ pub struct Problem {
     pub shape: String,
 }
 
+impl Problem {
+    /// The problem without its numbers: what is right for one of a kind should be for all.
+    #[must_use]
+    pub fn kind(&self) -> String {
+        let words = self.shape.split(' ').filter(|word| word.parse::<u64>().is_err());
+        [self.family].into_iter().chain(words).collect::<Vec<_>>().join(" ")
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.family, self.shape)
@@ -59,6 +68,20 @@ pub struct Choice {
     pub taken: usize,
     /// The kernel calls of the node, in the plan's numbering.
     pub calls: Range<usize>,
+}
+
+impl Choice {
+    /// The name of the variant that was taken; nothing where there was none to take.
+    #[must_use]
+    pub fn variant(&self) -> &str {
+        self.candidates.get(self.taken).map_or("", String::as_str)
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.problem, self.variant())
+    }
 }
 
 #[cfg(test)]

@@ -14,12 +14,13 @@ use crate::{
     gpu::{Gpu, Progress, Weights},
     graph::Graph,
     language::{LanguageModel, LanguageOptions, Phase, Prepared, Symbols},
-    plan::Plan,
+    op::Choices,
+    plan::{Plan, PlanOptions},
     weights::WeightSource,
 };
 
 /// A language model with its weights on a device.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LoadedModel {
     pub(super) gpu: Arc<Gpu>,
     pub(super) weights: Weights,
@@ -53,13 +54,14 @@ pub struct LoadTimes {
     pub whole: Duration,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Phased {
-    pub graph: Graph,
+    pub graph: Arc<Graph>,
     pub plan: Arc<Plan>,
+    made_for: PlanOptions,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct InputNames {
     pub tokens: String,
     pub mask: Option<String>,
@@ -87,7 +89,7 @@ impl LoadedModel {
         let (prefill, decode) = both(|| prepare(Phase::Prefill { chunk }), || prepare(Phase::Decode));
         let (prefill, decode) = (prefill?, decode?);
         let plan = start.elapsed();
-        let plans = [(&prefill.graph, &*prefill.plan), (&decode.graph, &*decode.plan)];
+        let plans = [(&*prefill.graph, &*prefill.plan), (&*decode.graph, &*decode.plan)];
         let ((weights, upload), (made, pipelines)) = both(
             || timed(|| Weights::upload(&gpu, &plans, source, progress)),
             || {
@@ -129,6 +131,29 @@ impl LoadedModel {
         }))
     }
 
+    /// The same model, its weights shared, with plans that follow other choices among kernels.
+    ///
+    /// # Errors
+    /// When it cannot be planned so, or the device refuses a kernel.
+    pub fn choosing(&self, choices: Choices) -> Result<Self, EngineError> {
+        let choices = Arc::new(choices);
+        let (prefill, decode) = (self.prefill.choosing(&choices)?, self.decode.choosing(&choices)?);
+        self.gpu.make_pipelines(&[&prefill.plan, &decode.plan], &|_| {})?;
+        let mut other = Self { prefill, decode, ..self.clone() };
+        other.options.lower.target.choices = choices;
+        Ok(other)
+    }
+
+    /// The graphs of prefill and decode, and their plans.
+    pub(crate) fn phases(&self) -> [(&Graph, &Plan); 2] {
+        [&self.prefill, &self.decode].map(|phase| (&*phase.graph, &*phase.plan))
+    }
+
+    /// How it was loaded.
+    pub(crate) fn options(&self) -> &LanguageOptions {
+        &self.options
+    }
+
     /// The device it is on.
     #[must_use]
     pub fn gpu(&self) -> &Arc<Gpu> {
@@ -139,6 +164,12 @@ impl LoadedModel {
     #[must_use]
     pub fn context(&self) -> usize {
         self.options.context
+    }
+
+    /// Most tokens of one step.
+    #[must_use]
+    pub fn chunk(&self) -> usize {
+        self.chunk
     }
 
     /// Tokens that there are.
@@ -192,5 +223,15 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
 }
 
 fn phased(prepared: Prepared) -> Phased {
-    Phased { graph: prepared.graph, plan: Arc::new(prepared.plan) }
+    let Prepared { graph, plan, options, .. } = prepared;
+    Phased { graph: Arc::new(graph), plan: Arc::new(plan), made_for: options }
+}
+
+impl Phased {
+    fn choosing(&self, choices: &Arc<Choices>) -> Result<Self, EngineError> {
+        let mut made_for = self.made_for.clone();
+        made_for.lower.target.choices = choices.clone();
+        let plan = Arc::new(Plan::new(&self.graph, &made_for)?);
+        Ok(Self { graph: self.graph.clone(), plan, made_for })
+    }
 }

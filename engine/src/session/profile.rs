@@ -24,4 +24,16 @@ impl Session {
         self.past += tokens.len();
         Ok(times)
     }
+
+    /// Takes so many positions for filled, whatever the cache holds: for times, which do not depend on that.
+    pub(crate) fn assume(&mut self, positions: usize) {
+        self.abandon();
+        self.past = positions.min(self.capacity);
+    }
+
+    /// Most tokens of one step of an empty session.
+    pub(crate) fn largest_step(&mut self) -> usize {
+        self.truncate(0);
+        self.at_once(self.chunk())
+    }
 }
