@@ -45,6 +45,7 @@ fn planned(op: &Arc<dyn Op>, filters: Option<&[usize]>, height: &Expr) -> (Vec<E
     let target = Target {
         f16: false,
         subgroups: false,
+        octets: false,
         max_binding: 1 << 27,
         max_slots: 8,
         decode,

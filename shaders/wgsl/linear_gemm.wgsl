@@ -11,13 +11,15 @@
 #variant BIAS = false | true
 #variant RESIDUAL = false | true
 #variant EPILOGUE = rows | gate | heads | rope
+#variant HELD = same | f16
+#exclude HELD == f16 && (ELEM == f16 || EPILOGUE == rows || EPILOGUE == gate)
 #exclude RESIDUAL && EPILOGUE != rows
 #let HEADS = EPILOGUE == heads || EPILOGUE == rope
 #variant NORM = false
 #let SCALED = WEIGHT == m0e4 || WEIGHT == affine8
 #let WIDE = TILE_N == 8
 #exclude TILE_M == 8 && TILE_N == 8
-#if ELEM == f16
+#if ELEM == f16 || HELD == f16
 enable f16;
 #endif
 #if EPILOGUE == gate

@@ -13,12 +13,14 @@
 #variant RESIDUAL = false | true
 #variant NORM = false | true
 #variant EPILOGUE = rows | gate | heads | rope
+#variant HELD = same | f16
+#exclude HELD == f16 && (ELEM == f16 || EPILOGUE == rows || EPILOGUE == gate)
 #exclude RESIDUAL && (NORM || EPILOGUE != rows)
 #exclude NORM && ROWS != 1
 #let HEADS = EPILOGUE == heads || EPILOGUE == rope
 #let SCALED = WEIGHT == m0e4 || WEIGHT == affine8
 #let SPLIT = REDUCE == shared || REDUCE == subgroup
-#if ELEM == f16
+#if ELEM == f16 || HELD == f16
 enable f16;
 #endif
 #import grid

@@ -8,7 +8,7 @@ use engine::{
     graph::{Fact, Graph, Node},
     host::WeightFormat,
     infer_once::{OnceOptions, run_graph},
-    op::{Case, Elem, LowerOptions, Tolerance},
+    op::{Case, Choices, Elem, LowerOptions, Tolerance},
     ops::{OPERATORS, binary::Binary, range::Range},
     passes::{PassOptions, WeightFormats},
     plan::{Plan, PlanOptions},
@@ -121,6 +121,24 @@ fn every_case_in_half_precision_is_near() {
     }
     assert!(run > 800, "only {run} cases");
     assert!(wrong.is_empty(), "{} of {run} cases are wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn every_way_to_attend_gives_the_reference() {
+    let gpu = Gpu::open(&OpenOptions::default()).unwrap();
+    let cases: Vec<Case> =
+        OPERATORS.iter().flat_map(|o| (o.cases)()).filter(|case| case.op.name() == "Attention").collect();
+    assert!(cases.len() > 20);
+    let mut wrong = Vec::new();
+    for round in 0..10 {
+        gpu.choose_by(Choices { round: Some(round), ..Choices::default() });
+        for case in &cases {
+            if let Err(text) = check(&gpu, case, Elem::F32) {
+                wrong.push(format!("round {round}, {}: {text}", case.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} are wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 /// The plan of a case as one kind of device would have it.
