@@ -36,6 +36,9 @@ pub struct GpuArgs {
     /// How intermediate values are held: f32 or f16; the device's preference otherwise
     #[arg(long, value_name = "TYPE", value_parser = ["f32", "f16"])]
     activations: Option<String>,
+    /// How the KV cache is held: f32 or f16; f16 where the device has it otherwise
+    #[arg(long, value_name = "TYPE", value_parser = ["f32", "f16"])]
+    kv_cache: Option<String>,
     /// How long one submission should keep the GPU at most, so that the screen gets its turns; 0 does not cut steps
     /// [default: as the GPU's profile says]
     #[arg(long, value_name = "MS")]
@@ -52,6 +55,19 @@ impl GpuArgs {
             ..OpenOptions::default()
         };
         Ok(Gpu::open(&options).map_err(EngineError::from)?)
+    }
+
+    /// How the KV cache is held on it.
+    pub fn kv_cache(&self, target: &::devices::Target) -> Result<Elem, CliError> {
+        let wanted = self.kv_cache.as_deref();
+        if wanted == Some("f16") && target.f16 == ::devices::F16::None {
+            return Err(CliError::Usage("--kv-cache f16: this GPU does not store f16".to_owned()));
+        }
+        Ok(match wanted {
+            Some("f16") => Elem::F16,
+            Some(_) => Elem::F32,
+            None => preferred_cache(target),
+        })
     }
 
     /// How activations are held on it.
@@ -74,6 +90,11 @@ pub fn preferred_activations(target: &::devices::Target) -> Elem {
         ::devices::Activations::F32 => Elem::F32,
         ::devices::Activations::F16 => Elem::F16,
     }
+}
+
+/// How a device would rather hold KV caches: they are most of what a long conversation reads.
+pub fn preferred_cache(target: &::devices::Target) -> Elem {
+    if target.f16 == ::devices::F16::None { Elem::F32 } else { Elem::F16 }
 }
 
 /// Keeps the pipelines that a GPU has compiled for the next start. Without them that only takes longer, so a failure is
@@ -217,6 +238,7 @@ impl LoadArgs {
             lower: LowerOptions { target: offers.into(), activations },
             passes: PassOptions { formats, fuse: true },
             context,
+            cache: self.gpu.kv_cache(offers)?,
             padding: false,
             all_logits: false,
         })

@@ -49,6 +49,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         lower: LowerOptions { target: (&profile).into(), activations: Elem::F32 },
         passes: PassOptions { formats, fuse: true },
         context: 1,
+        cache: Elem::F32,
         padding: false,
         all_logits: false,
     };

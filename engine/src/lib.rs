@@ -38,6 +38,7 @@
 //!     lower: LowerOptions { target: gpu.target(), activations: Elem::F32 },
 //!     passes: PassOptions { formats, fuse: true },
 //!     context: 2048,
+//!     cache: Elem::F32,
 //!     padding: false,
 //!     all_logits: false,
 //! };

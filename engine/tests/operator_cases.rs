@@ -97,6 +97,7 @@ fn every_case_can_be_planned() {
             f16,
             coop: None,
             subgroups,
+            octets: subgroups,
             max_binding,
             max_slots,
             decode,

@@ -46,6 +46,7 @@ fn planned(op: &Arc<dyn Op>, filters: Option<&[usize]>, height: &Expr) -> (Vec<E
         f16: false,
         coop: None,
         subgroups: false,
+        octets: false,
         max_binding: 1 << 27,
         max_slots: 8,
         decode,

@@ -2,13 +2,14 @@
 // Workgroups: x over ceil(seq * group / ROWS), y over key heads, z over the batch. D16 is head_dim / 16. BROADCAST shares
 // reads of q within subgroups of 8 to 32 threads.
 #variant ELEM = f32 | f16
+#variant CACHE = f32 | f16
 #variant D16 = 4 | 1 | 2 | 5 | 6 | 7 | 8 | 16
 #variant HALF_ROWS = 8 | 4 | 2 | 1
 #variant PADDING = false | true
 #variant BIAS = false | true
 #variant BROADCAST = false | true
 #let MIXED = D16 == 5 || D16 == 6 || D16 == 7
-#if ELEM == f16
+#if ELEM == f16 || CACHE == f16
 enable f16;
 #endif
 
@@ -41,8 +42,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read_write> q: array<vec4<Elem>>;
-@group(0) @binding(1) var<storage, read_write> k: array<vec4<Elem>>;
-@group(0) @binding(2) var<storage, read_write> v: array<vec4<Elem>>;
+@group(0) @binding(1) var<storage, read_write> k: array<vec4<$CACHE>>;
+@group(0) @binding(2) var<storage, read_write> v: array<vec4<$CACHE>>;
 @group(0) @binding(3) var<storage, read_write> out: array<vec4<Elem>>;
 #if PADDING && BIAS
 @group(0) @binding(4) var<storage, read_write> mask: array<i32>;
@@ -59,6 +60,93 @@ struct Params {
 #endif
 
 #import attention
+
+const HALF = ${HALF_ROWS}u;
+const ROWS = 2u * HALF;
+const HEAD_VEC4S = ${D16}u * 4u;
+const WG_X = 64u;
+const TILE = 32u;
+var<workgroup> score: array<f32, ROWS * TILE>;
+var<workgroup> weights: array<vec4<f32>, ROWS * TILE / 4u>;
+var<workgroup> largest: array<f32, ROWS>;
+var<workgroup> weight_sum: array<f32, ROWS>;
+var<workgroup> rescale: array<f32, ROWS>;
+
+// Scores of keys first .. first + 32 for all rows.
+fn score_tile(batch: u32, kv: u32, row: u32, first: u32, local: u32, lane: u32) {
+    let j = local % TILE;
+    let own = local / TILE * HALF;
+    let key = first + j;
+    let k_from = (params.k_offset + batch * params.k_strides.x + kv * params.k_strides.y
+        + min(key, params.total - 1u) * params.k_strides.z) / 4u;
+#if BROADCAST
+    let q_mine = q_at(batch, kv, row + own + lane % HALF);
+#endif
+#for r in 0..$HALF_ROWS
+    var dot$r = 0.0;
+#if !BROADCAST
+    let q$r = q_at(batch, kv, row + own + ${r}u);
+#endif
+#endfor
+    for (var d = 0u; d < HEAD_VEC4S; d += one()) {
+        let kd = vec4<f32>(k[k_from + d]);
+#if BROADCAST
+        let qd = vec4<f32>(q[q_mine + d]);
+#endif
+#for r in 0..$HALF_ROWS
+#if BROADCAST
+        dot$r += dot(subgroupBroadcast(qd, ${r}u), kd);
+#else
+        dot$r += dot(vec4<f32>(q[q$r + d]), kd);
+#endif
+#endfor
+    }
+    // The branch asks for the score too, lest it hang on a uniform alone; and drivers compute tanh by exp, which overflows.
+#for r in 0..$HALF_ROWS
+    var s$r = dot$r * params.scale;
+    if params.softcap * abs(s$r) > 0.0 { s$r = params.softcap * tanh(clamp(s$r / params.softcap, -15.0, 15.0)); }
+#if BIAS
+    s$r += bias_at(batch, kv, row + own + ${r}u, key);
+#endif
+    score[(own + ${r}u) * TILE + j] = select(HIDDEN, s$r, visible(batch, row + own + ${r}u, key));
+#endfor
+}
+
+// Turns the scores of row `local` into weights and keeps its maximum and sum up to date.
+fn weigh_tile(local: u32) {
+    if local >= ROWS { return; }
+    let old = largest[local];
+    var top = old;
+    for (var j = 0u; j < TILE; j += one()) { top = max(top, score[local * TILE + j]); }
+    var sum = 0.0;
+    for (var j = 0u; j < TILE / 4u; j += one()) {
+        let start = local * TILE + 4u * j;
+        let s = vec4(score[start], score[start + 1u], score[start + 2u], score[start + 3u]);
+        let w = select(exp(s - vec4(top)), vec4<f32>(), s <= vec4(HIDDEN));
+        weights[local * (TILE / 4u) + j] = w;
+        sum += w.x + w.y + w.z + w.w;
+    }
+    let factor = exp(old - top);
+    largest[local] = top;
+    weight_sum[local] = weight_sum[local] * factor + sum;
+    rescale[local] = factor;
+}
+
+fn v_at(batch: u32, kv: u32, key: u32, d: u32) -> u32 {
+    let s = params.v_strides;
+    return (params.v_offset + batch * s.x + kv * s.y + min(key, params.total - 1u) * s.z) / 4u + d;
+}
+
+// What thread `local` adds up of the output, for one item.
+struct Item {
+    row: u32,
+    d: u32,
+}
+
+fn item(local: u32, r: u32) -> Item {
+    let i = local + WG_X * r;
+    return Item(i / HEAD_VEC4S, i % HEAD_VEC4S);
+}
 
 @compute @workgroup_size(WG_X)
 fn main(
@@ -79,7 +167,48 @@ fn main(
     let to = min(row + ROWS, rows) - 1u;
     let end = min(params.total, to / params.group + params.past + 1u);
     let begin = select(0u, (max(after_first, params.window) - params.window) / TILE * TILE, params.window > 0u);
-#import attention_loop
+    hidden_one = min(workgroup.x + 1u, 1u);
+    if local < ROWS {
+        largest[local] = HIDDEN;
+        weight_sum[local] = 0.0;
+    }
+#for r in 0..$D16
+    var acc$r = vec4<f32>();
+    let item$r = item(local, ${r}u);
+    const used$r = ${r}u * WG_X < ROWS * HEAD_VEC4S;
+#endfor
+    for (var first = begin; first < end; first += TILE) {
+        score_tile(batch, kv, row, first, local, lane);
+        workgroupBarrier();
+        weigh_tile(local);
+        workgroupBarrier();
+#for r in 0..$D16
+        if used$r && item$r.row < ROWS { acc$r *= rescale[item$r.row]; }
+#endfor
+        for (var j = 0u; j < TILE / 4u && first + 4u * j < end; j += one()) {
+#for i in 0..4
+            let v${i}_0 = vec4<f32>(v[v_at(batch, kv, first + 4u * j + ${i}u, item0.d)]);
+#endfor
+#for r in 0..$D16
+#if r != 0 && MIXED
+            if used$r && item$r.row < ROWS {
+#for i in 0..4
+                let v${i}_$r = vec4<f32>(v[v_at(batch, kv, first + 4u * j + ${i}u, item$r.d)]);
+#endfor
+                let w = weights[item$r.row * (TILE / 4u) + j];
+                acc$r += w.x * v0_$r + w.y * v1_$r + w.z * v2_$r + w.w * v3_$r;
+            }
+#else
+            // Every item of this thread has the same d.
+            if used$r && item$r.row < ROWS {
+                let w = weights[item$r.row * (TILE / 4u) + j];
+                acc$r += w.x * v0_0 + w.y * v1_0 + w.z * v2_0 + w.w * v3_0;
+            }
+#endif
+#endfor
+        }
+        workgroupBarrier();
+    }
 #for r in 0..$D16
     if used$r && item$r.row < ROWS && row + item$r.row < rows {
         let sum = weight_sum[item$r.row];

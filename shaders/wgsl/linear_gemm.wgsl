@@ -14,6 +14,8 @@
 #variant BIAS = false | true
 #variant RESIDUAL = false | true
 #variant EPILOGUE = rows | gate | heads | rope
+#variant HELD = same | f16
+#exclude HELD == f16 && (ELEM == f16 || EPILOGUE == rows || EPILOGUE == gate)
 #exclude RESIDUAL && EPILOGUE != rows
 #let HEADS = EPILOGUE == heads || EPILOGUE == rope
 #variant NORM = false
@@ -22,7 +24,7 @@
 #exclude TILE_N == 8 && (TILE_M == 8 || X == none || !SCALED)
 #exclude X == none && !SCALED
 #exclude MATH == f16 && !(ELEM == f16 && WEIGHT == m0e4 && X != broadcast && TILE_N == 4)
-#if ELEM == f16
+#if ELEM == f16 || HELD == f16
 enable f16;
 #endif
 #if EPILOGUE == gate

@@ -20,6 +20,8 @@
 #variant STAGED = false | true
 #variant MATH = f32 | f16
 #variant EPILOGUE = rows | gate | heads | rope
+#variant HELD = same | f16
+#exclude HELD == f16 && (ELEM == f16 || EPILOGUE == rows || EPILOGUE == gate)
 #let HEADS = EPILOGUE == heads || EPILOGUE == rope
 #let SCALED = WEIGHT == m0e4 || WEIGHT == affine8
 #let SPLIT = REDUCE == shared || REDUCE == subgroup || REDUCE == shuffle
@@ -35,7 +37,7 @@
 #exclude MATH == f16 && !(ELEM == f16 && WEIGHT == m0e4 && ROWS == 1 && SPLIT)
 #exclude MATH == f16 && NORM && !STAGED
 #exclude MATH == f16 && REDUCE == subgroup
-#if ELEM == f16
+#if ELEM == f16 || HELD == f16
 enable f16;
 #endif
 #import grid

@@ -12,12 +12,14 @@
 #variant RESIDUAL = false | true
 #variant EPILOGUE = rows | gate | heads | rope
 #exclude RESIDUAL && EPILOGUE != rows
+#variant HELD = same | f16
+#exclude HELD == f16 && (ELEM == f16 || EPILOGUE == rows || EPILOGUE == gate)
 #exclude WEIGHT == f32 || MATH == f16 && ELEM != f16
 #let HEADS = EPILOGUE == heads || EPILOGUE == rope
 #variant NORM = false
 #let SCALED = WEIGHT == m0e4 || WEIGHT == affine8
 #let WIDE = TILE_N == 8
-#if ELEM == f16
+#if ELEM == f16 || HELD == f16
 enable f16;
 #endif
 #if EPILOGUE == gate

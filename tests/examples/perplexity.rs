@@ -62,6 +62,7 @@ fn main() {
         lower: LowerOptions { target: gpu().target(), activations: Elem::F32 },
         passes: PassOptions { formats, fuse: true },
         context: 1024,
+        cache: Elem::F32,
         padding: false,
         all_logits: true,
     };

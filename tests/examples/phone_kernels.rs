@@ -70,6 +70,7 @@ fn options(target: &Target) -> LanguageOptions {
         lower: LowerOptions { target: target.into(), activations },
         passes: PassOptions { formats, fuse: true },
         context: 4096,
+        cache: activations,
         padding: false,
         all_logits: false,
     }

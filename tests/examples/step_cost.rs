@@ -31,6 +31,7 @@ fn main() {
         lower: LowerOptions { target: gpu.target(), activations: Elem::F32 },
         passes: PassOptions { formats: file.formats.unwrap_or(WeightFormats::uniform(f32s)), fuse: true },
         context: 256,
+        cache: Elem::F32,
         padding: false,
         all_logits: false,
     };

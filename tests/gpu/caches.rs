@@ -1,9 +1,9 @@
 //! KV caches in every form that ONNX has: the same tokens as the other runtime, nothing copied, room kept to.
 
-use engine::{EngineError, session::Session};
-use tests::{Choices, Expected, largest_difference, load, models};
+use engine::{EngineError, op::Elem, session::Session};
+use tests::{Choices, Expected, gpu, largest_difference, load, models};
 
-use crate::models::{CLOSE, differences};
+use crate::models::{CLOSE, HALF, differences};
 
 /// Positions that the caches of a fixed length have room for.
 const LENGTH: usize = 32;
@@ -31,6 +31,23 @@ fn every_form_gives_the_other_runtimes_logits() {
                     "{name} {which} fused {fuse} in {chunk}s: {prefill} and {decode} apart"
                 );
             }
+        }
+    }
+}
+
+#[test]
+fn every_form_can_be_held_in_half_precision() {
+    if !gpu().target().f16 {
+        println!("skipped: this GPU has no f16");
+        return;
+    }
+    for folder in models("caches").into_iter().chain(models("tiny_llama")) {
+        for fuse in [true, false] {
+            let choices = Choices { fuse, cache: Elem::F16, ..Choices::default() };
+            let name = folder.display();
+            let (prefill, decode) =
+                differences(&folder, "expected", choices, 5).unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert!(prefill < HALF && decode < HALF, "{name} fused {fuse}: {prefill} and {decode} apart");
         }
     }
 }

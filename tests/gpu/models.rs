@@ -9,7 +9,7 @@ use tests::{Choices, Expected, argmax, gpu, largest_difference, load, load_on, m
 pub(crate) const CLOSE: f32 = 1e-4;
 /// Models stored as f16: the other runtime rounds between operators.
 /// Half precision rounds every intermediate: unfused, the tiny Llama is 3.7e-2 off.
-const HALF: f32 = 3e-2;
+pub(crate) const HALF: f32 = 3e-2;
 
 /// How far logits of the model in a folder may be from the other runtime's.
 pub(crate) fn tolerance(folder: &Path) -> f32 {

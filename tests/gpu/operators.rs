@@ -6,76 +6,13 @@ use engine::{
     dtype::DType,
     gpu::{Arena, Gpu, OpenOptions, Run, Weights},
     graph::{Fact, Graph},
-    op::{Case, Elem, LowerOptions},
+    op::{Case, Choices, Elem, LowerOptions},
     ops::{OPERATORS, binary::Binary, range::Range},
     plan::{Plan, PlanOptions},
     qualify::{Trial, check, in_half},
     weights::WeightSource,
 };
 use symbolic::{Bindings, Expr, Symbol};
-
-/// The graph of one node, with what the case gives as inputs.
-fn graph_of(case: &Case) -> (Graph, BTreeMap<String, engine::host::HostTensor>) {
-    let mut graph = Graph::default();
-    let mut inputs = BTreeMap::new();
-    let mut ids = Vec::new();
-    for (index, tensor) in case.inputs.iter().enumerate() {
-        let Some(tensor) = tensor else {
-            ids.push(None);
-            continue;
-        };
-        let name = format!("input{index}");
-        if case.constants.contains(&index) {
-            ids.push(Some(graph.add_constant(&name, tensor.clone())));
-        } else {
-            let mut fact = engine::op::fact_of(tensor);
-            fact.content = None;
-            let id = graph.add_value(&name, Some(fact));
-            graph.inputs.push(id);
-            ids.push(Some(id));
-            inputs.insert(name, tensor.clone());
-        }
-    }
-    let hosts: Vec<_> = case.inputs.iter().map(Option::as_ref).collect();
-    let count = case.op.reference(&hosts).unwrap_or_else(|e| panic!("{}: reference: {e}", case.name)).len();
-    let outputs: Vec<_> = (0..count).map(|i| graph.add_value(&format!("output{i}"), None)).collect();
-    graph.outputs.clone_from(&outputs);
-    graph.nodes.push(Node { name: case.name.clone(), op: case.op.clone(), inputs: ids, outputs });
-    (graph, inputs)
-}
-
-pub(crate) fn check(gpu: &Gpu, case: &Case, activations: Elem) -> Result<(), String> {
-    let (mut graph, inputs) = graph_of(case);
-    engine::infer::infer(&mut graph).map_err(|e| e.to_string())?;
-    let options = OnceOptions {
-        passes: PassOptions { formats: WeightFormats::uniform(WeightFormat::F32), fuse: false },
-        activations,
-    };
-    let source = WeightSource::Model(engine::host::Fit::Search);
-    let got = run_graph(gpu, graph, &source, &inputs, &options).map_err(|e| e.to_string())?;
-    let hosts: Vec<_> = case.inputs.iter().map(Option::as_ref).collect();
-    let want = case.op.reference(&hosts).map_err(|e| e.to_string())?;
-    for (index, ((_, got), want)) in got.iter().zip(&want).enumerate() {
-        if got.shape() != want.shape() || got.dtype() != want.dtype() {
-            return Err(format!(
-                "output {index} is {} {:?}, not {} {:?}",
-                got.dtype(),
-                got.shape(),
-                want.dtype(),
-                want.shape()
-            ));
-        }
-        let tolerance = case.tolerance;
-        for (at, (a, b)) in got.to_f64s().into_iter().zip(want.to_f64s()).enumerate() {
-            let same = a == b || (a.is_nan() && b.is_nan());
-            let close = (a - b).abs() <= tolerance.absolute + tolerance.relative * b.abs();
-            if !same && !close {
-                return Err(format!("output {index}, element {at}: {a} instead of {b}"));
-            }
-        }
-    }
-    Ok(())
-}
 
 #[test]
 fn every_case_gives_the_reference() {
@@ -90,15 +27,6 @@ fn every_case_gives_the_reference() {
     }
     assert!(run > 100, "only {run} cases");
     assert!(wrong.is_empty(), "{} of {run} cases are wrong:\n{}", wrong.len(), wrong.join("\n"));
-}
-
-/// Whether f16 holds a case's floats: none may be infinite there, and where the result is to be exact in f32, none rounded.
-pub(crate) fn is_held_in_half(case: &Case) -> bool {
-    let exact = case.tolerance.absolute == 0.0 && case.tolerance.relative == 0.0;
-    let floats = case.inputs.iter().flatten().filter(|t| t.dtype().is_float());
-    floats
-        .flat_map(|t| t.to_f64s().into_iter().zip(t.cast(DType::F16).to_f64s()))
-        .all(|(wide, half)| wide == half || wide.is_nan() || half.is_finite() && !exact)
 }
 
 #[test]
@@ -119,22 +47,27 @@ fn every_case_in_half_precision_is_near() {
     assert!(wrong.is_empty(), "{} of {run} cases are wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// The plan of a case as one kind of device would have it.
-pub(crate) fn plan_for(gpu: &Gpu, case: &Case, activations: Elem) -> Result<Plan, engine::EngineError> {
-    let mut graph = graph_of(case).0;
-    let lower = LowerOptions { target: gpu.target(), activations };
-    let options = PlanOptions {
-        lower,
-        caches: Vec::new(),
-        kept: Vec::new(),
-        capacity: Symbol::new("capacity"),
-        stepping: Vec::new(),
-    };
-    engine::infer::infer(&mut graph).and_then(|_| Plan::new(&graph, &options))
+#[test]
+fn every_way_to_attend_gives_the_reference() {
+    let gpu = Gpu::open(&OpenOptions::default()).unwrap();
+    let cases: Vec<Case> =
+        OPERATORS.iter().flat_map(|o| (o.cases)()).filter(|case| case.op.name() == "Attention").collect();
+    assert!(cases.len() > 20);
+    let mut wrong = Vec::new();
+    for round in 0..10 {
+        gpu.choose_by(Choices { round: Some(round), ..Choices::default() });
+        for case in &cases {
+            if let Err(text) = check(&gpu, case, Elem::F32) {
+                wrong.push(format!("round {round}, {}: {text}", case.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} are wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+/// The plan of a case as one kind of device would have it.
 fn plan_of(gpu: &Gpu, case: &Case) -> String {
-    plan_for(gpu, case, Elem::F32).map_or_else(|e| e.to_string(), |plan| plan.to_string())
+    Trial::new(gpu.target(), case, Elem::F32).map_or_else(|e| e.to_string(), |trial| trial.plan().to_string())
 }
 
 /// The kernels that other devices prefer, on the device of these tests: all that differ from its own.

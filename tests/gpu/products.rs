@@ -9,9 +9,8 @@ use engine::{
     ops::{
         gated::Activation, gated_linear::GatedLinear, heads_linear::HeadsLinear, linear::Linear, rope::Rope,
     },
+    qualify::Trial,
 };
-
-use crate::operators::{check, plan_for};
 
 const M0E4: WeightFormat = WeightFormat::M0e4 { group: GroupSize::G32 };
 const AFFINE: WeightFormat = WeightFormat::Affine8 { group: GroupSize::G64 };
@@ -83,19 +82,19 @@ fn every_candidate(activations: Elem) {
             let case = with_tolerance(case, activations);
             for round in 0.. {
                 gpu.choose_by(Choices { round: Some(round), ..Choices::default() });
-                let plan = plan_for(&gpu, &case, activations).unwrap();
-                let longest = plan.choices.iter().map(|choice| choice.candidates.len()).max().unwrap_or(0);
+                let trial = Trial::new(gpu.target(), &case, activations).unwrap();
+                let longest = trial.choices().iter().map(|choice| choice.candidates.len()).max().unwrap_or(0);
                 if round >= longest {
                     break;
                 }
-                let choice = &plan.choices[0];
+                let choice = &trial.choices()[0];
                 let name = format!("{} {}", choice.problem, choice.candidates[choice.taken]);
                 // What another profile has tried on this case already.
                 if !seen.insert(format!("{} / {name}", case.name)) {
                     continue;
                 }
-                if let Err(text) = check(&gpu, &case, activations) {
-                    wrong.push(format!("{}: {} / {name}: {text}", profile.name, case.name));
+                if let Err(e) = trial.run(&gpu, 1) {
+                    wrong.push(format!("{}: {} / {name}: {}", profile.name, case.name, e.text));
                 }
             }
         }

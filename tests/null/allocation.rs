@@ -64,6 +64,7 @@ fn plan(folder: &std::path::Path, phase: Phase, format: WeightFormat, padding: b
         lower: LowerOptions { target: (&device).into(), activations: Elem::F32 },
         passes: PassOptions { formats: WeightFormats::uniform(format), fuse: true },
         context: CONTEXT,
+        cache: Elem::F32,
         padding,
         all_logits: false,
     };

@@ -160,6 +160,7 @@ pub(crate) fn prepare(model: &LanguageModel, phase: Phase, padding: bool) -> Res
         lower: LowerOptions { target: (&device).into(), activations: Elem::F32 },
         passes: formats(),
         context: 64,
+        cache: Elem::F32,
         padding,
         all_logits: false,
     };

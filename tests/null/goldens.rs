@@ -20,6 +20,7 @@ fn check(export: &str) {
             fuse: true,
         },
         context: 512,
+        cache: Elem::F32,
         padding: false,
         all_logits: false,
     };

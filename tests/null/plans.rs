@@ -27,6 +27,7 @@ fn options(gpu: &Gpu, format: WeightFormat) -> LanguageOptions {
         lower: LowerOptions { target, activations },
         passes: PassOptions { formats: WeightFormats::uniform(format), fuse: true },
         context: CONTEXT,
+        cache: activations,
         padding: false,
         all_logits: false,
     }

@@ -43,6 +43,7 @@ fn prepare(target: &devices::Target, phase: Phase, format: WeightFormat) -> Prep
         lower: LowerOptions { target: target.into(), activations: activations(target) },
         passes: PassOptions { formats: WeightFormats::uniform(format), fuse: true },
         context: CONTEXT,
+        cache: activations(target),
         padding: false,
         all_logits: false,
     };

@@ -29,6 +29,8 @@ pub struct Choices {
     pub all_logits: bool,
     /// How activations are held.
     pub activations: Elem,
+    /// How KV caches are held.
+    pub cache: Elem,
     /// Most tokens of one run.
     pub chunk: usize,
     /// Most positions of a session.
@@ -45,6 +47,7 @@ impl Default for Choices {
             padding: false,
             all_logits: true,
             activations: Elem::F32,
+            cache: Elem::F32,
             chunk: 128,
             context: 512,
             max_binding: None,
@@ -72,6 +75,7 @@ pub fn language_options(gpu: &Gpu, choices: Choices) -> LanguageOptions {
         lower: LowerOptions { target, activations: choices.activations },
         passes: PassOptions { formats: WeightFormats::uniform(choices.format), fuse: choices.fuse },
         context: choices.context,
+        cache: choices.cache,
         padding: choices.padding,
         all_logits: choices.all_logits,
     }

@@ -8,7 +8,7 @@ mod print;
 
 use engine::{
     language::{LanguageModel, LanguageOptions, Phase},
-    op::LowerOptions,
+    op::{Elem, LowerOptions},
     open::ModelFile,
     passes::{PassOptions, WeightFormats},
 };
@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::{
     error::CliError,
     known::KnownArgs,
-    model::{FormatArgs, preferred_activations},
+    model::{FormatArgs, preferred_activations, preferred_cache},
     output,
 };
 use graph::{Contents, Port};
@@ -118,7 +118,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             formats.layers, formats.embedding, formats.head
         ));
         let lower = LowerOptions { target: (&target).into(), activations: preferred_activations(&target) };
-        plan(args, &file, formats, lower, &mut report)?;
+        plan(args, &file, formats, (lower, preferred_cache(&target)), &mut report)?;
     }
     if args.json {
         let json = serde_json::to_value(&report).map_err(|e| CliError::other(e.to_string()))?;
@@ -135,7 +135,7 @@ fn plan(
     args: &Args,
     file: &ModelFile,
     formats: WeightFormats,
-    lower: LowerOptions,
+    (lower, cache): (LowerOptions, Elem),
     report: &mut Report,
 ) -> Result<(), CliError> {
     let passes = PassOptions { formats, fuse: true };
@@ -158,7 +158,7 @@ fn plan(
         let text = format!("--size {name}: this is a language model, whose sizes are --context and --chunk");
         return Err(CliError::Usage(text));
     }
-    let elem = lower.activations.size() as i64;
+    let elem = cache.size() as i64;
     let (tokens, mask, positions) = model.input_names();
     report.language_model = Some(Language {
         tokens: tokens.to_owned(),
@@ -169,7 +169,7 @@ fn plan(
         cache_bytes_per_token: model.cache_elements_per_token().map(|n| n * elem),
     });
     let (chunk, context) = (args.chunk.clamp(1, args.context.max(1)), args.context);
-    let options = LanguageOptions { lower, passes, context, padding: false, all_logits: false };
+    let options = LanguageOptions { lower, passes, context, cache, padding: false, all_logits: false };
     let prepare = |phase| model.prepare(phase, &options).map_err(CliError::model(args.model.path()));
     let prefill = prepare(Phase::Prefill { chunk })?;
     let decode = prepare(Phase::Decode)?;

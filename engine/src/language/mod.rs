@@ -10,7 +10,7 @@ use crate::{
     error::EngineError,
     graph::{Fact, Graph, ValueId},
     infer,
-    op::LowerOptions,
+    op::{Elem, LowerOptions},
     passes::{self, Cx, PassOptions, Report},
     plan::{Cache, Plan, PlanOptions},
 };
@@ -70,6 +70,8 @@ pub struct LanguageOptions {
     pub passes: PassOptions,
     /// Positions that the longest session may hold.
     pub context: usize,
+    /// How KV caches are held.
+    pub cache: Elem,
     /// Whether some prompts are padded on the left; otherwise the mask input is known to be all ones.
     pub padding: bool,
     /// Whether logits of every new position are wanted, not only of the last.
@@ -281,8 +283,13 @@ impl LanguageModel {
             last_position_only(&mut graph, self.logits, &seq)?;
         }
         let caches = self.caches.iter();
-        let caches =
-            caches.map(|c| Cache { past: c.past, present: graph.outputs[c.present], axis: c.axis }).collect();
+        let cache = |c: &CachePort| Cache {
+            past: c.past,
+            present: graph.outputs[c.present],
+            axis: c.axis,
+            elem: options.cache,
+        };
+        let caches = caches.map(cache).collect();
         let options = PlanOptions {
             lower: options.lower.clone(),
             caches,

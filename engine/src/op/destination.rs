@@ -1,6 +1,6 @@
 //! Where a kernel writes an output: in its place if it can write there, else beside it, with a copy behind.
 
-use super::{Lowering, View};
+use super::{Elem, Lowering, View};
 use crate::error::OpError;
 
 /// An output while it is computed. Write to `view`, then call [`Destination::finish`].
@@ -20,11 +20,12 @@ impl Destination {
     /// When the operator has no such output.
     pub fn of(cx: &mut Lowering<'_>, index: usize, fits: impl Fn(&View) -> bool) -> Result<Self, OpError> {
         let place = cx.output(index)?;
-        let shape = cx.output_fact(index)?.shape.clone();
+        let fact = cx.output_fact(index)?;
+        let (shape, elem) = (fact.shape.clone(), Elem::of(fact.dtype, cx.activations()));
         let there = if place.dims.len() == shape.len() { Some(place.clone()) } else { place.reshape(&shape) };
         Ok(match there.filter(fits) {
             Some(view) => Self { view, place: None },
-            None => Self { view: cx.temporary("beside", place.elem, &shape), place: Some(place) },
+            None => Self { view: cx.temporary("beside", elem, &shape), place: Some(place) },
         })
     }
 

@@ -6,7 +6,7 @@ use symbolic::Expr;
 
 use super::{
     Choice, Choices, Dispatch, Elem, Problem, Root, RootId, RootKind, Step, View, WeightId, WeightPacking,
-    WeightUse,
+    WeightUse, converted,
 };
 use crate::{
     error::{OpError, invalid},
@@ -23,6 +23,8 @@ pub struct Target {
     pub coop: Option<devices::Coop>,
     /// Whether kernels may reduce over subgroups.
     pub subgroups: bool,
+    /// Whether kernels may shuffle among eights of threads, which subgroups have whole.
+    pub octets: bool,
     /// Bytes of the largest storage binding.
     pub max_binding: u64,
     /// Most storage buffers that a kernel may bind.
@@ -64,6 +66,7 @@ impl From<&devices::Target> for Target {
             f16: device.f16 != devices::F16::None,
             coop: device.coop,
             subgroups: device.reduction == devices::Reduction::Subgroup,
+            octets: device.subgroups.is_some_and(|sizes| sizes.min >= 8),
             max_binding: device.max_binding(),
             max_slots: device.limits.max_storage_buffers_per_shader_stage,
             decode: device.profile.decode,
@@ -237,11 +240,12 @@ impl<'a> Lowering<'a> {
     }
 
     pub(crate) fn view_of(&mut self, id: ValueId) -> Result<View, OpError> {
-        if let Some(view) = self.lowered.views.get(&id) {
-            return Ok(view.clone());
-        }
         let fact = self.fact_of(id)?;
         let elem = Elem::of(fact.dtype, self.options.activations);
+        if let Some(view) = self.lowered.views.get(&id).cloned() {
+            let cached = matches!(self.lowered.roots[view.root.0 as usize].kind, RootKind::Cache(_));
+            return if cached && !self.node.op.converts() { converted(self, view, elem) } else { Ok(view) };
+        }
         let value = self.graph.value(id);
         let name = value.name.clone();
         let view = if let Some(constant) = &value.constant {
@@ -282,6 +286,16 @@ impl<'a> Lowering<'a> {
         let name = self.graph.value(value).name.clone();
         let root = self.lowered.root(Root { kind: RootKind::Constant(weight), elem, len, name });
         Ok(View::contiguous(root, elem, &fact.shape))
+    }
+
+    /// The element of output `index` where it is to be written.
+    ///
+    /// # Errors
+    /// When the operator has no such output.
+    pub fn output_elem(&self, index: usize) -> Result<Elem, OpError> {
+        let fact = self.output_fact(index)?;
+        let place = self.lowered.placements.get(&self.node.outputs[index]);
+        Ok(place.map_or_else(|| Elem::of(fact.dtype, self.options.activations), |view| view.elem))
     }
 
     /// Where output `index` is to be written: where a later operator wants it, or memory of its own.

@@ -70,6 +70,12 @@ pub trait Op: Any + Debug + Send + Sync {
         None
     }
 
+    /// Whether it reads inputs and writes outputs whose floats are held otherwise than activations are, as a KV cache's may be.
+    /// Others are given them converted.
+    fn converts(&self) -> bool {
+        false
+    }
+
     /// Where input `index`, of the given fact, would have to be stored for the operator to have nothing to do
     /// for it, if its output lies in `output`. Reshape and Transpose undo themselves; Concat names a sub-tensor.
     fn place(&self, index: usize, input: &Fact, inputs: &[Option<&Fact>], output: &View) -> Option<View> {

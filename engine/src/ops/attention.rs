@@ -8,7 +8,7 @@ use crate::{
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Destination, Infer, Lowering, Op, Operator, View, made_by_passes,
+        Case, Destination, Infer, Lowering, Op, Operator, View, converted, made_by_passes,
         nd::{Positions, floats, given, optional},
         sample,
     },
@@ -16,6 +16,8 @@ use crate::{
 
 #[path = "attention/fused.rs"]
 mod fused;
+#[path = "attention/kernels.rs"]
+mod kernels;
 
 /// Inputs: q `[batch, heads, queries, head_dim]`, k and v `[batch, kv_heads, keys, head_dim]`, and, on demand, padding
 /// `[batch, keys]`, 0 for keys that nobody sees, and a bias of the scores that broadcasts to `[batch, heads, queries,
@@ -150,12 +152,20 @@ impl Op for Attention {
         Ok(vec![floats(q.dtype(), vec![batch, heads, queries, dv], &all)?])
     }
 
+    fn converts(&self) -> bool {
+        true
+    }
+
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
         let [q, mut k, mut v] = [cx.shaped(0)?, cx.shaped(1)?, cx.shaped(2)?];
         if let Some(keys) = &self.keys {
             [k, v] = [k, v].map(|view| view.slice(2, &Expr::ZERO, keys, 1));
         }
-        if fused::fits(&q, &v) { fused::lower(self, cx, [q, k, v]) } else { self.in_steps(cx, q, k, v) }
+        if fused::fits(&q, &v) {
+            return fused::lower(self, cx, [q, k, v]);
+        }
+        let [k, v] = [converted(cx, k, q.elem)?, converted(cx, v, q.elem)?];
+        self.in_steps(cx, q, k, v)
     }
 }
 

@@ -53,6 +53,10 @@ impl Op for Cast {
         Ok(vec![given(inputs, 0)?.cast(self.to)])
     }
 
+    fn converts(&self) -> bool {
+        true
+    }
+
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
         let (from, to) = (cx.fact(0)?.dtype, cx.output_fact(0)?.dtype);
         let input = cx.input(0)?;

@@ -86,6 +86,10 @@ impl Op for Concat {
         Ok(vec![pick(&joined, shape, &positions)?])
     }
 
+    fn converts(&self) -> bool {
+        true
+    }
+
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
         let out = Destination::strided(cx, 0)?;
         let axis = Infer::axis(self.axis, out.view.dims.len())?;

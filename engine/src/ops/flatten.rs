@@ -47,6 +47,10 @@ impl Op for Flatten {
         Ok(vec![input.clone().reshape(shape)?])
     }
 
+    fn converts(&self) -> bool {
+        true
+    }
+
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
         reshape(cx)
     }

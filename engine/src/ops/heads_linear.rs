@@ -121,6 +121,10 @@ impl Op for HeadsLinear {
         Ok(results)
     }
 
+    fn converts(&self) -> bool {
+        true
+    }
+
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
         let (weight, n, k) = cx.matrix(1, self.format, false)?;
         let rope = self.turn.as_ref().map(|(rope, _)| rope);
@@ -143,7 +147,12 @@ impl Op for HeadsLinear {
             }
             None => None,
         };
-        let [q, k_out, v] = [0, 1, 2].map(|result| Destination::strided(cx, result));
+        let held = match [cx.output_elem(1)?, cx.output_elem(2)?] {
+            [Elem::F16, Elem::F16] => Elem::F16,
+            _ => elem,
+        };
+        let [q, k_out, v] = [(0, elem), (1, held), (2, held)]
+            .map(|(result, elem)| Destination::of(cx, result, |view| view.elem == elem));
         let results = [q?, k_out?, v?];
         let views = results.each_ref().map(|result| result.view.clone());
         let epilogue = Epilogue::Heads(Heads { results: views, turn });

@@ -26,6 +26,10 @@ impl Op for Identity {
         Ok(vec![given(inputs, 0)?.clone()])
     }
 
+    fn converts(&self) -> bool {
+        true
+    }
+
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
         let input = cx.input(0)?;
         cx.alias(0, input)

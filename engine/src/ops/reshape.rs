@@ -73,6 +73,10 @@ impl Op for Reshape {
         Ok(vec![input.clone().reshape(shape)?])
     }
 
+    fn converts(&self) -> bool {
+        true
+    }
+
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
         reshape(cx)
     }

@@ -86,6 +86,10 @@ impl Op for Squeeze {
         Ok(vec![input.clone().reshape(shape)?])
     }
 
+    fn converts(&self) -> bool {
+        true
+    }
+
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
         reshape(cx)
     }

@@ -89,6 +89,10 @@ impl Op for TensorScatter {
         Ok(vec![scattered(cache, &positions, update, None)?])
     }
 
+    fn converts(&self) -> bool {
+        true
+    }
+
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
         let (cache, update) = (cx.shaped(0)?, cx.shaped(1)?);
         let axis = self.axis(cache.dims.len())?;
@@ -106,6 +110,7 @@ impl Op for TensorScatter {
         } else {
             let starts = cx.shaped(2)?;
             let starts = converted(cx, starts, Elem::I32)?;
+            let update = converted(cx, update, out.view.elem)?;
             self.write(cx, axis, starts, update, &out.view)?;
         }
         out.finish(cx)

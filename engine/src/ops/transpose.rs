@@ -61,6 +61,10 @@ impl Op for Transpose {
         Ok(vec![pick(input, shape, &self.positions(input.shape())?)?])
     }
 
+    fn converts(&self) -> bool {
+        true
+    }
+
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
         let input = cx.shaped(0)?;
         let order = self.order(input.dims.len())?;

@@ -40,6 +40,8 @@ pub struct Cache {
     pub present: ValueId,
     /// The dimension of positions.
     pub axis: usize,
+    /// How its floats are held, where what writes it can.
+    pub elem: Elem,
 }
 
 /// An input or output of a run.
@@ -177,9 +179,12 @@ impl Plan {
 
 /// Everything that lives longer than a run.
 fn bring_kept(graph: &Graph, options: &PlanOptions, lowered: &mut Lowered) -> Result<Vec<Port>, EngineError> {
+    let links = graph.links();
     for (index, cache) in options.caches.iter().enumerate() {
         let fact = typed(graph, cache.past)?;
-        let elem = Elem::of(fact.dtype, options.lower.activations);
+        let writer = links.producer(cache.present).map(|at| &graph.nodes[at]);
+        let converts = writer.is_some_and(|node| node.op.converts());
+        let elem = if converts { cache.elem } else { Elem::of(fact.dtype, options.lower.activations) };
         let mut shape = fact.shape.clone();
         if shape[cache.axis].constant().is_none() {
             shape[cache.axis] = Expr::from(&options.capacity);

@@ -23,7 +23,9 @@ pub(super) fn assign(graph: &Graph, options: &PlanOptions, lowered: &mut Lowered
         let facts: Vec<Option<&Fact>> = node.inputs.iter().map(|i| i.and_then(|i| graph.fact(i))).collect();
         for (index, input) in node.inputs.iter().enumerate() {
             let (Some(input), Some(Some(fact))) = (*input, facts.get(index)) else { continue };
-            if !movable(graph, lowered, &links, input) {
+            let elem = Elem::of(fact.dtype, options.lower.activations);
+            let writes = |at: usize| place.elem == elem || graph.nodes[at].op.converts();
+            if !movable(graph, lowered, &links, input) || !links.producer(input).is_some_and(writes) {
                 continue;
             }
             if let Some(view) = node.op.place(index, fact, &facts, &place) {

@@ -7,7 +7,7 @@
 //   rows   y[m, n] = sum (+ bias[n]) (+ residual[m, n])
 //   gate   rows 2i and 2i+1 are a gate and what it lets through: y[m, i] = activation(sum[2i]) * sum[2i+1]
 //   heads  rows are heads of head_dim in three runs, which end at row ends.x and ends.y: q, k and v of [batch, head,
-//          position, element], m = batch * seq + position
+//          position, element], m = batch * seq + position; k and v lie in a cache whose floats are HELD
 //   rope   likewise, and the first `turned` runs are turned by a table of cosines and, behind them, sines, where the first
 //          `rotary` rows of a head are pairs: elements i and i + rotary/2, or neighbours where INTERLEAVED is 1
 // The sums are with bias[n], if there is one. n counts from n_start, the first row of this piece.
@@ -18,6 +18,11 @@
 #import packed
 
 alias Elem = $ELEM;
+#if HELD == f16
+alias Held = f16;
+#else
+alias Held = $ELEM;
+#endif
 
 struct Params {
     m: u32,
@@ -70,8 +75,8 @@ struct Params {
 @group(0) @binding(0) var<storage, read_write> x: array<vec4<Elem>>;
 #if HEADS
 @group(0) @binding(1) var<storage, read_write> q: array<Elem>;
-@group(0) @binding(2) var<storage, read_write> k: array<Elem>;
-@group(0) @binding(3) var<storage, read_write> v: array<Elem>;
+@group(0) @binding(2) var<storage, read_write> k: array<Held>;
+@group(0) @binding(3) var<storage, read_write> v: array<Held>;
 #else
 @group(0) @binding(1) var<storage, read_write> y: array<Elem>;
 #endif
@@ -159,12 +164,12 @@ fn store(m: u32, block: u32, sums: vec4<f32>) {
     } else if run == 1u {
         let at = head_at(m, h, 0u, params.k_offset, params.k_strides);
 #for i in 0..4
-        k[at + e[$i] * params.k_strides.w] = Elem(value[$i]);
+        k[at + e[$i] * params.k_strides.w] = Held(value[$i]);
 #endfor
     } else {
         let at = head_at(m, h, 0u, params.v_offset, params.v_strides);
 #for i in 0..4
-        v[at + e[$i] * params.v_strides.w] = Elem(value[$i]);
+        v[at + e[$i] * params.v_strides.w] = Held(value[$i]);
 #endfor
     }
 }

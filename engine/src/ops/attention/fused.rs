@@ -3,10 +3,10 @@
 use shaders::KernelSpec;
 use symbolic::Expr;
 
-use super::{Attention, BIAS, PADDING};
+use super::{Attention, BIAS, PADDING, kernels::Decode};
 use crate::{
     error::{OpError, invalid},
-    op::{Dispatch, Elem, Grid, Lowering, Param, Slot, View, stretched},
+    op::{Dispatch, Elem, Grid, Lowering, Param, Problem, Slot, View, converted, stretched},
 };
 
 /// Head widths that the kernels have.
@@ -14,12 +14,6 @@ const WIDTHS: [i64; 8] = [16, 32, 64, 80, 96, 112, 128, 256];
 
 /// Up to this many queries, keys are shared out over workgroups.
 const FEW: i64 = 4;
-
-/// Parts into which the keys of few queries are split.
-const SPLITS: i64 = 8;
-
-/// Keys that the kernels take at a time.
-const TILE: i64 = 32;
 
 /// Whether there is a kernel for queries and values of this width.
 pub fn fits(q: &View, v: &View) -> bool {
@@ -32,11 +26,13 @@ pub fn fits(q: &View, v: &View) -> bool {
 /// # Errors
 /// When an input cannot be brought into the form that the kernels read.
 pub fn lower(op: &Attention, cx: &mut Lowering<'_>, [q, k, v]: [View; 3]) -> Result<(), OpError> {
-    let [q, k, v] = [in_vectors(cx, q)?, in_vectors(cx, k)?, in_vectors(cx, v)?];
+    let [k, v] =
+        if k.elem == v.elem { [k, v] } else { [converted(cx, k, q.elem)?, converted(cx, v, q.elem)?] };
+    let [q, k, v] = [in_vectors(cx, q, 4)?, in_vectors(cx, k, 8)?, in_vectors(cx, v, 8)?];
     let padding = cx.has_input(PADDING).then(|| padding(cx)).transpose()?;
     let bias = cx.has_input(BIAS).then(|| cx.shaped(BIAS)).transpose()?;
     let place = cx.output(0)?;
-    let beside = place.dims.len() != 4 || !fits_vectors(cx, &place);
+    let beside = place.dims.len() != 4 || !fits_vectors(cx, &place, 4);
     let out =
         if beside { cx.temporary("beside", place.elem, &cx.output_fact(0)?.shape) } else { place.clone() };
     let call = Call::new(op, [q, k, v], [padding, bias], out.clone())?;
@@ -55,9 +51,9 @@ fn padding(cx: &mut Lowering<'_>) -> Result<View, OpError> {
     if unit { Ok(view) } else { cx.contiguous(view) }
 }
 
-/// Whether the kernels can read or write a view in vectors of four elements.
-fn fits_vectors(cx: &Lowering<'_>, view: &View) -> bool {
-    let whole = |e: &Expr| e.multiple_of() % 4 == 0;
+/// Whether the kernels can read or write a view in vectors of so many elements.
+fn fits_vectors(cx: &Lowering<'_>, view: &View, elements: i64) -> bool {
+    let whole = |e: &Expr| e.multiple_of() % elements == 0;
     let (outer, last) = view.dims.split_at(view.dims.len() - 1);
     outer.iter().all(|d| d.size == Expr::ONE || whole(&d.stride))
         && last.iter().all(|d| d.stride == Expr::ONE)
@@ -65,8 +61,8 @@ fn fits_vectors(cx: &Lowering<'_>, view: &View) -> bool {
         && whole(cx.root_len(view.root))
 }
 
-fn in_vectors(cx: &mut Lowering<'_>, view: View) -> Result<View, OpError> {
-    if fits_vectors(cx, &view) {
+fn in_vectors(cx: &mut Lowering<'_>, view: View, elements: i64) -> Result<View, OpError> {
+    if fits_vectors(cx, &view, elements) {
         return Ok(view);
     }
     let copy = cx.temporary("vectors", view.elem, &view.shape());
@@ -105,15 +101,16 @@ impl<'a> Call<'a> {
         Ok(Self { op, q, k, v, padding, bias, out, group, rows })
     }
 
-    fn spec(&self, cx: &Lowering<'_>, kernel: &'static str, half_rows: i64) -> KernelSpec {
-        let width = self.q.dims[3].size.constant().unwrap_or(0);
+    fn spec(&self, kernel: &'static str) -> KernelSpec {
         KernelSpec::new(kernel)
             .with("ELEM", self.q.elem.wgsl())
-            .with("D16", (width / 16).to_string())
-            .with("HALF_ROWS", half_rows.to_string())
+            .with("CACHE", self.k.elem.wgsl())
             .flag("PADDING", self.padding.is_some())
             .flag("BIAS", self.bias.is_some())
-            .flag("BROADCAST", cx.target().row_per_lane() && cx.target().subgroups)
+    }
+
+    fn width(&self) -> u32 {
+        self.q.dims[3].size.constant().and_then(|width| u32::try_from(width).ok()).unwrap_or(0)
     }
 
     fn params(&self) -> Vec<(&'static str, Param)> {
@@ -153,8 +150,8 @@ impl<'a> Call<'a> {
     }
 
     /// `ceil(rows / of a workgroup)` times `parts`, key heads, batch.
-    fn grid(&self, half_rows: i64, parts: i64) -> Grid {
-        let x = &self.rows.ceil_div(2 * half_rows) * &Expr::from(parts);
+    fn grid(&self, rows: i64, parts: &Expr) -> Grid {
+        let x = &self.rows.ceil_div(rows) * parts;
         Grid::Xyz([x, self.k.dims[1].size.clone(), self.k.dims[0].size.clone()])
     }
 
@@ -162,8 +159,7 @@ impl<'a> Call<'a> {
     /// to 16 times at a width of 64, 7 times at 112 and 128, 3 times at 256, and with a bias 5 times at 96; and on an Apple
     /// G13, of 4, 26 times at 256.
     fn most_half_rows(&self, cx: &Lowering<'_>) -> i64 {
-        let width = self.q.dims[3].size.constant().unwrap_or(i64::MAX);
-        match (cx.target().prefill.tokens, width, self.bias.is_some()) {
+        match (cx.target().prefill.tokens, self.width(), self.bias.is_some()) {
             (..=2, ..=64, _) | (..=2, ..=96, false) => 4,
             (..=2, ..=128, _) => 2,
             (..=2, ..) => 1,
@@ -172,30 +168,52 @@ impl<'a> Call<'a> {
         }
     }
 
+    fn problem(&self, family: &'static str) -> Problem {
+        let of = |view: &View, at: usize| view.dims[at].size.to_string();
+        let mut shape = format!(
+            "{} {} heads {} of {}, {} rows",
+            self.q.elem.wgsl(),
+            self.k.elem.wgsl(),
+            of(&self.k, 1),
+            self.width(),
+            self.rows
+        );
+        for (given, what) in [(self.padding.is_some(), " padding"), (self.bias.is_some(), " bias")] {
+            shape.push_str(if given { what } else { "" });
+        }
+        Problem { family, shape }
+    }
+
     fn prefill(&self, cx: &mut Lowering<'_>) {
         let (mut params, mut slots) = (self.params(), self.slots());
         params.push(("out_strides", strides(&self.out)));
         slots.push(("out", Slot::View(self.out.clone())));
         let half_rows = self.most_half_rows(cx).min(if cx.target().prefill.tokens <= 4 { 4 } else { 8 });
-        let spec = self.spec(cx, "attention_prefill", half_rows);
-        cx.dispatch(Dispatch { spec, slots, params, grid: self.grid(half_rows, 1) });
+        let spec = self
+            .spec("attention_prefill")
+            .with("D16", (self.width() / 16).to_string())
+            .with("HALF_ROWS", half_rows.to_string())
+            .flag("BROADCAST", cx.target().row_per_lane() && cx.target().subgroups);
+        cx.dispatch(Dispatch { spec, slots, params, grid: self.grid(2 * half_rows, &Expr::ONE) });
     }
 
     fn decode(&self, cx: &mut Lowering<'_>) {
         let [batch, keys, shared] =
             [&self.k.dims[0], &self.k.dims[2], &self.k.dims[1]].map(|d| d.size.clone());
-        let (rows, splits) = (&(&batch * &shared) * &self.rows, Expr::from(SPLITS));
+        let rows = &(&batch * &shared) * &self.rows;
+        let most = self.rows.range().max.and_then(|most| u32::try_from(most).ok()).unwrap_or(u32::MAX);
+        let candidates = Decode::candidates(cx.target(), self.width(), most);
+        let chosen = cx.choose(self.problem("attention decode"), &candidates).unwrap_or(candidates[0]);
+        // As many keys as are seen.
+        let window = self.op.window.as_ref().map(|window| window + &self.q.dims[2].size);
+        let splits = chosen.splits(&window.map_or(keys.clone(), |window| window.min(&keys)));
         let width = self.q.dims[3].size.clone();
         let partial = cx.temporary("partial", Elem::F32, &[rows.clone(), splits.clone(), &width + 4]);
         let (mut params, mut slots) = (self.params(), self.slots());
         params.push(("splits", Param::Int(splits.clone())));
-        params.push(("part", Param::Int(keys.ceil_div(SPLITS).align_up(TILE))));
         slots.push(("partial", Slot::View(partial.clone())));
-        let most = self.rows.range().max.unwrap_or(i64::MAX);
-        let half_rows = [1, 2, 4].into_iter().find(|half| 2 * half >= most).unwrap_or(8);
-        let half_rows = half_rows.min(self.most_half_rows(cx));
-        let spec = self.spec(cx, "attention_decode", half_rows);
-        cx.dispatch(Dispatch { spec, slots, params, grid: self.grid(half_rows, SPLITS) });
+        let spec = chosen.spec(self.spec("attention_decode"), self.width());
+        cx.dispatch(Dispatch { spec, slots, params, grid: self.grid(chosen.rows.into(), &splits) });
         let params = vec![
             ("out_strides", strides(&self.out)),
             ("rows", Param::Int(rows.clone())),

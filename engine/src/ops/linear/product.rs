@@ -355,6 +355,9 @@ impl Heads {
     fn add_to(&self, mut call: Dispatch) -> Dispatch {
         let width = |view: &View| &view.dims[1].size * &view.dims[3].size;
         let [q, k, _] = &self.results;
+        if k.elem != q.elem {
+            call.spec = call.spec.with("HELD", k.elem.wgsl());
+        }
         let ends = vec![width(q), &width(q) + &width(k)];
         call.params.extend([
             ("head_dim", Param::Int(q.dims[3].size.clone())),
