@@ -238,7 +238,7 @@ fn experts_are_not_gathered() {
         let file = ModelFile::open(&tests::fixture(name).join("model.onnx")).unwrap();
         let model = LanguageModel::recognise(file.graph).unwrap();
         for phase in [Phase::Prefill { chunk: 16 }, Phase::Decode] {
-            let Prepared { graph, report, plan } = prepare(&model, phase, false).unwrap();
+            let Prepared { graph, report, plan, .. } = prepare(&model, phase, false).unwrap();
             let gathers = |n: &&Node| {
                 let chosen = graph.fact(n.outputs[0]).is_some_and(|f| f.rank() == 3);
                 chosen && n.op.name().starts_with("Gather") && n.op.name() != "GatherRows"

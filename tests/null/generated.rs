@@ -52,6 +52,7 @@ fn phone() -> LanguageOptions {
         lower: LowerOptions { target: (&target).into(), activations: Elem::F16 },
         passes: PassOptions { formats: WeightFormats::uniform(M0E4), fuse: true },
         context: 1024,
+        cache: Elem::F16,
         padding: false,
         all_logits: false,
     }

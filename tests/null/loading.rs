@@ -24,6 +24,7 @@ fn options(gpu: &Gpu, activations: Elem) -> LanguageOptions {
         lower: LowerOptions { target: gpu.target(), activations },
         passes: PassOptions { formats: WeightFormats::uniform(format), fuse: true },
         context: 64,
+        cache: Elem::F32,
         padding: false,
         all_logits: false,
     }

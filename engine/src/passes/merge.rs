@@ -193,6 +193,11 @@ fn depends(cx: &Cx<'_>, value: ValueId, others: &[ValueId]) -> bool {
     false
 }
 
+/// Whether a value is put behind others, as a cache's new positions are.
+fn is_appended(cx: &Cx<'_>, value: ValueId) -> bool {
+    cx.readers(cx.after_casts(value)).any(|node| matches!(node.op.name(), "Concat" | "TensorScatter" | "ScatterND"))
+}
+
 /// Queries, keys and values, in any order, of one input.
 pub(super) fn heads(cx: &Cx<'_>, node: &Node) -> Option<Rewrite> {
     let first = Plain::of(cx, node)?;
@@ -203,8 +208,11 @@ pub(super) fn heads(cx: &Cx<'_>, node: &Node) -> Option<Rewrite> {
         return None;
     }
     let mut runs = vec![Run::of(cx, a)?, Run::of(cx, b)?, Run::of(cx, c)?];
-    // By name, since the order of nodes need not be that of another phase, which is to read the same matrix.
-    runs.sort_by_key(|run| (run.turn.is_none(), &cx.graph.value(run.product.matrix).name));
+    // Queries first, since what goes to a cache may be held otherwise. Then by name, since the order of nodes need not be that
+    // of another phase, which is to read the same matrix.
+    runs.sort_by_key(|run| {
+        (run.turn.is_none(), is_appended(cx, run.result), &cx.graph.value(run.product.matrix).name)
+    });
     let turned = runs.iter().filter(|run| run.turn.is_some()).count();
     let turn = runs[0].turn;
     let head_dim = runs[0].head_dim;

@@ -34,6 +34,6 @@ pub fn in_half(case: Case) -> Option<Case> {
     let held = floats
         .flat_map(|t| t.to_f64s().into_iter().zip(t.cast(DType::F16).to_f64s()))
         .all(|(wide, half)| wide == half || wide.is_nan() || half.is_finite() && !exact);
-    let loose = Tolerance { absolute: absolute.max(1e-2), relative: relative.max(1e-2) };
-    held.then(|| case.tolerance(loose))
+    let tolerance = trial::rounded(case.tolerance);
+    held.then(|| case.tolerance(tolerance))
 }

@@ -25,6 +25,11 @@ pub struct Trial {
     tolerance: Tolerance,
 }
 
+/// How near f16 comes where f32 is to come so near.
+pub(super) fn rounded(Tolerance { absolute, relative }: Tolerance) -> Tolerance {
+    Tolerance { absolute: absolute.max(1e-2), relative: relative.max(1e-2) }
+}
+
 /// A result that is not the reference's, or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wrong {
@@ -35,7 +40,7 @@ pub struct Wrong {
 }
 
 impl Trial {
-    /// Plans a case as a graph of one node.
+    /// Plans a case as a graph of one node. Kernels that hold numbers as f16 are to come as near as f16 does.
     ///
     /// # Errors
     /// When the reference or the device refuses it.
@@ -50,7 +55,9 @@ impl Trial {
             activations,
         };
         let planned = Planned::on(target, graph, &inputs, &options)?;
-        Ok(Self { planned, inputs, want, tolerance: case.tolerance })
+        let half = planned.plan.calls.iter().any(|call| call.kernel.reflection.uses_f16);
+        let tolerance = if half { rounded(case.tolerance) } else { case.tolerance };
+        Ok(Self { planned, inputs, want, tolerance })
     }
 
     /// Its plan.
