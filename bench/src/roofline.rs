@@ -14,6 +14,9 @@ use serde::Serialize;
 
 use crate::{Device, Kind, measure::tokens_of};
 
+/// The kernel whose multiply-adds are those of cooperative matrices.
+const COOPERATIVE: &str = "linear_coop";
+
 /// The calls of one kernel for matrices of one size, in one step.
 #[derive(Clone, Debug, Serialize)]
 pub struct KernelTime {
@@ -27,6 +30,8 @@ pub struct KernelTime {
     pub bytes: u64,
     /// Operations that they have to do.
     pub flops: u64,
+    /// Those of them that cooperative matrices do.
+    pub coop_flops: u64,
 }
 
 /// A decode step, or a chunk of prefill.
@@ -57,6 +62,8 @@ pub struct Roofline {
     pub f32: f64,
     /// Operations a second in f16, where there is f16.
     pub f16: Option<f64>,
+    /// Operations a second by cooperative matrices, where there are such.
+    pub coop: Option<f64>,
     /// By phase and depth.
     pub phases: Vec<PhaseTime>,
 }
@@ -79,7 +86,7 @@ pub struct Steps {
 pub fn roofline(session: &mut Session, steps: &Steps) -> Result<Roofline, EngineError> {
     let model = session.model().clone();
     let gpu = model.gpu();
-    let Peaks { read, copy, f32, f16 } = gpu.peaks()?;
+    let Peaks { read, copy, f32, f16, coop } = gpu.peaks()?;
     let gpu_clock = gpu.clock() == Clock::Timestamps;
     let chunk = steps.prefill.min(session.chunk());
     let mut phases = Vec::new();
@@ -92,7 +99,7 @@ pub fn roofline(session: &mut Session, steps: &Steps) -> Result<Roofline, Engine
             }
         }
     }
-    Ok(Roofline { device: Device::of(gpu), gpu_clock, read, copy, f32, f16, phases })
+    Ok(Roofline { device: Device::of(gpu), gpu_clock, read, copy, f32, f16, coop, phases })
 }
 
 fn phase(
@@ -131,7 +138,8 @@ fn phase(
         .into_iter()
         .map(|(kernel, (calls, Work { bytes, flops }, mut times))| {
             times.sort_by(f64::total_cmp);
-            KernelTime { kernel, calls, seconds: times[times.len() / 2], bytes, flops }
+            let coop_flops = if kernel.starts_with(COOPERATIVE) { flops } else { 0 };
+            KernelTime { kernel, calls, seconds: times[times.len() / 2], bytes, flops, coop_flops }
         })
         .collect();
     kernels.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
@@ -159,12 +167,14 @@ impl PhaseTime {
     /// Of all kernels.
     #[must_use]
     pub fn total(&self) -> KernelTime {
-        let mut all = KernelTime { kernel: "all".to_owned(), calls: 0, seconds: 0.0, bytes: 0, flops: 0 };
+        let kernel = "all".to_owned();
+        let mut all = KernelTime { kernel, calls: 0, seconds: 0.0, bytes: 0, flops: 0, coop_flops: 0 };
         for kernel in &self.kernels {
             all.calls += kernel.calls;
             all.seconds += kernel.seconds;
             all.bytes += kernel.bytes;
             all.flops += kernel.flops;
+            all.coop_flops += kernel.coop_flops;
         }
         all
     }
@@ -177,8 +187,10 @@ impl fmt::Display for Roofline {
         let giga = |rate: f64| rate / 1e9;
         write!(f, "peaks: read {:.2} GB/s, copy {:.2} GB/s, ", giga(self.read), giga(self.copy))?;
         write!(f, "multiply-add f32 {:.1} GFLOP/s", giga(self.f32))?;
-        if let Some(f16) = self.f16 {
-            write!(f, ", f16 {:.1} GFLOP/s", giga(f16))?;
+        for (name, rate) in [("f16", self.f16), ("cooperative matrices", self.coop)] {
+            if let Some(rate) = rate {
+                write!(f, ", {name} {:.1} GFLOP/s", giga(rate))?;
+            }
         }
         let clock = if self.gpu_clock {
             "the GPU's clock"
@@ -191,12 +203,18 @@ impl fmt::Display for Roofline {
 }
 
 impl Roofline {
+    /// Seconds that operations take at the rates which their kernels can use: of cooperative matrices, else of f32.
+    fn least_seconds(&self, line: &KernelTime) -> f64 {
+        let coop = line.coop_flops as f64;
+        (line.flops as f64 - coop) / self.f32 + coop / self.coop.unwrap_or(self.f32)
+    }
+
     fn write_phase(&self, f: &mut fmt::Formatter<'_>, phase: &PhaseTime) -> fmt::Result {
         let PhaseTime { kind, tokens, depth, kernels } = phase;
         let total = phase.total();
         let rate = *tokens as f64 / total.seconds;
         writeln!(f, "\n{kind} of {tokens} at depth {depth}: {rate:.2} tokens/s by the kernels' times\n")?;
-        writeln!(f, "| kernel | calls | ms | share | GB/s | of read | GFLOP/s | of f32 |")?;
+        writeln!(f, "| kernel | calls | ms | share | GB/s | of read | GFLOP/s | of its peak |")?;
         writeln!(f, "|---|---:|---:|---:|---:|---:|---:|---:|")?;
         for line in kernels.iter().chain([&total]) {
             let (bytes, flops) = (line.bytes as f64 / line.seconds, line.flops as f64 / line.seconds);
@@ -211,7 +229,7 @@ impl Roofline {
                 bytes / 1e9,
                 percent(bytes, self.read),
                 flops / 1e9,
-                percent(flops, self.f32),
+                percent(self.least_seconds(line), line.seconds),
             )?;
         }
         Ok(())
@@ -241,8 +259,11 @@ mod tests {
             seconds,
             bytes,
             flops,
+            coop_flops: 0,
         };
-        let kernels = vec![line("a", 0.003, 6_000_000, 9_000_000), line("b", 0.001, 2_000_000, 0)];
+        let mut kernels =
+            vec![line("a", 0.003, 6_000_000, 9_000_000), line("b", 0.001, 2_000_000, 150_000_000)];
+        kernels[1].coop_flops = 150_000_000;
         let phase = PhaseTime { kind: Kind::Decode, tokens: 1, depth: 7, kernels };
         let roofline = Roofline {
             device,
@@ -251,11 +272,13 @@ mod tests {
             copy: 3e9,
             f32: 30e9,
             f16: None,
+            coop: Some(300e9),
             phases: vec![phase],
         };
         let shown = roofline.to_string();
         assert!(shown.contains("decode of 1 at depth 7: 250.00 tokens/s"), "{shown}");
         assert!(shown.contains("| a | 2 | 3.000 | 75.0 % | 2.00 | 50 % | 3.00 | 10 % |\n"), "{shown}");
-        assert!(shown.ends_with("| all | 4 | 4.000 | 100.0 % | 2.00 | 50 % | 2.25 | 8 % |\n"), "{shown}");
+        assert!(shown.contains("| b | 2 | 1.000 | 25.0 % | 2.00 | 50 % | 150.00 | 50 % |\n"), "{shown}");
+        assert!(shown.ends_with("| all | 4 | 4.000 | 100.0 % | 2.00 | 50 % | 39.75 | 20 % |\n"), "{shown}");
     }
 }

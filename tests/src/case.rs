@@ -106,20 +106,23 @@ pub fn check_case(gpu: &Gpu, case: &Case, activations: Elem) -> Result<(), Strin
     Ok(())
 }
 
-/// Runs every operator's cases, and `more`, by each kernel to choose whose name begins with `word`; returns how many runs
-/// there were, and what was wrong. Kernels that hold numbers as f16 are to come as near as f16 does.
+/// Runs `more` and every operator's cases by kernels to choose whose names begin with `word`: each case by as many as
+/// `most`, the next ones for the next case. Returns how many runs there were, and what was wrong. Kernels that hold numbers
+/// as f16 are to come as near as f16 does.
 #[must_use]
-pub fn check_variants(gpu: &Gpu, word: &str, more: Vec<Case>) -> (usize, Vec<String>) {
+pub fn check_variants(gpu: &Gpu, word: &str, more: Vec<Case>, most: usize) -> (usize, Vec<String>) {
     let (mut run, mut wrong) = (0, Vec::new());
-    for case in OPERATORS.iter().flat_map(|o| (o.cases)()).chain(more) {
+    for case in more.into_iter().chain(OPERATORS.iter().flat_map(|o| (o.cases)())) {
         gpu.choose_by(op::Choices::default());
         let Ok(plan) = plan_of_case(gpu, &case) else { continue };
         let [choice] = plan.choices.as_slice() else { continue };
         let Tolerance { absolute, relative } = case.tolerance;
         let near = Tolerance { absolute: absolute.max(1e-2), relative: relative.max(1e-2) };
         let case = case.tolerance(near);
-        for (round, name) in choice.candidates.iter().enumerate().filter(|(_, name)| name.starts_with(word)) {
-            gpu.choose_by(op::Choices { round: Some(round), ..op::Choices::default() });
+        let names: Vec<_> =
+            choice.candidates.iter().enumerate().filter(|(_, n)| n.starts_with(word)).collect();
+        for (round, name) in names.iter().cycle().skip(run).take(most.min(names.len())) {
+            gpu.choose_by(op::Choices { round: Some(*round), ..op::Choices::default() });
             run += 1;
             if let Err(text) = check_case(gpu, &case, Elem::F32) {
                 wrong.push(format!("{name}: {} / {}: {text}", case.op.name(), case.name));

@@ -48,7 +48,8 @@ impl fmt::Display for Coop {
 impl Coop {
     /// Those that a device can run, for a matrix in a format with rows of `k`.
     pub fn candidates(target: &Target, format: WeightFormat, k: usize) -> Vec<Self> {
-        let Some(matrices) = target.coop.filter(|_| format != WeightFormat::F32 && k.is_multiple_of(STEP)) else {
+        let Some(matrices) = target.coop.filter(|_| format != WeightFormat::F32 && k.is_multiple_of(STEP))
+        else {
             return Vec::new();
         };
         let fits = |c: &Self| c.threads() <= THREADS && c.memory() <= target.workgroup_memory;
