@@ -261,7 +261,8 @@ mod tests {
             flops,
             coop_flops: 0,
         };
-        let mut kernels = vec![line("a", 0.003, 6_000_000, 9_000_000), line("b", 0.001, 2_000_000, 150_000_000)];
+        let mut kernels =
+            vec![line("a", 0.003, 6_000_000, 9_000_000), line("b", 0.001, 2_000_000, 150_000_000)];
         kernels[1].coop_flops = 150_000_000;
         let phase = PhaseTime { kind: Kind::Decode, tokens: 1, depth: 7, kernels };
         let roofline = Roofline {

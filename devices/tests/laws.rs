@@ -96,7 +96,13 @@ fn what_the_device_offers_wins() {
     let profile = by_name("adreno-750").expect("known");
     let mut limits = profile.limits.value.clone();
     limits.max_storage_buffer_binding_size = (64 << 20) + 5;
-    let live = Capabilities { limits, features: Features::TIMESTAMP_QUERY, subgroups: None, f16: F16::None, coop: None };
+    let live = Capabilities {
+        limits,
+        features: Features::TIMESTAMP_QUERY,
+        subgroups: None,
+        f16: F16::None,
+        coop: None,
+    };
     let target = Target::from_live(profile, live);
     assert_eq!(target.reduction, Reduction::SharedMemory);
     assert_eq!(target.activations(), Activations::F32);

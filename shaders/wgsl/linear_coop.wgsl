@@ -29,7 +29,7 @@ enable wgpu_cooperative_matrix;
 #import halves
 
 override WARPS_M: u32 = 2;
-override WARPS_N: u32 = 4;
+override WARPS_N: u32 = 2;
 override LANES: u32 = 32;
 override STAGES: u32 = 2;
 override THREADS: u32 = WARPS_M * WARPS_N * LANES;

@@ -1,7 +1,7 @@
-//! Products by cooperative matrices on a GPU that has them: `cooperative [ROWS [REPEATS [PROFILE]]]`. First every operator's
-//! cases by each shape of workgroups, against the reference; then what each way to multiply takes, by the GPU's clock, for
-//! the products of Llama 2 7B with ROWS rows of x, in TFLOP/s and as a share of what the matrix units do at most. With a
-//! profile the GPU acts as such a device.
+//! Products by cooperative matrices on a GPU that has them: `cooperative [ROWS [REPEATS [SHAPES [WORD]]]]`. First every
+//! operator's cases by SHAPES of the shapes of workgroups each, against the reference; then what each way to multiply takes, by the GPU's clock, for
+//! the products of Llama 2 7B with ROWS rows of x, in TFLOP/s and as a share of what the matrix units do at most. WORD is what
+//! the names of the shapes begin with.
 
 use std::{sync::Arc, time::Instant};
 
@@ -23,15 +23,12 @@ fn main() {
     let began = Instant::now();
     let mut arguments = std::env::args().skip(1);
     let mut number = |or: usize| arguments.next().map_or(or, |text| text.parse().expect("a number"));
-    let (rows, repeats) = (number(512), number(20));
+    let (rows, repeats, shapes) = (number(512), number(20), number(3));
+    let word = arguments.next().unwrap_or_else(|| "coop".to_owned());
     let gpu = Gpu::open(&OpenOptions::default()).expect("a GPU");
-    let gpu = match arguments.next() {
-        Some(name) => gpu.acting_as(devices::by_name(&name).expect("a profile")),
-        None => gpu,
-    };
     println!("{}; cooperative matrices: {:?}", gpu.summary().adapter, gpu.offers().coop);
     println!("workgroup memory: {} B", gpu.offers().limits.max_compute_workgroup_storage_size);
-    let (run, wrong) = check_variants(&gpu, "coop", large());
+    let (run, wrong) = check_variants(&gpu, &word, large(), shapes);
     println!("{run} runs, {} wrong ({:.1} s)", wrong.len(), began.elapsed().as_secs_f64());
     wrong.iter().take(40).for_each(|text| println!("    {text}"));
     if rows == 0 {
@@ -56,7 +53,11 @@ fn large() -> Vec<Case> {
     };
     let formats = [WeightFormat::M0e4 { group: GroupSize::G32 }, WeightFormat::F16];
     let affine = WeightFormat::Affine8 { group: GroupSize::G64 };
-    formats.into_iter().chain([affine]).flat_map(|f| [case(f, [300, 522, 256]), case(f, [140, 268, 512])]).collect()
+    formats
+        .into_iter()
+        .chain([affine])
+        .flat_map(|f| [case(f, [300, 522, 256]), case(f, [140, 268, 512])])
+        .collect()
 }
 
 /// Prints a line for each way to multiply.
@@ -80,10 +81,12 @@ fn times(gpu: &Gpu, [m, n, k]: [usize; 3], format: WeightFormat, repeats: usize,
     for (round, name) in candidates.iter().enumerate() {
         gpu.choose_by(Choices { round: Some(round), ..Choices::default() });
         let plan = Arc::new(plan_of_graph(gpu, &graph).expect("a plan"));
-        let arena = Arena::new(gpu, plan.arena_bytes(&bindings).expect("a size"), &plan, &bindings).expect("an arena");
+        let arena = Arena::new(gpu, plan.arena_bytes(&bindings).expect("a size"), &plan, &bindings)
+            .expect("an arena");
         let run = Run::new(gpu, &plan, &weights, &graph, &arena, &bindings, &bindings).expect("a run");
         run.write(gpu, "x", &input).expect("written");
-        let step = || run.profile(gpu).expect("runs").iter().map(std::time::Duration::as_secs_f64).sum::<f64>();
+        let step =
+            || run.profile(gpu).expect("runs").iter().map(std::time::Duration::as_secs_f64).sum::<f64>();
         let mut all: Vec<f64> = (0..repeats + 2).map(|_| step()).skip(2).collect();
         all.sort_by(f64::total_cmp);
         let flops = 2.0 * (m * n * k) as f64;
