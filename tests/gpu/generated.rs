@@ -101,3 +101,19 @@ fn noise_is_packed_as_weights_are() {
         assert!(padding.iter().enumerate().all(|(i, word)| i % 4 < n % 4 || **word == [0; 4]), "{format}");
     }
 }
+
+#[test]
+fn a_matrix_that_one_dispatch_does_not_fill_is_filled_to_its_end() {
+    let (format, n, k) = (WeightFormat::Affine8 { group: GroupSize::G32 }, 1 << 14, 2056);
+    let bytes = format.weight_bytes(n, k).unwrap() as u64;
+    let piece = 32 << 20;
+    assert!(bytes > piece);
+    let noise = Noise::new(7, "large", format, k);
+    let (weight, _) = gpu().noise("large", format, (n, k), noise).unwrap();
+    for start in [piece - 16, bytes - 32] {
+        let read = gpu().read(&weight, start, 32).unwrap();
+        let words: Vec<u32> = read.as_chunks::<4>().0.iter().map(|w| u32::from_le_bytes(*w)).collect();
+        let first = (start / 4) as u32;
+        assert_eq!(words, (first..first + 8).map(|index| noise.word(index)).collect::<Vec<_>>());
+    }
+}
