@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Halfbyte beside llama.cpp on one Vulkan device, the same weights, in turns; llama.cpp's and ONNX Runtime's CPU for scale.
+"""Halfbyte beside llama.cpp and ONNX Runtime's WebGPU on one Vulkan device, the same weights, in turns; their CPU engines for scale.
 
-    bench/compare/compare.py              all cases, 3 repetitions: an hour on software Vulkan
-    bench/compare/compare.py --quick      one short prompt, 8 tokens, one repetition
+    bench/compare/compare.py                      all cases, 3 repetitions: hours on software Vulkan
+    bench/compare/compare.py --quick              one short prompt, 8 tokens, one repetition
+    bench/compare/compare.py --mesa backports     on a newer Mesa than Debian 12's, unpacked beside the engines
 
 Every case is run by each engine in its own process, engine after engine, and that as often as there are repetitions, so that what
 else the machine does falls on all alike. Prints a Markdown table; `--json FILE` keeps every number.
@@ -14,10 +15,12 @@ import json
 import os
 import pathlib
 import platform
+import shlex
 import statistics
 import subprocess
 import sys
 
+import drivers
 import engines
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -30,6 +33,7 @@ def main():
     options = arguments()
     options.folder.mkdir(parents=True, exist_ok=True)
     cases = [("prefill", n, 0) for n in options.prefill] + [("decode", options.decode, d) for d in options.depth]
+    mesa = drivers.choose(options)
     runners = engines.prepare(options)
     rates = {(e.name, case): [] for e in runners for case in cases}
     for repetition in range(options.repeat):
@@ -40,11 +44,11 @@ def main():
                 note = f"{repetition + 1}/{options.repeat} {engine.name}: {case[0]} {case[1]} at {case[2]}: {rate:.2f} tokens/s"
                 print(note, file=sys.stderr, flush=True)
     same_device(runners)
-    print(heading(options, runners))
+    print(heading(options, runners, mesa))
     print(table(runners, cases, rates))
     if options.json:
         lines = [dict(engine=e, kind=k, tokens=n, depth=d, rates=r) for (e, (k, n, d)), r in rates.items()]
-        options.json.write_text(json.dumps(dict(about=about(runners), lines=lines), indent=1))
+        options.json.write_text(json.dumps(dict(about=about(runners) | dict(mesa=mesa), lines=lines), indent=1))
 
 
 def arguments():
@@ -58,6 +62,7 @@ def arguments():
     parser.add_argument("--only", default="", metavar="NAME,…", help=f"some of {', '.join(engines.NAMES)}")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of the CPU engines [all]")
     parser.add_argument("--adapter", default="0", help="halfbyte's name or index of the GPU (see `halfbyte devices`) [0]")
+    parser.add_argument("--mesa", choices=drivers.MESAS, default="system", help="the drivers of the GPU engines [system]")
     parser.add_argument("--vulkan-index", default="0", help="llama.cpp's index of the same GPU [0]")
     parser.add_argument("--halfbyte", type=pathlib.Path, default=ROOT / "target/release/halfbyte", help="the program")
     parser.add_argument("--folder", type=pathlib.Path, default=ROOT / "target/compare", help="where the others are built")
@@ -72,6 +77,7 @@ def arguments():
     options.depth = options.depth if options.depth is not None else ([0] if quick else [0, 512])
     options.decode = options.decode or (8 if quick else 32)
     options.repeat = options.repeat or (1 if quick else 3)
+    options.folder = options.folder.resolve()
     options.llama = options.llama or options.folder / "llama"
     return options
 
@@ -96,13 +102,15 @@ def about(runners):
     )
 
 
-def heading(options, runners):
+def heading(options, runners, mesa):
     facts = about(runners)
     versions = "; ".join(f"{name}: {version}" for name, version in facts["engines"].items())
-    command = " ".join(["bench/compare/compare.py", *sys.argv[1:]])
+    command = shlex.join(["bench/compare/compare.py", *sys.argv[1:]])
+    model = options.gguf.name if options.gguf else "SmolLM2-135M-Instruct, Q4_1 (halfbyte: M0E4 with the same codes)"
+    driver = f", Mesa {mesa} in place of the system's" if mesa else ""
     return (
-        f"SmolLM2-135M-Instruct, Q4_1 (halfbyte: M0E4 with the same codes), {facts['date']}, commit {facts['commit']}, "
-        f"{facts['processor']}, {facts['system']}. {versions}. Tokens a second, median of {options.repeat} "
+        f"{model}, {facts['date']}, commit {facts['commit']}, "
+        f"{facts['processor']}, {facts['system']}{driver}. {versions}. Tokens a second, median of {options.repeat} "
         f"with half the distance between least and greatest; load {LOAD:.1f} before; `{command}`.\n"
     )
 

