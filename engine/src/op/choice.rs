@@ -20,7 +20,8 @@ impl Problem {
     /// The problem without its numbers: what is right for one of a kind should be for all.
     #[must_use]
     pub fn kind(&self) -> String {
-        let words = self.shape.split(' ').filter(|word| word.parse::<u64>().is_err());
+        let number = |word: &&str| word.trim_end_matches(',').parse::<u64>().is_ok();
+        let words = self.shape.split(' ').filter(|word| !number(word));
         [self.family].into_iter().chain(words).collect::<Vec<_>>().join(" ")
     }
 }
