@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Regenerates bench/phones/table.md: what Mesa's compilers make of every hot kernel on the GPUs of phones, without one.
 
-    bench/phones/table.py [--folder target/phones] [--only adreno-750,…]
+    bench/phones/table.py [--folder target/phones] [--only adreno-750,…] [--candidates]
 
 Needs Debian, and the Rust toolchain for the example that writes the kernels; where a package is missing it says so and ends with 0.
 """
@@ -47,6 +47,7 @@ def main():
     parser.add_argument("--folder", type=pathlib.Path, default=ROOT / "target/phones", help="for what is fetched and made")
     parser.add_argument("--tools", type=pathlib.Path, help="a folder that setup.sh filled [FOLDER/tools]")
     parser.add_argument("--only", default=",".join(GPUS), help="some of the GPUs; printed instead of written")
+    parser.add_argument("--candidates", action="store_true", help="every kernel that tuning may choose, printed instead of written")
     parser.add_argument("--kernels", help="the program that writes them [cargo's example phone_kernels]")
     options = parser.parse_args()
     options.tools = options.tools or options.folder / "tools"
@@ -62,7 +63,7 @@ def main():
         rows = [row for spec in specs[GPUS[target].profile] if (row := measure(options, target, spec, findings))]
         tables.append(section(GPUS[target], rows))
     page = heading(options, findings) + "\n".join(tables)
-    if wanted == list(GPUS):
+    if wanted == list(GPUS) and not options.candidates:
         (HERE / "table.md").write_text(page)
     else:
         print(page)
@@ -77,6 +78,7 @@ def kernels(options, profiles):
         (models / f"{name}.onnx").write_bytes(gzip.decompress(graph.read_bytes()))
     command = [options.kernels] if options.kernels else ["cargo", "run", "-q", "-p", "tests", "--example", "phone_kernels", "--"]
     files = [models / f"{name}.onnx" for name in ("smollm2", "llama2_7b", "gemma_2b")]
+    command += ["--candidates"] * options.candidates
     told = subprocess.run([*command, options.folder / "spirv", ",".join(profiles), *files], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     if told.returncode != 0:
         sys.exit("the kernels could not be written")

@@ -107,7 +107,8 @@ pub struct Decode {
 pub struct Prefill {
     /// Tokens that one thread computes: 2, 4 or 8.
     pub tokens: u32,
-    /// Outputs that one thread computes for each token: 4, or 8 for up to 4 tokens.
+    /// Outputs that one thread computes for each token: 4, or 8. For 8 tokens by 8 outputs weights are decoded into
+    /// workgroup memory, for fewer by each thread.
     pub outputs: u32,
     /// Threads of a workgroup: along outputs, along tokens.
     pub workgroup: [u32; 2],

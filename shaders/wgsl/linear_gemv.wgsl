@@ -12,7 +12,7 @@
 #variant ELEM = f32 | f16
 #variant ROWS = 1 | 2 | 4
 #variant REDUCE = shared | subgroup | shuffle | none | broadcast
-#variant BLOCKS = 1 | 2
+#variant BLOCKS = 1 | 2 | 4
 #variant AHEAD = 1 | 2 | 4
 #variant BIAS = false | true
 #variant RESIDUAL = false | true
@@ -31,9 +31,9 @@
 #exclude NORM && ROWS != 1
 #exclude STAGED && !(NORM && SPLIT && SCALED)
 #exclude REDUCE == shuffle && !SCALED
-#exclude (BLOCKS == 2 || LOOKS_AHEAD) && !(ROWS == 1 && SPLIT && SCALED)
-#exclude BLOCKS == 1 && AHEAD == 2 || BLOCKS == 2 && AHEAD == 4
-#exclude (BLOCKS == 2 || LOOKS_AHEAD) && REDUCE == subgroup
+#exclude (BLOCKS != 1 || LOOKS_AHEAD) && !(ROWS == 1 && SPLIT && SCALED)
+#exclude BLOCKS == 1 && AHEAD == 2 || BLOCKS == 2 && AHEAD == 4 || BLOCKS == 4 && (LOOKS_AHEAD || REDUCE != shuffle)
+#exclude REDUCE == subgroup && (BLOCKS == 2 || AHEAD == 4) && (STAGED || BLOCKS == 2 && LOOKS_AHEAD)
 #exclude MATH == f16 && !(ELEM == f16 && WEIGHT == m0e4 && ROWS == 1 && SPLIT)
 #exclude MATH == f16 && NORM && !STAGED
 #exclude MATH == f16 && REDUCE == subgroup

@@ -1,15 +1,16 @@
 //! Writes the SPIR-V of every kernel that models need on device profiles, as the engine hands it to the driver there:
-//! `phone_kernels OUT PROFILE,… MODEL.onnx …`; models may lack their weights. Prints a line for each kernel of each phase:
+//! `phone_kernels [--candidates] OUT PROFILE,… MODEL.onnx …`; models may lack their weights. With `--candidates` of every
+//! kernel that may be chosen, else of those that a profile prefers. Prints a line for each kernel of each phase:
 //! profile, model, phase, calls, bits of memory for each weight (`-` where it is no product), file, spec; between them tabs.
 //! For bench/phones.
 
-use std::{collections::BTreeMap, env, error::Error, fs, path::Path};
+use std::{collections::BTreeMap, env, error::Error, fs, path::Path, sync::Arc};
 
 use devices::{Activations, F16, Target};
 use engine::{
     host::{GroupSize, WeightFormat},
     language::{LanguageModel, LanguageOptions, Phase},
-    op::{Elem, LowerOptions, Slot, WeightPacking},
+    op::{self, Choices, Elem, LowerOptions, Slot, WeightPacking},
     open::ModelFile,
     passes::{PassOptions, WeightFormats},
     plan::{Call, Plan},
@@ -25,7 +26,9 @@ const CLAMPED: [&str; 1] = ["mali-g710"];
 const PHASES: [(&str, Phase); 2] = [("decode", Phase::Decode), ("prefill", Phase::Prefill { chunk: 128 })];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<String> = env::args().skip(1).collect();
+    let mut arguments: Vec<String> = env::args().skip(1).collect();
+    let all = arguments.first().is_some_and(|word| word == "--candidates");
+    arguments.drain(..usize::from(all));
     let [out, profiles, models @ ..] = arguments.as_slice() else {
         return Err("phone_kernels OUT PROFILE,… MODEL.onnx …".into());
     };
@@ -36,18 +39,16 @@ fn main() -> Result<(), Box<dyn Error>> {
             let target = Target::from_profile(devices::by_name(profile)?);
             fs::create_dir_all(Path::new(out).join(profile))?;
             for (phase, which) in PHASES {
-                let plan = language.prepare(which, &options(&target))?.plan;
-                let mut kernels: BTreeMap<String, (usize, &Call)> = BTreeMap::new();
-                for call in &plan.calls {
-                    kernels.entry(call.spec.to_string()).or_insert((0, call)).0 += 1;
-                }
-                for (spec, (calls, call)) in kernels {
-                    let file = format!("{}.spv", spec.replace([' ', '=', ':'], "_"));
-                    let words = words(&call.kernel, profile, target.f16)?;
-                    let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
-                    fs::write(Path::new(out).join(profile).join(&file), bytes)?;
-                    let bits = bits(&plan, call).map_or_else(|| "-".to_owned(), |bits| format!("{bits:.2}"));
-                    println!("{profile}\t{name}\t{phase}\t{calls}\t{bits}\t{file}\t{spec}");
+                for plan in plans(&language, which, &target, all)? {
+                    for (spec, (calls, call)) in kernels(&plan) {
+                        let file = format!("{}.spv", spec.replace([' ', '=', ':'], "_"));
+                        let words = words(&call.kernel, profile, target.f16)?;
+                        let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
+                        fs::write(Path::new(out).join(profile).join(&file), bytes)?;
+                        let bits =
+                            bits(&plan, call).map_or_else(|| "-".to_owned(), |bits| format!("{bits:.2}"));
+                        println!("{profile}\t{name}\t{phase}\t{calls}\t{bits}\t{file}\t{spec}");
+                    }
                 }
             }
         }
@@ -55,11 +56,35 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn options(target: &Target) -> LanguageOptions {
+/// The calls of a plan by kernel, with how many there are.
+fn kernels(plan: &Plan) -> BTreeMap<String, (usize, &Call)> {
+    let mut kernels: BTreeMap<String, (usize, &Call)> = BTreeMap::new();
+    for call in &plan.calls {
+        kernels.entry(call.spec.to_string()).or_insert((0, call)).0 += 1;
+    }
+    kernels
+}
+
+/// The plan that a profile prefers, or one for each round of tuning.
+fn plans(
+    language: &LanguageModel,
+    phase: Phase,
+    target: &Target,
+    all: bool,
+) -> Result<Vec<Plan>, Box<dyn Error>> {
+    let first = language.prepare(phase, &options(target, None))?.plan;
+    let longest = first.choices.iter().map(|choice| choice.candidates.len()).max().unwrap_or(0);
+    let rounds = 0..if all { longest } else { 0 };
+    let more = rounds.map(|round| Ok(language.prepare(phase, &options(target, Some(round)))?.plan));
+    std::iter::once(Ok(first)).chain(more).collect()
+}
+
+fn options(target: &Target, round: Option<usize>) -> LanguageOptions {
     let activations = match target.activations() {
         Activations::F32 => Elem::F32,
         Activations::F16 => Elem::F16,
     };
+    let choices = Arc::new(Choices { round, ..Choices::default() });
     let affine = WeightFormat::Affine8 { group: GroupSize::G32 };
     let formats = WeightFormats {
         layers: WeightFormat::M0e4 { group: GroupSize::G32 },
@@ -67,7 +92,7 @@ fn options(target: &Target) -> LanguageOptions {
         head: affine,
     };
     LanguageOptions {
-        lower: LowerOptions { target: target.into(), activations },
+        lower: LowerOptions { target: op::Target { choices, ..target.into() }, activations },
         passes: PassOptions { formats, fuse: true },
         context: 4096,
         cache: activations,

@@ -1,9 +1,9 @@
 //! How long every candidate kernel takes for the products of a layer, and how far its results are from those of the first:
-//! `cargo run --release -p tests --example product_times -- [HIDDEN QKV GATED HEAD] [TOKENS] [f32|f16]`. The sizes are those
+//! `cargo run --release -p tests --example product_times -- [HIDDEN QKV GATED HEAD] [TOKENS] [f32|f16] [PROFILE] | sort`. The sizes are those
 //! of Llama-2-7B by default; TOKENS are those of a chunk of prefill. The products run one after the other, so that
 //! no cache holds the weights of the next. Weights are M0E4 in groups of 32; those of the head in 8 bits too.
 
-use std::{collections::BTreeMap, error::Error, sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use engine::{
     dtype::DType,
@@ -39,9 +39,13 @@ impl Products {
         id
     }
 
+    /// Random numbers, after a million the same again.
     fn constant(&mut self, shape: &[usize]) -> ValueId {
         self.seed += 1;
-        self.graph.add_constant(&format!("w{}", self.seed), sample::floats_in(shape, self.seed, -0.5, 0.5))
+        let some = sample::floats_in(&[1_000_003], self.seed, -0.5, 0.5).to_f32s();
+        let values: Vec<f32> = some.iter().copied().cycle().take(shape.iter().product()).collect();
+        let tensor = HostTensor::from_f32(shape.to_vec(), &values).expect("as many as the shape says");
+        self.graph.add_constant(&format!("w{}", self.seed), tensor)
     }
 
     fn add(&mut self, name: String, op: impl Op, inputs: &[Option<ValueId>], outputs: usize) {
@@ -112,6 +116,16 @@ fn floats_of(bytes: &[u8], elem: Elem) -> Vec<f32> {
     }
 }
 
+fn write_inputs(gpu: &Gpu, run: &Run) -> Result<(), Box<dyn Error>> {
+    for (index, port) in run.plan().inputs.iter().enumerate() {
+        let shape: Option<Vec<usize>> =
+            port.view.shape().iter().map(|d| d.constant().and_then(|d| usize::try_from(d).ok())).collect();
+        let values = sample::floats(&shape.unwrap_or_default(), 100 + index as u64);
+        run.write(gpu, &port.name, &bytes_of(&values, port.view.elem))?;
+    }
+    Ok(())
+}
+
 /// Largest difference over the root of the mean square of what is right.
 fn deviation(got: &[f32], want: &[f32]) -> f32 {
     let square = want.iter().map(|w| w * w).sum::<f32>() / want.len() as f32;
@@ -123,20 +137,16 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-/// One line of the result.
-struct Line {
-    name: String,
-    time: Duration,
-    deviation: f32,
-}
-
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let numbers: Vec<usize> = words.iter().filter_map(|w| w.parse().ok()).collect();
     let sizes = numbers.get(..4).map_or([4096, 12288, 22016, 32000], |s| [s[0], s[1], s[2], s[3]]);
     let tokens = if numbers.len() == 1 { numbers[0] } else { numbers.get(4).copied().unwrap_or(512) };
     let activations = if words.iter().any(|w| w == "f16") { Elem::F16 } else { Elem::F32 };
-    let gpu = Gpu::open(&OpenOptions::default())?;
+    let mut gpu = Gpu::open(&OpenOptions::default())?;
+    if let Some(profile) = words.iter().find_map(|word| devices::by_name(word).ok()) {
+        gpu = gpu.acting_as(profile);
+    }
     println!("{}, {activations:?}, {:?}", gpu.summary().adapter.name, gpu.peaks()?);
     let mut products = Products { graph: Graph::default(), tokens, seed: 0 };
     products.layer(sizes);
@@ -146,7 +156,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let source = WeightSource::Model(Fit::default());
     let weights = Weights::upload(&gpu, &[(&graph, &*first)], &source, &|_| {})?;
     let rounds = first.choices.iter().map(|c| c.candidates.len()).max().unwrap_or(1);
-    let mut lines: BTreeMap<String, Vec<Line>> = BTreeMap::new();
     let mut right: Vec<Vec<f32>> = Vec::new();
     for round in 0..rounds {
         let plan = Arc::new(plan_of(&gpu, &graph, activations, round)?);
@@ -154,16 +163,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         let none = Bindings::new();
         let arena = Arena::new(&gpu, plan.arena_bytes(&none)?, &plan, &none)?;
         let run = Run::new(&gpu, &plan, &weights, &graph, &arena, &none, &none)?;
-        for (index, port) in plan.inputs.iter().enumerate() {
-            let shape: Vec<usize> =
-                port.view.shape().iter().filter_map(|d| d.constant()).map(|d| d as usize).collect();
-            run.write(
-                &gpu,
-                &port.name,
-                &bytes_of(&sample::floats(&shape, 100 + index as u64), port.view.elem),
-            )?;
-        }
+        write_inputs(&gpu, &run)?;
         let samples = (0..=REPEAT).map(|_| run.profile(&gpu)).collect::<Result<Vec<_>, _>>()?;
+        // A run may leave other values where its inputs were.
+        write_inputs(&gpu, &run)?;
+        run.submit(&gpu)?;
         let got: Vec<Vec<f32>> = (plan.outputs.iter().enumerate())
             .map(|(i, port)| Ok(floats_of(&run.read(&gpu, i)?, port.view.elem)))
             .collect::<Result<_, engine::EngineError>>()?;
@@ -181,17 +185,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             let times = samples[1..].iter().map(|times| times[choice.calls.clone()].iter().sum()).collect();
             let time = median(times);
             let many = if choice.problem.family == "gemm" { tokens } else { 0 };
-            let name =
-                format!("{} {}", rate(&plan, &choice.calls, many, time), choice.candidates[choice.taken]);
+            let rate = rate(&plan, &choice.calls, many, time);
             let deviation = far[outputs].iter().copied().fold(0.0, f32::max);
-            lines.entry(node.name.clone()).or_default().push(Line { name, time, deviation });
-        }
-    }
-    for (node, mut found) in lines {
-        println!("\n{node}");
-        found.sort_by_key(|line| line.time);
-        for Line { name, time, deviation } in found {
-            println!("{:9.1} µs  {deviation:.1e}  {name}", time.as_secs_f64() * 1e6);
+            let (micros, kernel) = (time.as_secs_f64() * 1e6, &choice.candidates[choice.taken]);
+            println!("{:8} {micros:10.1} µs {rate:>14}  {deviation:.0e}  {kernel}", node.name);
         }
     }
     Ok(())
@@ -210,8 +207,8 @@ fn rate(plan: &Plan, calls: &std::ops::Range<usize>, tokens: usize, time: Durati
     }
     let seconds = time.as_secs_f64();
     if tokens == 0 {
-        format!("[{:.0} GB/s]", bytes as f64 / seconds / 1e9)
+        format!("{:.0} GB/s", bytes as f64 / seconds / 1e9)
     } else {
-        format!("[{:.2} Tflop/s]", flops / seconds / 1e12)
+        format!("{:.2} Tflop/s", flops / seconds / 1e12)
     }
 }

@@ -8,6 +8,9 @@ use symbolic::Expr;
 use super::{Shape, distinct, runs};
 use crate::op::{Grid, Target};
 
+/// Sums that a thread can have where it decodes its own weights.
+const MOST_ALONE: u32 = 32;
+
 /// How threads come to `x` and to the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Through {
@@ -52,8 +55,12 @@ impl Gemm {
         let devices::Prefill { tokens, outputs, workgroup: [along_n, along_m] } = target.prefill;
         let first = if target.row_per_lane() && target.subgroups {
             Self::new(Through::Broadcast, [tokens, outputs], [along_n, 1])
-        } else {
+        } else if tokens * outputs <= MOST_ALONE {
             Self::new(Through::Shared, [tokens, outputs], [along_n, along_m])
+        } else if shape.scaled {
+            Self::new(Through::Both(2), [tokens, outputs], [along_n, along_m])
+        } else {
+            Self::new(Through::Shared, [tokens, 4], [along_n, along_m.min(4)])
         };
         let fits = |gemm: &Self| gemm.exists(target, shape) && runs(target, gemm.workgroup, gemm.shared());
         let others = Self::others(target).into_iter().filter(fits);
@@ -86,7 +93,9 @@ impl Gemm {
         ] {
             all.push(Self::new(Both(2), tile, workgroup));
         }
-        all.push(Self::new(Both(4), [4, 4], [16, 4]));
+        for (tile, workgroup) in [([8, 8], [16, 8]), ([8, 8], [8, 8]), ([8, 8], [8, 16]), ([4, 4], [16, 4])] {
+            all.push(Self::new(Both(4), tile, workgroup));
+        }
         for (tile, workgroup) in [
             ([8, 4], [16, 4]),
             ([4, 8], [16, 4]),
@@ -113,9 +122,7 @@ impl Gemm {
         let wide = self.outputs == 8;
         let both = matches!(self.through, Through::Both(_));
         let sums = self.tokens * self.outputs;
-        let most = target.prefill.tokens
-            * target.prefill.outputs
-            * if both && target.prefill.tokens == 8 { 2 } else { 1 };
+        let most = target.prefill.tokens * target.prefill.outputs;
         let kernel = match self.through {
             Through::Both(_) => shape.scaled,
             Through::None => shape.scaled && !wide,

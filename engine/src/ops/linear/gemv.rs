@@ -79,9 +79,8 @@ impl Gemv {
         let first = Self::preferred(target, shape);
         let mut all = Vec::new();
         for base in [first].into_iter().chain(Self::others(target, shape)) {
-            let fits = |gemv: &Self| {
-                gemv.exists(shape, rows) && runs(target, [gemv.threads, 1], gemv.shared(shape, rows))
-            };
+            let fits =
+                |gemv: &Self| gemv.exists(shape, rows) && runs(target, [gemv.threads, 1], gemv.shared(shape));
             let ways = [Normed::Folded, Normed::Staged, Normed::Before].into_iter();
             let ways = ways.filter(|normed| shape.norm || *normed == Normed::Before);
             all.extend(ways.map(|normed| Self { normed, ..base }).filter(fits));
@@ -124,8 +123,14 @@ impl Gemv {
             let shuffle = |threads| Self::new(Shuffle(lanes), threads);
             all.extend([64, 128, 256].map(shuffle).map(|gemv| gemv.with(1, 4)));
             all.extend([128, 256].map(shuffle).map(|gemv| gemv.with(2, 2)));
-            all.extend([shuffle(64), shuffle(128).with(2, 1)]);
-            all.extend([64, 128, 256].map(|threads| Self::new(Subgroup, threads)));
+            all.extend([
+                shuffle(64),
+                shuffle(128).with(2, 1),
+                shuffle(128).with(4, 1),
+                shuffle(256).with(4, 1),
+            ]);
+            all.extend([64, 128, 256, 512].map(|threads| Self::new(Subgroup, threads)));
+            all.extend([Self::new(Subgroup, 128).with(2, 1), Self::new(Subgroup, 256).with(1, 4)]);
             all.push(Self::new(Shared(LANES), 64));
         } else {
             let shapes = [(64, LANES), (64, 8), (64, 32), (64, 64), (128, LANES), (128, 32)];
@@ -133,7 +138,7 @@ impl Gemv {
             all.extend(shapes.map(|(threads, lanes)| shared(threads, lanes)));
             all.extend([shared(64, LANES).with(2, 1), shared(64, LANES).with(1, 4)]);
         }
-        let halves = all.iter().filter(|gemv| gemv.reduce != Subgroup).take(8);
+        let halves = all.iter().filter(|gemv| gemv.lanes().is_some()).take(9);
         let halves: Vec<Self> = halves.map(|gemv| Self { half: true, ..*gemv }).collect();
         all.extend(halves);
         if shape.n >= MANY_ROWS {
@@ -148,7 +153,7 @@ impl Gemv {
         let lanes = self.lanes().unwrap_or(1);
         let plain = (self.blocks, self.ahead) == (1, 1);
         let staged = self.normed == Normed::Staged;
-        (plain || (rows == 1 && split && shape.scaled))
+        (plain || (rows == 1 && shape.scaled && (split || (self.reduce == Reduce::Subgroup && !staged))))
             && (!self.half || (shape.half && rows == 1 && split && self.normed != Normed::Folded))
             && (!matches!(self.reduce, Reduce::Shuffle(_)) || shape.scaled)
             && (!staged || (shape.scaled && (split || self.reduce == Reduce::Subgroup)))
@@ -157,7 +162,7 @@ impl Gemv {
     }
 
     /// Bytes of workgroup memory.
-    fn shared(&self, shape: Shape, rows: u32) -> u32 {
+    fn shared(&self, shape: Shape) -> u32 {
         let partial = match self.reduce {
             Reduce::Shared(_) => self.threads * 16,
             Reduce::Subgroup => 64 * 16,
@@ -165,7 +170,6 @@ impl Gemv {
         };
         let elem = if shape.half { Elem::F16 } else { Elem::F32 };
         let staged = shape.k as u32 * elem.size() as u32 + self.threads * 4;
-        let _ = rows;
         partial + if self.normed == Normed::Staged { staged } else { 0 }
     }
 
