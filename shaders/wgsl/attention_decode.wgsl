@@ -45,13 +45,6 @@ struct Params {
     softcap: f32,
 }
 
-#if CACHE == f16
-// Eight halves each: half as many loads as of four.
-alias Held = vec4<u32>;
-#else
-alias Held = vec4<f32>;
-#endif
-
 @group(0) @binding(0) var<storage, read_write> q: array<vec4<Elem>>;
 @group(0) @binding(1) var<storage, read_write> k: array<Held>;
 @group(0) @binding(2) var<storage, read_write> v: array<Held>;
@@ -71,10 +64,9 @@ alias Held = vec4<f32>;
 #endif
 
 #import attention
+#import attention_eighths
 
 override WG_X: u32 = 64;
-// head_dim / 8, at most 8 * CHUNKS.
-override EIGHTHS: u32 = 8;
 #if REDUCE == shared
 // (WG_X + 1) * 8 * ROWS: one more than there are threads from key to key, so that octets read from banks of their own.
 override PARTS: u32 = 520;
@@ -91,48 +83,6 @@ var<workgroup> sums: array<f32, WG_X / 8>;
 var<workgroup> parts: array<f32, PARTS>;
 var<workgroup> scores: array<f32, SCORES>;
 #endif
-
-struct Eight {
-    a: vec4<f32>,
-    b: vec4<f32>,
-}
-
-#if CACHE == f16
-fn eight(w: Held) -> Eight {
-    return Eight(
-        vec4(unpack2x16float(w.x), unpack2x16float(w.y)),
-        vec4(unpack2x16float(w.z), unpack2x16float(w.w)),
-    );
-}
-#endif
-
-// Elements 8i .. of the keys.
-fn keys(i: u32) -> Eight {
-#if CACHE == f16
-    return eight(k[i]);
-#else
-    return Eight(k[2u * i], k[2u * i + 1u]);
-#endif
-}
-
-fn values(i: u32) -> Eight {
-#if CACHE == f16
-    return eight(v[i]);
-#else
-    return Eight(v[2u * i], v[2u * i + 1u]);
-#endif
-}
-
-// The score of a key, of which `dot` is the scaled product.
-fn score(batch: u32, kv: u32, row: u32, key: u32, dot: f32) -> f32 {
-    var s = dot;
-    // The branch asks for the score too, lest it hang on a uniform alone; and drivers compute tanh by exp, which overflows.
-    if params.softcap * abs(s) > 0.0 { s = params.softcap * tanh(clamp(s / params.softcap, -15.0, 15.0)); }
-#if BIAS
-    s += bias_at(batch, kv, row, key);
-#endif
-    return select(HIDDEN, s, visible(batch, row, key));
-}
 
 @compute @workgroup_size(WG_X)
 fn main(

@@ -1,13 +1,11 @@
 // out = softmax(scale * q k^T + bias, masked) v; a workgroup takes ROWS rows of one key head (see lib/attention.wgsl).
-// Workgroups: x over ceil(seq * group / ROWS), y over key heads, z over the batch. D16 is head_dim / 16. BROADCAST shares
-// reads of q within subgroups of 8 to 32 threads.
+// Workgroups: x over ceil(seq * group / ROWS), y over key heads, z over the batch. D16 is head_dim / 16.
 #variant ELEM = f32 | f16
 #variant CACHE = f32 | f16
 #variant D16 = 4 | 1 | 2 | 5 | 6 | 7 | 8 | 16
 #variant HALF_ROWS = 8 | 4 | 2 | 1
 #variant PADDING = false | true
 #variant BIAS = false | true
-#variant BROADCAST = false | true
 #let MIXED = D16 == 5 || D16 == 6 || D16 == 7
 #if ELEM == f16 || CACHE == f16
 enable f16;
@@ -66,49 +64,31 @@ const ROWS = 2u * HALF;
 const HEAD_VEC4S = ${D16}u * 4u;
 const WG_X = 64u;
 const TILE = 32u;
-var<workgroup> score: array<f32, ROWS * TILE>;
+var<workgroup> scores: array<f32, ROWS * TILE>;
 var<workgroup> weights: array<vec4<f32>, ROWS * TILE / 4u>;
 var<workgroup> largest: array<f32, ROWS>;
 var<workgroup> weight_sum: array<f32, ROWS>;
 var<workgroup> rescale: array<f32, ROWS>;
 
 // Scores of keys first .. first + 32 for all rows.
-fn score_tile(batch: u32, kv: u32, row: u32, first: u32, local: u32, lane: u32) {
+fn score_tile(batch: u32, kv: u32, row: u32, first: u32, local: u32) {
     let j = local % TILE;
     let own = local / TILE * HALF;
     let key = first + j;
     let k_from = (params.k_offset + batch * params.k_strides.x + kv * params.k_strides.y
         + min(key, params.total - 1u) * params.k_strides.z) / 4u;
-#if BROADCAST
-    let q_mine = q_at(batch, kv, row + own + lane % HALF);
-#endif
 #for r in 0..$HALF_ROWS
     var dot$r = 0.0;
-#if !BROADCAST
     let q$r = q_at(batch, kv, row + own + ${r}u);
-#endif
 #endfor
     for (var d = 0u; d < HEAD_VEC4S; d += one()) {
         let kd = vec4<f32>(k[k_from + d]);
-#if BROADCAST
-        let qd = vec4<f32>(q[q_mine + d]);
-#endif
 #for r in 0..$HALF_ROWS
-#if BROADCAST
-        dot$r += dot(subgroupBroadcast(qd, ${r}u), kd);
-#else
         dot$r += dot(vec4<f32>(q[q$r + d]), kd);
-#endif
 #endfor
     }
-    // The branch asks for the score too, lest it hang on a uniform alone; and drivers compute tanh by exp, which overflows.
 #for r in 0..$HALF_ROWS
-    var s$r = dot$r * params.scale;
-    if params.softcap * abs(s$r) > 0.0 { s$r = params.softcap * tanh(clamp(s$r / params.softcap, -15.0, 15.0)); }
-#if BIAS
-    s$r += bias_at(batch, kv, row + own + ${r}u, key);
-#endif
-    score[(own + ${r}u) * TILE + j] = select(HIDDEN, s$r, visible(batch, row + own + ${r}u, key));
+    scores[(own + ${r}u) * TILE + j] = score(batch, kv, row + own + ${r}u, key, dot$r * params.scale);
 #endfor
 }
 
@@ -117,11 +97,11 @@ fn weigh_tile(local: u32) {
     if local >= ROWS { return; }
     let old = largest[local];
     var top = old;
-    for (var j = 0u; j < TILE; j += one()) { top = max(top, score[local * TILE + j]); }
+    for (var j = 0u; j < TILE; j += one()) { top = max(top, scores[local * TILE + j]); }
     var sum = 0.0;
     for (var j = 0u; j < TILE / 4u; j += one()) {
         let start = local * TILE + 4u * j;
-        let s = vec4(score[start], score[start + 1u], score[start + 2u], score[start + 3u]);
+        let s = vec4(scores[start], scores[start + 1u], scores[start + 2u], scores[start + 3u]);
         let w = select(exp(s - vec4(top)), vec4<f32>(), s <= vec4(HIDDEN));
         weights[local * (TILE / 4u) + j] = w;
         sum += w.x + w.y + w.z + w.w;
@@ -151,14 +131,8 @@ fn item(local: u32, r: u32) -> Item {
 @compute @workgroup_size(WG_X)
 fn main(
     @builtin(local_invocation_index) local: u32,
-#if BROADCAST
-    @builtin(subgroup_invocation_id) lane: u32,
-#endif
     @builtin(workgroup_id) workgroup: vec3<u32>,
 ) {
-#if !BROADCAST
-    let lane = 0u;
-#endif
     let row = workgroup.x * ROWS;
     let kv = workgroup.y;
     let batch = workgroup.z;
@@ -178,7 +152,7 @@ fn main(
     const used$r = ${r}u * WG_X < ROWS * HEAD_VEC4S;
 #endfor
     for (var first = begin; first < end; first += TILE) {
-        score_tile(batch, kv, row, first, local, lane);
+        score_tile(batch, kv, row, first, local);
         workgroupBarrier();
         weigh_tile(local);
         workgroupBarrier();

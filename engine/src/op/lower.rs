@@ -243,8 +243,8 @@ impl<'a> Lowering<'a> {
         let fact = self.fact_of(id)?;
         let elem = Elem::of(fact.dtype, self.options.activations);
         if let Some(view) = self.lowered.views.get(&id).cloned() {
-            let cached = matches!(self.lowered.roots[view.root.0 as usize].kind, RootKind::Cache(_));
-            return if cached && !self.node.op.converts() { converted(self, view, elem) } else { Ok(view) };
+            let other = fact.dtype.is_float() && matches!(view.elem, Elem::F32 | Elem::F16);
+            return if other && !self.node.op.converts() { converted(self, view, elem) } else { Ok(view) };
         }
         let value = self.graph.value(id);
         let name = value.name.clone();

@@ -42,6 +42,10 @@ impl Op for Expand {
         Ok(vec![pick(input, shape, &positions)?])
     }
 
+    fn converts(&self) -> bool {
+        true
+    }
+
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
         let input = cx.shaped(0)?;
         let shape: &[Expr] = &cx.output_fact(0)?.shape;

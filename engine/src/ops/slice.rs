@@ -148,6 +148,10 @@ impl Op for Slice {
         Ok(vec![pick(input, shape, &positions(input.shape(), &cuts)?)?])
     }
 
+    fn converts(&self) -> bool {
+        true
+    }
+
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
         let shape = &cx.fact(0)?.shape;
         let numbers = |at: usize| {

@@ -44,3 +44,14 @@ fn visible(batch: u32, row: u32, key: u32) -> bool {
 #endif
     return key < params.total && key <= last && (params.window == 0u || key + params.window > last);
 }
+
+// The score of a key, of which `dot` is the scaled product.
+fn score(batch: u32, kv: u32, row: u32, key: u32, dot: f32) -> f32 {
+    var s = dot;
+    // The branch asks for the score too, lest it hang on a uniform alone; and drivers compute tanh by exp, which overflows.
+    if params.softcap * abs(s) > 0.0 { s = params.softcap * tanh(clamp(s / params.softcap, -15.0, 15.0)); }
+#if BIAS
+    s += bias_at(batch, kv, row, key);
+#endif
+    return select(HIDDEN, s, visible(batch, row, key));
+}

@@ -3,7 +3,10 @@
 use shaders::KernelSpec;
 use symbolic::Expr;
 
-use super::{Attention, BIAS, PADDING, kernels::Decode};
+use super::{
+    Attention, BIAS, PADDING,
+    kernels::{Decode, Prefill},
+};
 use crate::{
     error::{OpError, invalid},
     op::{Dispatch, Elem, Grid, Lowering, Param, Problem, Slot, View, converted, stretched},
@@ -155,19 +158,6 @@ impl<'a> Call<'a> {
         Grid::Xyz([x, self.k.dims[1].size.clone(), self.k.dims[0].size.clone()])
     }
 
-    /// The most `HALF_ROWS` that the registers hold. Twice as many spill on a Mali-G720, the GPU of 2 tokens a thread: up
-    /// to 16 times at a width of 64, 7 times at 112 and 128, 3 times at 256, and with a bias 5 times at 96; and on an Apple
-    /// G13, of 4, 26 times at 256.
-    fn most_half_rows(&self, cx: &Lowering<'_>) -> i64 {
-        match (cx.target().prefill.tokens, self.width(), self.bias.is_some()) {
-            (..=2, ..=64, _) | (..=2, ..=96, false) => 4,
-            (..=2, ..=128, _) => 2,
-            (..=2, ..) => 1,
-            (..=4, 129.., _) => 4,
-            _ => 8,
-        }
-    }
-
     fn problem(&self, family: &'static str) -> Problem {
         let of = |view: &View, at: usize| view.dims[at].size.to_string();
         let mut shape = format!(
@@ -188,13 +178,10 @@ impl<'a> Call<'a> {
         let (mut params, mut slots) = (self.params(), self.slots());
         params.push(("out_strides", strides(&self.out)));
         slots.push(("out", Slot::View(self.out.clone())));
-        let half_rows = self.most_half_rows(cx).min(if cx.target().prefill.tokens <= 4 { 4 } else { 8 });
-        let spec = self
-            .spec("attention_prefill")
-            .with("D16", (self.width() / 16).to_string())
-            .with("HALF_ROWS", half_rows.to_string())
-            .flag("BROADCAST", cx.target().row_per_lane() && cx.target().subgroups);
-        cx.dispatch(Dispatch { spec, slots, params, grid: self.grid(2 * half_rows, &Expr::ONE) });
+        let candidates = Prefill::candidates(cx.target(), self.width(), self.bias.is_some());
+        let chosen = cx.choose(self.problem("attention prefill"), &candidates).unwrap_or(candidates[0]);
+        let (spec, rows) = chosen.spec(|kernel| self.spec(kernel), self.width());
+        cx.dispatch(Dispatch { spec, slots, params, grid: self.grid(rows.into(), &Expr::ONE) });
     }
 
     fn decode(&self, cx: &mut Lowering<'_>) {
@@ -208,7 +195,8 @@ impl<'a> Call<'a> {
         let window = self.op.window.as_ref().map(|window| window + &self.q.dims[2].size);
         let splits = chosen.splits(&window.map_or(keys.clone(), |window| window.min(&keys)));
         let width = self.q.dims[3].size.clone();
-        let partial = cx.temporary("partial", Elem::F32, &[rows.clone(), splits.clone(), &width + 4]);
+        let most = Expr::from(splits.range().max.unwrap_or(i64::from(chosen.parts)));
+        let partial = cx.temporary("partial", Elem::F32, &[rows.clone(), most, &width + 4]);
         let (mut params, mut slots) = (self.params(), self.slots());
         params.push(("splits", Param::Int(splits.clone())));
         slots.push(("partial", Slot::View(partial.clone())));

@@ -1,4 +1,4 @@
-//! The ways to attend with few queries: how threads come to the scores, how many they are, and how keys are shared out.
+//! The ways to attend: how threads come to the scores, how many they are, and what each has.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub struct Decode {
     /// Rows of a workgroup.
     pub rows: u32,
     /// Most parts into which keys are split.
-    parts: u32,
+    pub parts: u32,
 }
 
 impl fmt::Display for Decode {
@@ -82,4 +82,65 @@ fn rows(target: &Target, width: u32, most: u32) -> u32 {
     };
     let at_most = (room / chunks(width)).clamp(1, 4);
     most.div_ceil(most.div_ceil(at_most).max(1)).max(1)
+}
+
+/// A way to attend with many queries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prefill {
+    /// Each thread of an octet has a row, and all see what one of them reads of keys and values.
+    Rows,
+    /// Rows and keys meet in tiles of 32 keys and twice so many rows, in shared memory.
+    Tiles(u32),
+}
+
+impl fmt::Display for Prefill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rows => write!(f, "rows"),
+            Self::Tiles(half_rows) => write!(f, "tiles of {} rows", 2 * half_rows),
+        }
+    }
+}
+
+/// Threads that read together.
+const OCTET: u32 = 8;
+
+impl Prefill {
+    /// Those that a device can run, what its profile prefers first.
+    pub fn candidates(target: &Target, width: u32, bias: bool) -> Vec<Self> {
+        let most = most_half_rows(target, width, bias);
+        let preferred = if target.prefill.tokens <= 4 { most.min(4) } else { most };
+        let others =
+            [8, 4, 2, 1].into_iter().filter(|half| *half <= most && *half != preferred && most / half <= 4);
+        let tiles = [preferred].into_iter().chain(others).map(Self::Tiles);
+        let rows = target.row_per_lane() && target.octets && target.subgroups;
+        rows.then_some(Self::Rows).into_iter().chain(tiles).collect()
+    }
+
+    /// The kernel, but for what does not hang on the way, and rows of a workgroup.
+    pub fn spec(self, of: impl Fn(&'static str) -> KernelSpec, width: u32) -> (KernelSpec, u32) {
+        match self {
+            Self::Rows => {
+                let spec = of("attention_rows").with("CHUNKS", chunks(width).to_string());
+                (spec.set("EIGHTHS", width / 8).set("WG_X", OCTET), OCTET)
+            }
+            Self::Tiles(half_rows) => {
+                let spec = of("attention_prefill").with("D16", (width / 16).to_string());
+                (spec.with("HALF_ROWS", half_rows.to_string()), 2 * half_rows)
+            }
+        }
+    }
+}
+
+/// The most `HALF_ROWS` that the registers hold. Twice as many spill on a Mali-G720, the GPU of 2 tokens a thread: up to 16
+/// times at a width of 64, 7 times at 112 and 128, 3 times at 256, and with a bias 5 times at 96; and on an Apple G13, of 4,
+/// 26 times at 256.
+fn most_half_rows(target: &Target, width: u32, bias: bool) -> u32 {
+    match (target.prefill.tokens, width, bias) {
+        (..=2, ..=64, _) | (..=2, ..=96, false) => 4,
+        (..=2, ..=128, _) => 2,
+        (..=2, ..) => 1,
+        (..=4, 129.., _) => 4,
+        _ => 8,
+    }
 }
