@@ -36,7 +36,7 @@
 #exclude REDUCE == subgroup && (BLOCKS == 2 || AHEAD == 4) && (STAGED || BLOCKS == 2 && LOOKS_AHEAD)
 #exclude MATH == f16 && !(ELEM == f16 && WEIGHT == m0e4 && ROWS == 1 && SPLIT)
 #exclude MATH == f16 && NORM && !STAGED
-#exclude MATH == f16 && REDUCE == subgroup
+#exclude MATH == f16 && REDUCE == subgroup && (BLOCKS != 1 || LOOKS_AHEAD)
 #if ELEM == f16 || HELD == f16
 enable f16;
 #endif

@@ -121,26 +121,26 @@ impl Gemv {
         if target.subgroups {
             let lanes = target.subgroup_size.min(32);
             let shuffle = |threads| Self::new(Shuffle(lanes), threads);
+            let subgroup = |threads| Self::new(Subgroup, threads);
+            let halves = [subgroup(256), subgroup(128), shuffle(256).with(1, 4), shuffle(128).with(2, 2)];
+            all.extend(halves.map(|gemv| Self { half: true, ..gemv }));
+            all.extend([64, 128, 256, 512].map(subgroup));
             all.extend([64, 128, 256].map(shuffle).map(|gemv| gemv.with(1, 4)));
             all.extend([128, 256].map(shuffle).map(|gemv| gemv.with(2, 2)));
-            all.extend([
-                shuffle(64),
-                shuffle(128).with(2, 1),
-                shuffle(128).with(4, 1),
-                shuffle(256).with(4, 1),
-            ]);
-            all.extend([64, 128, 256, 512].map(|threads| Self::new(Subgroup, threads)));
-            all.extend([Self::new(Subgroup, 128).with(2, 1), Self::new(Subgroup, 256).with(1, 4)]);
+            all.extend([shuffle(64), shuffle(128).with(2, 1)]);
+            all.extend([subgroup(128).with(2, 1), subgroup(256).with(1, 4)]);
+            all.extend(
+                [shuffle(64).with(1, 4), shuffle(128).with(2, 1)].map(|gemv| Self { half: true, ..gemv }),
+            );
             all.push(Self::new(Shared(LANES), 64));
         } else {
             let shapes = [(64, LANES), (64, 8), (64, 32), (64, 64), (128, LANES), (128, 32)];
             let shared = |threads, lanes| Self::new(Shared(lanes), threads);
             all.extend(shapes.map(|(threads, lanes)| shared(threads, lanes)));
             all.extend([shared(64, LANES).with(2, 1), shared(64, LANES).with(1, 4)]);
+            let halves: Vec<Self> = all.iter().map(|gemv| Self { half: true, ..*gemv }).collect();
+            all.extend(halves);
         }
-        let halves = all.iter().filter(|gemv| gemv.lanes().is_some()).take(9);
-        let halves: Vec<Self> = halves.map(|gemv| Self { half: true, ..*gemv }).collect();
-        all.extend(halves);
         if shape.n >= MANY_ROWS {
             all.push(Self::new(None, 64));
         }
@@ -154,7 +154,11 @@ impl Gemv {
         let plain = (self.blocks, self.ahead) == (1, 1);
         let staged = self.normed == Normed::Staged;
         (plain || (rows == 1 && shape.scaled && (split || (self.reduce == Reduce::Subgroup && !staged))))
-            && (!self.half || (shape.half && rows == 1 && split && self.normed != Normed::Folded))
+            && (!self.half
+                || (shape.half
+                    && rows == 1
+                    && (split || self.reduce == Reduce::Subgroup)
+                    && self.normed != Normed::Folded))
             && (!matches!(self.reduce, Reduce::Shuffle(_)) || shape.scaled)
             && (!staged || (shape.scaled && (split || self.reduce == Reduce::Subgroup)))
             && lanes.is_power_of_two()
