@@ -24,7 +24,9 @@ fn every_variant_keeps_the_conventions() {
             // Every GPU with cooperative matrices has 32 KiB or more; which shape fits is for the operator to see to.
             let most = if name == "linear_coop" { 48 << 10 } else { 16 << 10 };
             assert!(reflection.workgroup_bytes <= most, "{spec}: {} bytes", reflection.workgroup_bytes);
-            assert_eq!(reflection.workgroup_size.iter().product::<u32>() % 32, 0, "{spec}");
+            // One is for software Vulkan alone, whose subgroups have 8 threads.
+            let least = if name == "attention_rows" { 8 } else { 32 };
+            assert_eq!(reflection.workgroup_size.iter().product::<u32>() % least, 0, "{spec}");
         }
     }
 }

@@ -151,7 +151,11 @@ mod tests {
         gpu.write(&buffer, 0, &[1; 64]);
         assert_eq!(gpu.staged().waiting, 64);
         gpu.submit(gpu.encoder()).expect("submitted");
-        assert_eq!((gpu.staged().waiting, gpu.staged().bytes()), (0, 64));
+        let staged = |gpu: &Gpu| {
+            let staged = gpu.staged();
+            (staged.waiting, staged.bytes())
+        };
+        assert_eq!(staged(&gpu), (0, 64));
         gpu.write(&buffer, 0, &[2; 4]);
         assert_eq!(gpu.staged().bytes(), 68);
     }
