@@ -3,7 +3,10 @@
 use shaders::KernelSpec;
 use symbolic::Expr;
 
-use super::{Attention, BIAS, PADDING, kernels::Decode};
+use super::{
+    Attention, BIAS, PADDING,
+    kernels::{Decode, Prefill},
+};
 use crate::{
     error::{OpError, invalid},
     op::{Dispatch, Elem, Grid, Lowering, Param, Problem, Slot, View, converted, stretched},
@@ -189,12 +192,13 @@ impl<'a> Call<'a> {
         params.push(("out_strides", strides(&self.out)));
         slots.push(("out", Slot::View(self.out.clone())));
         let half_rows = self.most_half_rows(cx).min(if cx.target().prefill.tokens <= 4 { 4 } else { 8 });
-        let spec = self
-            .spec("attention_prefill")
-            .with("D16", (self.width() / 16).to_string())
-            .with("HALF_ROWS", half_rows.to_string())
-            .flag("BROADCAST", cx.target().row_per_lane() && cx.target().subgroups);
-        cx.dispatch(Dispatch { spec, slots, params, grid: self.grid(2 * half_rows, &Expr::ONE) });
+        let candidates = Prefill::candidates(cx.target(), self.k.elem, self.width(), half_rows);
+        let chosen = match candidates.as_slice() {
+            [only] => *only,
+            several => cx.choose(self.problem("attention prefill"), several).unwrap_or(several[0]),
+        };
+        let spec = chosen.spec(self.spec("attention_prefill"), self.width());
+        cx.dispatch(Dispatch { spec, slots, params, grid: self.grid(2 * chosen.half_rows, &Expr::ONE) });
     }
 
     fn decode(&self, cx: &mut Lowering<'_>) {

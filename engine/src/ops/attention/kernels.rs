@@ -1,11 +1,12 @@
-//! The ways to attend with few queries: how threads come to the scores, how many they are, and how keys are shared out.
+//! The ways to attend: with few queries how threads come to the scores, how many they are, and how keys are shared out; with
+//! many, how threads come to the keys.
 
 use std::fmt;
 
 use shaders::KernelSpec;
 use symbolic::Expr;
 
-use crate::op::Target;
+use crate::op::{Elem, Target};
 
 /// A way to attend with few queries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +66,55 @@ impl Decode {
 
     fn word(self) -> &'static str {
         if self.shuffle { "shuffle" } else { "shared" }
+    }
+}
+
+/// A way to attend with many queries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefill {
+    /// Half of the rows of a workgroup.
+    pub half_rows: i64,
+    /// Whether lanes of a subgroup share what they read of queries.
+    broadcast: bool,
+    /// Whether keys go through shared memory.
+    staged: bool,
+}
+
+impl fmt::Display for Prefill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys = if self.staged { "staged" } else { "direct" };
+        let queries = if self.broadcast { ", broadcast" } else { "" };
+        write!(f, "{} rows, {keys}{queries}", 2 * self.half_rows)
+    }
+}
+
+impl Prefill {
+    /// Those that a device can run, for heads of a width whose keys are held in `keys`, with at most `half_rows`. Only
+    /// devices with cooperative matrices, which are large, have a choice.
+    pub fn candidates(target: &Target, keys: Elem, width: u32, half_rows: i64) -> Vec<Self> {
+        let broadcast = target.row_per_lane() && target.subgroups;
+        let first = Self { half_rows, broadcast, staged: false };
+        let mut all = vec![first];
+        let Some(matrices) = target.coop.filter(|_| keys == Elem::F16 && width < 256) else {
+            return all;
+        };
+        let staged = Self { staged: true, ..first };
+        all.push(staged);
+        if half_rows > 4 {
+            all.push(Self { half_rows: 4, ..staged });
+        }
+        if target.subgroups && matrices.lanes <= 32 && !broadcast {
+            all.push(Self { broadcast: true, ..staged });
+        }
+        all
+    }
+
+    /// The kernel, but for what does not hang on the way.
+    pub fn spec(&self, spec: KernelSpec, width: u32) -> KernelSpec {
+        spec.with("D16", (width / 16).to_string())
+            .with("HALF_ROWS", self.half_rows.to_string())
+            .flag("BROADCAST", self.broadcast)
+            .flag("STAGED", self.staged)
     }
 }
 
