@@ -1,11 +1,14 @@
 // out = softmax(scale * q k^T + bias, masked) v; a workgroup takes ROWS rows of one key head (see lib/attention.wgsl).
-// Workgroups: x over ceil(seq * group / ROWS), y over key heads, z over the batch. D16 is head_dim / 16.
+// Workgroups: x over ceil(seq * group / ROWS), y over key heads, z over the batch. D16 is head_dim / 16. STAGED brings keys
+// to shared memory first, neighbours by neighbours; rows there are longer by one vec4, so that they begin in different banks.
 #variant ELEM = f32 | f16
 #variant CACHE = f32 | f16
 #variant D16 = 4 | 1 | 2 | 5 | 6 | 7 | 8 | 16
 #variant HALF_ROWS = 8 | 4 | 2 | 1
 #variant PADDING = false | true
 #variant BIAS = false | true
+#variant STAGED = false | true
+#exclude STAGED && (CACHE == f32 || D16 == 16)
 #let MIXED = D16 == 5 || D16 == 6 || D16 == 7
 #if ELEM == f16 || CACHE == f16
 enable f16;
@@ -69,20 +72,41 @@ var<workgroup> weights: array<vec4<f32>, ROWS * TILE / 4u>;
 var<workgroup> largest: array<f32, ROWS>;
 var<workgroup> weight_sum: array<f32, ROWS>;
 var<workgroup> rescale: array<f32, ROWS>;
+#if STAGED
+const KEY = HEAD_VEC4S + 1u;
+var<workgroup> keys: array<vec4<f16>, TILE * KEY>;
+
+// Brings keys first .. first + 32 to shared memory.
+fn stage_keys(batch: u32, kv: u32, first: u32, local: u32) {
+    let s = params.k_strides;
+    let begin = params.k_offset + batch * s.x + kv * s.y;
+    for (var i = local; i < TILE * HEAD_VEC4S; i += WG_X) {
+        let j = i / HEAD_VEC4S;
+        let d = i % HEAD_VEC4S;
+        keys[j * KEY + d] = k[(begin + min(first + j, params.total - 1u) * s.z) / 4u + d];
+    }
+}
+#endif
 
 // Scores of keys first .. first + 32 for all rows.
 fn score_tile(batch: u32, kv: u32, row: u32, first: u32, local: u32) {
     let j = local % TILE;
     let own = local / TILE * HALF;
     let key = first + j;
+#if !STAGED
     let k_from = (params.k_offset + batch * params.k_strides.x + kv * params.k_strides.y
         + min(key, params.total - 1u) * params.k_strides.z) / 4u;
+#endif
 #for r in 0..$HALF_ROWS
     var dot$r = 0.0;
     let q$r = q_at(batch, kv, row + own + ${r}u);
 #endfor
     for (var d = 0u; d < HEAD_VEC4S; d += one()) {
+#if STAGED
+        let kd = vec4<f32>(keys[j * KEY + d]);
+#else
         let kd = vec4<f32>(k[k_from + d]);
+#endif
 #for r in 0..$HALF_ROWS
         dot$r += dot(vec4<f32>(q[q$r + d]), kd);
 #endfor
@@ -152,6 +176,10 @@ fn main(
     const used$r = ${r}u * WG_X < ROWS * HEAD_VEC4S;
 #endfor
     for (var first = begin; first < end; first += TILE) {
+#if STAGED
+        stage_keys(batch, kv, first, local);
+        workgroupBarrier();
+#endif
         score_tile(batch, kv, row, first, local);
         workgroupBarrier();
         weigh_tile(local);

@@ -178,7 +178,7 @@ impl<'a> Call<'a> {
         let (mut params, mut slots) = (self.params(), self.slots());
         params.push(("out_strides", strides(&self.out)));
         slots.push(("out", Slot::View(self.out.clone())));
-        let candidates = Prefill::candidates(cx.target(), self.width(), self.bias.is_some());
+        let candidates = Prefill::candidates(cx.target(), self.k.elem, self.width(), self.bias.is_some());
         let chosen = cx.choose(self.problem("attention prefill"), &candidates).unwrap_or(candidates[0]);
         let (spec, rows) = chosen.spec(|kernel| self.spec(kernel), self.width());
         cx.dispatch(Dispatch { spec, slots, params, grid: self.grid(rows.into(), &Expr::ONE) });

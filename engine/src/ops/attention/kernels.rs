@@ -1,11 +1,12 @@
-//! The ways to attend: how threads come to the scores, how many they are, and what each has.
+//! The ways to attend: with few queries how threads come to the scores, how many they are, and how keys are shared out; with
+//! many, how threads come to the keys.
 
 use std::fmt;
 
 use shaders::KernelSpec;
 use symbolic::Expr;
 
-use crate::op::Target;
+use crate::op::{Elem, Target};
 
 /// A way to attend with few queries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,14 +91,22 @@ pub enum Prefill {
     /// Each thread of an octet has a row, and all see what one of them reads of keys and values.
     Rows,
     /// Rows and keys meet in tiles of 32 keys and twice so many rows, in shared memory.
-    Tiles(u32),
+    Tiles {
+        /// Half of the rows.
+        half_rows: u32,
+        /// Whether keys go through shared memory too.
+        staged: bool,
+    },
 }
 
 impl fmt::Display for Prefill {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rows => write!(f, "rows"),
-            Self::Tiles(half_rows) => write!(f, "tiles of {} rows", 2 * half_rows),
+            Self::Tiles { half_rows, staged } => {
+                let keys = if *staged { ", keys staged" } else { "" };
+                write!(f, "tiles of {} rows{keys}", 2 * half_rows)
+            }
         }
     }
 }
@@ -107,12 +116,18 @@ const OCTET: u32 = 8;
 
 impl Prefill {
     /// Those that a device can run, what its profile prefers first.
-    pub fn candidates(target: &Target, width: u32, bias: bool) -> Vec<Self> {
+    ///
+    /// Staged keys are for `held` in f16, and for devices that are large enough for cooperative matrices.
+    pub fn candidates(target: &Target, held: Elem, width: u32, bias: bool) -> Vec<Self> {
         let most = most_half_rows(target, width, bias);
         let preferred = if target.prefill.tokens <= 4 { most.min(4) } else { most };
         let others =
             [8, 4, 2, 1].into_iter().filter(|half| *half <= most && *half != preferred && most / half <= 4);
-        let tiles = [preferred].into_iter().chain(others).map(Self::Tiles);
+        let halves: Vec<u32> = [preferred].into_iter().chain(others).collect();
+        let may_stage = target.coop.is_some() && held == Elem::F16 && width < 256;
+        let tiles = [false, true].into_iter().filter(|staged| may_stage || !staged).flat_map(|staged| {
+            halves.iter().map(move |half_rows| Self::Tiles { half_rows: *half_rows, staged })
+        });
         let rows = target.row_per_lane() && target.octets && target.subgroups;
         rows.then_some(Self::Rows).into_iter().chain(tiles).collect()
     }
@@ -124,8 +139,9 @@ impl Prefill {
                 let spec = of("attention_rows").with("CHUNKS", chunks(width).to_string());
                 (spec.set("EIGHTHS", width / 8).set("WG_X", OCTET), OCTET)
             }
-            Self::Tiles(half_rows) => {
-                let spec = of("attention_prefill").with("D16", (width / 16).to_string());
+            Self::Tiles { half_rows, staged } => {
+                let spec =
+                    of("attention_prefill").with("D16", (width / 16).to_string()).flag("STAGED", staged);
                 (spec.with("HALF_ROWS", half_rows.to_string()), 2 * half_rows)
             }
         }
