@@ -80,8 +80,6 @@ pub struct Reflection {
     pub uses_f16: bool,
     /// Whether it has subgroup operations.
     pub uses_subgroups: bool,
-    /// Whether it has cooperative matrices.
-    pub uses_matrices: bool,
 }
 
 /// Reads the interface of a module without overrides; the error is a message.
@@ -130,10 +128,6 @@ pub(crate) fn reflect(module: &Module, overrides: Vec<(String, u32)>) -> Result<
             .iter()
             .any(|(_, t)| scalar(&t.inner).is_some_and(|(s, _)| s == ScalarType::F16)),
         uses_subgroups: uses_subgroups(module),
-        uses_matrices: module
-            .types
-            .iter()
-            .any(|(_, t)| matches!(t.inner, TypeInner::CooperativeMatrix { .. })),
     })
 }
 

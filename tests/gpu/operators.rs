@@ -49,16 +49,22 @@ fn every_case_in_half_precision_is_near() {
 
 #[test]
 fn every_way_to_attend_gives_the_reference() {
-    let gpu = Gpu::open(&OpenOptions::default()).unwrap();
     let cases: Vec<Case> =
         OPERATORS.iter().flat_map(|o| (o.cases)()).filter(|case| case.op.name() == "Attention").collect();
     assert!(cases.len() > 20);
+    let halves: Vec<Case> = cases.iter().cloned().filter_map(in_half).collect();
+    let large = devices::by_name("nvidia").unwrap();
+    let open = || Gpu::open(&OpenOptions::default()).unwrap();
     let mut wrong = Vec::new();
-    for round in 0..10 {
-        gpu.choose_by(Choices { round: Some(round), ..Choices::default() });
-        for case in &cases {
-            if let Err(text) = check(&gpu, case, Elem::F32) {
-                wrong.push(format!("round {round}, {}: {text}", case.name));
+    for (gpu, activations, cases) in
+        [(open(), Elem::F32, &cases), (open().acting_as(large), Elem::F16, &halves)]
+    {
+        for round in 0..10 {
+            gpu.choose_by(Choices { round: Some(round), ..Choices::default() });
+            for case in cases {
+                if let Err(text) = check(&gpu, case, activations) {
+                    wrong.push(format!("{activations:?}, round {round}, {}: {text}", case.name));
+                }
             }
         }
     }

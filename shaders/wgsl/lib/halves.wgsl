@@ -83,30 +83,3 @@ fn halves${r}1(c: Chunk) -> vec4<f16> {
 }
 #endif
 #endfor
-
-// packed<r> is columns 8j .. 8j+8 of row r of the four, two in a word.
-#if SCALED
-fn packed(codes: vec4<f32>, more: vec4<f32>, scale: u32) -> vec4<u32> {
-    let s = unpack2x16float(scale);
-    let a = s.x * codes + vec4(s.y);
-    let b = s.x * more + vec4(s.y);
-    return vec4(pack2x16float(a.xy), pack2x16float(a.zw), pack2x16float(b.xy), pack2x16float(b.zw));
-}
-#endif
-
-#for r in 0..4
-fn packed$r(c: Chunk) -> vec4<u32> {
-#if WEIGHT == m0e4
-    let w = c.words[$r];
-    let codes = code(vec4(w << 19u, w << 3u, w << 15u, w >> 1u));
-    return packed(codes, code(vec4(w << 11u, w >> 5u, w << 7u, w >> 9u)), c.scale[$r]);
-#elif WEIGHT == affine8
-    let a = c.words0[$r];
-    let b = c.words1[$r];
-    let codes = code(vec4(a, a >> 8u, a >> 16u, a >> 24u));
-    return packed(codes, code(vec4(b, b >> 8u, b >> 16u, b >> 24u)), c.scale[$r]);
-#else
-    return vec4(c.words0[$r], c.words1[$r], c.words2[$r], c.words3[$r]);
-#endif
-}
-#endfor
