@@ -29,7 +29,7 @@ const GEMMA: Architecture = Architecture {
     head_dim: 16,
     activation: Activation::GeluTanh,
     tied: true,
-    embedding_scale: Some(5.656_854_2),
+    embedding_scale: Some(5.656_854),
     ..BASE
 };
 

@@ -195,7 +195,8 @@ fn depends(cx: &Cx<'_>, value: ValueId, others: &[ValueId]) -> bool {
 
 /// Whether a value is put behind others, as a cache's new positions are.
 fn is_appended(cx: &Cx<'_>, value: ValueId) -> bool {
-    cx.readers(cx.after_casts(value)).any(|node| matches!(node.op.name(), "Concat" | "TensorScatter" | "ScatterND"))
+    cx.readers(cx.after_casts(value))
+        .any(|node| matches!(node.op.name(), "Concat" | "TensorScatter" | "ScatterND"))
 }
 
 /// Queries, keys and values, in any order, of one input.

@@ -129,7 +129,9 @@ fn under_load<T>(gpu: &Gpu, work: impl FnOnce() -> T) -> T {
             scope.spawn(|| {
                 let mut started = None;
                 // What goes wrong here goes wrong in the cases too, which tell.
-                while !done.load(Relaxed) && filler.keep_busy(gpu, &mut started).is_ok() {}
+                while !done.load(Relaxed) && filler.keep_busy(gpu, &mut started).is_ok() {
+                    std::hint::spin_loop();
+                }
             });
         }
         let result = work();

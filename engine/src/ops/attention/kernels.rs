@@ -78,7 +78,7 @@ fn chunks(width: u32) -> u32 {
 fn rows(target: &Target, width: u32, most: u32) -> u32 {
     let room = match target.prefill.tokens {
         ..=2 => 2,
-        ..=4 => 4,
+        3..=4 => 4,
         _ => 8,
     };
     let at_most = (room / chunks(width)).clamp(1, 4);
