@@ -1,4 +1,4 @@
-// Joins the parts of attention_decode: out[batch, head, seq, d] = sum_i e^(m_i - m) acc_i / sum_i e^(m_i - m) l_i.
+// Joins the parts of attention_decode, or of attention_tiles: out[batch, head, seq, d] = sum_i e^(m_i - m) acc_i / sum_i e^(m_i - m) l_i.
 // One workgroup a row, in the order in which attention_decode counts them; a thread takes 4 elements at a time.
 #variant ELEM = f32 | f16
 #if ELEM == f16

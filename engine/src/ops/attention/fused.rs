@@ -189,7 +189,7 @@ impl<'a> Call<'a> {
             [&self.k.dims[0], &self.k.dims[2], &self.k.dims[1]].map(|d| d.size.clone());
         let rows = &(&batch * &shared) * &self.rows;
         let most = self.rows.range().max.and_then(|most| u32::try_from(most).ok()).unwrap_or(u32::MAX);
-        let candidates = Decode::candidates(cx.target(), self.width(), most);
+        let candidates = Decode::candidates(cx.target(), self.width(), most, self.bias.is_some());
         let chosen = cx.choose(self.problem("attention decode"), &candidates).unwrap_or(candidates[0]);
         // As many keys as are seen.
         let window = self.op.window.as_ref().map(|window| window + &self.q.dims[2].size);
@@ -200,7 +200,7 @@ impl<'a> Call<'a> {
         let (mut params, mut slots) = (self.params(), self.slots());
         params.push(("splits", Param::Int(splits.clone())));
         slots.push(("partial", Slot::View(partial.clone())));
-        let spec = chosen.spec(self.spec("attention_decode"), self.width());
+        let spec = chosen.spec(|kernel| self.spec(kernel), self.width());
         cx.dispatch(Dispatch { spec, slots, params, grid: self.grid(chosen.rows.into(), &splits) });
         let params = vec![
             ("out_strides", strides(&self.out)),

@@ -8,11 +8,21 @@ use symbolic::Expr;
 
 use crate::op::{Elem, Target};
 
+/// How scores come about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scores {
+    /// An octet of threads shares keys, and sums by shuffles.
+    Shuffled,
+    /// Likewise, through shared memory.
+    Shared,
+    /// A thread has a key to itself, of a tile of 32.
+    Tiles,
+}
+
 /// A way to attend with few queries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decode {
-    /// Whether products are summed by shuffles; else through shared memory.
-    shuffle: bool,
+    scores: Scores,
     threads: u32,
     /// Rows of a workgroup.
     pub rows: u32,
@@ -26,34 +36,58 @@ impl fmt::Display for Decode {
     }
 }
 
+/// Threads of a workgroup of tiles.
+const TILE_THREADS: u32 = 64;
+
 /// Keys that a part has at least, where there are as many.
 const PART: i64 = 64;
 
 impl Decode {
     /// Those that a device can run, what its profile prefers first, for heads of a width that share keys in `most` rows.
-    pub fn candidates(target: &Target, width: u32, most: u32) -> Vec<Self> {
+    ///
+    /// Sharing keys takes more registers than a thread of a Mali has (63 spills at a width of 128, 374 at 256), and leaves
+    /// Adreno 2 to 8 of 16 waves, so that phones begin with tiles.
+    pub fn candidates(target: &Target, width: u32, most: u32, bias: bool) -> Vec<Self> {
+        let half = [1, 2, 4].into_iter().find(|half| 2 * half >= most).unwrap_or(8);
+        let half = half.min(most_half_rows(target, width, bias));
+        let tiles =
+            [8, 16].map(|parts| Self { scores: Scores::Tiles, threads: TILE_THREADS, rows: 2 * half, parts });
+        if target.prefill.tokens <= 2 {
+            return tiles.to_vec();
+        }
         let rows = rows(target, width, most);
-        let of = |shuffle, threads, parts| Self { shuffle, threads, rows, parts };
-        // An octet is a subgroup of software Vulkan.
-        let small = target.row_per_lane().then(|| of(target.octets && target.subgroups, 8, 8));
-        let shared = [(64, 16), (128, 16), (64, 32)].map(|(threads, parts)| of(false, threads, parts));
-        let shuffling =
-            [(64, 16), (32, 32), (128, 16), (64, 32)].map(|(threads, parts)| of(true, threads, parts));
-        let shuffling = shuffling.into_iter().filter(|_| target.octets);
-        let mut all: Vec<Self> = shuffling.chain(shared).collect();
-        all.sort_by_key(|way| way.shuffle != (target.octets && target.subgroups));
-        small.into_iter().chain(all).collect()
+        let of = |scores, threads, parts| Self { scores, threads, rows, parts };
+        let first = if target.octets && target.subgroups { Scores::Shuffled } else { Scores::Shared };
+        let shared =
+            [(64, 16), (128, 16), (64, 32)].map(|(threads, parts)| of(Scores::Shared, threads, parts));
+        let shuffled = [(64, 16), (32, 32), (128, 16), (64, 32)]
+            .map(|(threads, parts)| of(Scores::Shuffled, threads, parts))
+            .into_iter()
+            .filter(|_| target.octets);
+        let mut all: Vec<Self> = shuffled.chain(shared).collect();
+        all.sort_by_key(|way| way.scores != first);
+        if target.row_per_lane() {
+            // An octet is a subgroup of software Vulkan.
+            return [of(first, 8, 8)].into_iter().chain(all).chain(tiles).collect();
+        }
+        let large = target.prefill.tokens > 4;
+        let (before, behind) = if large { (all, tiles.to_vec()) } else { (tiles.to_vec(), all) };
+        before.into_iter().chain(behind).collect()
     }
 
     /// The kernel, but for what does not hang on the way.
-    pub fn spec(&self, spec: KernelSpec, width: u32) -> KernelSpec {
-        let spec = spec
+    pub fn spec(&self, of: impl Fn(&'static str) -> KernelSpec, width: u32) -> KernelSpec {
+        if self.scores == Scores::Tiles {
+            let spec = of("attention_tiles").with("D16", (width / 16).to_string()).flag("SPLIT", true);
+            return spec.with("HALF_ROWS", (self.rows / 2).to_string());
+        }
+        let spec = of("attention_decode")
             .with("CHUNKS", chunks(width).to_string())
             .with("ROWS", self.rows.to_string())
             .with("REDUCE", self.word())
             .set("EIGHTHS", width / 8)
             .set("WG_X", self.threads);
-        if self.shuffle {
+        if self.scores == Scores::Shuffled {
             return spec;
         }
         spec.set("PARTS", (self.threads + 1) * 8 * self.rows).set("SCORES", self.threads * self.rows)
@@ -65,7 +99,11 @@ impl Decode {
     }
 
     fn word(self) -> &'static str {
-        if self.shuffle { "shuffle" } else { "shared" }
+        match self.scores {
+            Scores::Shuffled => "shuffle",
+            Scores::Shared => "shared",
+            Scores::Tiles => "tiles",
+        }
     }
 }
 
@@ -140,8 +178,7 @@ impl Prefill {
                 (spec.set("EIGHTHS", width / 8).set("WG_X", OCTET), OCTET)
             }
             Self::Tiles { half_rows, staged } => {
-                let spec =
-                    of("attention_prefill").with("D16", (width / 16).to_string()).flag("STAGED", staged);
+                let spec = of("attention_tiles").with("D16", (width / 16).to_string()).flag("STAGED", staged);
                 (spec.with("HALF_ROWS", half_rows.to_string()), 2 * half_rows)
             }
         }

@@ -1,6 +1,8 @@
-// out = softmax(scale * q k^T + bias, masked) v; a workgroup takes ROWS rows of one key head (see lib/attention.wgsl).
-// Workgroups: x over ceil(seq * group / ROWS), y over key heads, z over the batch. D16 is head_dim / 16. STAGED brings keys
-// to shared memory first, neighbours by neighbours; rows there are longer by one vec4, so that they begin in different banks.
+// out = softmax(scale * q k^T + bias, masked) v; a workgroup takes ROWS rows of one key head (see lib/attention.wgsl), and 32
+// keys at a time. Workgroups: x over ceil(seq * group / ROWS), y over key heads, z over the batch. D16 is head_dim / 16. STAGED
+// brings keys to shared memory first, neighbours by neighbours; rows there are longer by one vec4, so that they begin in
+// different banks. With SPLIT a workgroup takes one of `splits` parts of the keys, the split innermost in x, and writes what
+// attention_decode does.
 #variant ELEM = f32 | f16
 #variant CACHE = f32 | f16
 #variant D16 = 4 | 1 | 2 | 5 | 6 | 7 | 8 | 16
@@ -8,6 +10,8 @@
 #variant PADDING = false | true
 #variant BIAS = false | true
 #variant STAGED = false | true
+#variant SPLIT = false | true
+#exclude STAGED && SPLIT
 #exclude STAGED && (CACHE == f32 || D16 == 16)
 #let MIXED = D16 == 5 || D16 == 6 || D16 == 7
 #if ELEM == f16 || CACHE == f16
@@ -18,14 +22,20 @@ struct Params {
     q_strides: vec4<u32>,
     k_strides: vec4<u32>,
     v_strides: vec4<u32>,
+#if !SPLIT
     out_strides: vec4<u32>,
+#endif
 #if BIAS
     biases_strides: vec4<u32>,
 #endif
     q_offset: u32,
     k_offset: u32,
     v_offset: u32,
+#if SPLIT
+    partial_offset: u32,
+#else
     out_offset: u32,
+#endif
 #if PADDING
     mask_offset: u32,
     mask_stride: u32,
@@ -38,6 +48,9 @@ struct Params {
     past: u32,
     group: u32,
     window: u32,
+#if SPLIT
+    splits: u32,
+#endif
     scale: f32,
     softcap: f32,
 }
@@ -45,7 +58,11 @@ struct Params {
 @group(0) @binding(0) var<storage, read_write> q: array<vec4<Elem>>;
 @group(0) @binding(1) var<storage, read_write> k: array<vec4<$CACHE>>;
 @group(0) @binding(2) var<storage, read_write> v: array<vec4<$CACHE>>;
+#if SPLIT
+@group(0) @binding(3) var<storage, read_write> partial: array<vec4<f32>>;
+#else
 @group(0) @binding(3) var<storage, read_write> out: array<vec4<Elem>>;
+#endif
 #if PADDING && BIAS
 @group(0) @binding(4) var<storage, read_write> mask: array<i32>;
 @group(0) @binding(5) var<storage, read_write> biases: array<Elem>;
@@ -156,15 +173,32 @@ fn item(local: u32, r: u32) -> Item {
 fn main(
     @builtin(local_invocation_index) local: u32,
     @builtin(workgroup_id) workgroup: vec3<u32>,
+#if SPLIT
+    @builtin(num_workgroups) count: vec3<u32>,
+#endif
 ) {
+#if SPLIT
+    let split = workgroup.x % params.splits;
+    let row = workgroup.x / params.splits * ROWS;
+#else
     let row = workgroup.x * ROWS;
+#endif
     let kv = workgroup.y;
     let batch = workgroup.z;
     let rows = params.seq * params.group;
     let after_first = row / params.group + params.past + 1u;
     let to = min(row + ROWS, rows) - 1u;
-    let end = min(params.total, to / params.group + params.past + 1u);
-    let begin = select(0u, (max(after_first, params.window) - params.window) / TILE * TILE, params.window > 0u);
+    let behind = min(params.total, to / params.group + params.past + 1u);
+    let oldest = select(0u, (max(after_first, params.window) - params.window) / TILE * TILE, params.window > 0u);
+#if SPLIT
+    let seen = behind - min(behind, oldest);
+    let part = ((seen + params.splits - 1u) / params.splits + TILE - 1u) / TILE * TILE;
+    let begin = oldest + split * part;
+    let end = min(behind, begin + part);
+#else
+    let begin = oldest;
+    let end = behind;
+#endif
     hidden_one = min(workgroup.x + 1u, 1u);
     if local < ROWS {
         largest[local] = HIDDEN;
@@ -211,14 +245,25 @@ fn main(
         }
         workgroupBarrier();
     }
+#if SPLIT
+    let base = (batch * count.y + kv) * rows + row;
+#endif
 #for r in 0..$D16
     if used$r && item$r.row < ROWS && row + item$r.row < rows {
+#if SPLIT
+        let at = params.partial_offset / 4u + ((base + item$r.row) * params.splits + split) * (HEAD_VEC4S + 1u);
+        partial[at + item$r.d] = acc$r;
+        if item$r.d == 0u {
+            partial[at + HEAD_VEC4S] = vec4(largest[item$r.row], weight_sum[item$r.row], 0.0, 0.0);
+        }
+#else
         let sum = weight_sum[item$r.row];
         let place = row + item$r.row;
         let s = params.out_strides;
         let head = kv * params.group + place % params.group;
         let at = params.out_offset + batch * s.x + head * s.y + place / params.group * s.z;
         out[at / 4u + item$r.d] = vec4<Elem>(select(acc$r / sum, vec4<f32>(), sum == 0.0));
+#endif
     }
 #endfor
 }
