@@ -59,7 +59,8 @@ fn all_cases() -> impl Iterator<Item = Case> {
 fn with_tolerance(case: Case, activations: Elem) -> Case {
     let Tolerance { absolute, relative } = case.tolerance;
     let least = match activations {
-        Elem::F16 => Tolerance { absolute: 3e-2, relative: 2e-2 },
+        // What a gate lets through is about 10 here, of two sums of 1080 products each.
+        Elem::F16 => Tolerance { absolute: 5e-2, relative: 2e-2 },
         _ => Tolerance { absolute: 1e-4, relative: 1e-4 },
     };
     case.tolerance(Tolerance {
