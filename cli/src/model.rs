@@ -59,28 +59,25 @@ impl GpuArgs {
 
     /// How the KV cache is held on it.
     pub fn kv_cache(&self, target: &::devices::Target) -> Result<Elem, CliError> {
-        let wanted = self.kv_cache.as_deref();
-        if wanted == Some("f16") && target.f16 == ::devices::F16::None {
-            return Err(CliError::Usage("--kv-cache f16: this GPU does not store f16".to_owned()));
-        }
-        Ok(match wanted {
-            Some("f16") => Elem::F16,
-            Some(_) => Elem::F32,
-            None => preferred_cache(target),
-        })
+        let refused = "--kv-cache f16: this GPU does not store f16";
+        Ok(held(self.kv_cache.as_deref(), target, refused)?.unwrap_or_else(|| preferred_cache(target)))
     }
 
     /// How activations are held on it.
     pub fn activations(&self, target: &::devices::Target) -> Result<Elem, CliError> {
-        let wanted = self.activations.as_deref();
-        if wanted == Some("f16") && target.f16 == ::devices::F16::None {
-            return Err(CliError::Usage("--activations f16: this GPU cannot compute in f16".to_owned()));
-        }
-        Ok(match wanted {
-            Some("f16") => Elem::F16,
-            Some(_) => Elem::F32,
-            None => preferred_activations(target),
-        })
+        let refused = "--activations f16: this GPU cannot compute in f16";
+        Ok(held(self.activations.as_deref(), target, refused)?
+            .unwrap_or_else(|| preferred_activations(target)))
+    }
+}
+
+/// How floats are to be held, if that was said; an error where it is f16 and the device has none.
+fn held(wanted: Option<&str>, target: &::devices::Target, refused: &str) -> Result<Option<Elem>, CliError> {
+    match wanted {
+        Some("f16") if target.f16 == ::devices::F16::None => Err(CliError::Usage(refused.to_owned())),
+        Some("f16") => Ok(Some(Elem::F16)),
+        Some(_) => Ok(Some(Elem::F32)),
+        None => Ok(None),
     }
 }
 

@@ -13,12 +13,11 @@ const BASE: Profile = Profile {
     limits: Sourced::new(phone_limits(), "WebGPU's guarantees with workgroups of 1024 and 32 KiB"),
     subgroups: Some(Sourced::new(Subgroups { min: 32, max: 32 }, "wgpu 30, AdapterInfo::subgroup_min_size")),
     f16: Sourced::new(F16::Native, "wgpu 30 on current desktop drivers"),
-    coop: Some(Sourced::new(16, "llama.cpp's Vulkan backend on NVIDIA")),
+    coop: None,
     reduction: Sourced::new(Reduction::Subgroup, "our choice: no fault of these drivers is known"),
     avoid_workgroups: &[],
-    // On an H100 64 threads take up to 1.35 times as long, a tile of 8 x 4 in workgroups of 16 x 4 up to 1.22 times.
-    decode: Decode { shape: DecodeShape::LanesAlongK, threads: 128 },
-    prefill: Prefill { tokens: 8, outputs: 8, workgroup: [16, 8] },
+    decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64 },
+    prefill: Prefill { tokens: 8, outputs: 4, workgroup: [16, 4] },
     activations: Activations::F32,
     layout: WeightLayout::FourRows,
     max_submit_ms: 50,
@@ -28,48 +27,39 @@ const BASE: Profile = Profile {
     quirks: &[],
 };
 
-const OTHERS_DECODE: Decode = Decode { shape: DecodeShape::LanesAlongK, threads: 64 };
-const OTHERS_PREFILL: Prefill = Prefill { tokens: 8, outputs: 4, workgroup: [16, 4] };
-
 pub(crate) static PROFILES: [Profile; 4] = [
-    // Measured on an H100: 64 threads take a third longer for 4096 rows of 11008; with f16 prefill is a seventh faster.
+    // Measured on an H100: 64 threads take a third longer for 4096 rows of 11008, a tile of 8 x 4 in workgroups of 16 x 4 up to
+    // 1.22 times as long; with f16 prefill is a seventh faster.
     Profile {
+        coop: Some(Sourced::new(16, "llama.cpp's Vulkan backend on NVIDIA")),
         decode: Decode { shape: DecodeShape::LanesAlongK, threads: 256 },
+        prefill: Prefill { tokens: 8, outputs: 8, workgroup: [16, 8] },
         activations: Activations::F16,
         ..BASE
     },
     Profile {
         name: "amd",
-        coop: None,
         subgroups: Some(Sourced::new(
             Subgroups { min: 32, max: 64 },
             "wgpu 30, AdapterInfo::subgroup_max_size",
         )),
-        decode: OTHERS_DECODE,
-        prefill: OTHERS_PREFILL,
         ..BASE
     },
     Profile {
         name: "intel",
-        coop: None,
         subgroups: Some(Sourced::new(
             Subgroups { min: 8, max: 32 },
             "wgpu 30, AdapterInfo::subgroup_min_size",
         )),
-        decode: OTHERS_DECODE,
-        prefill: OTHERS_PREFILL,
         ..BASE
     },
     Profile {
         name: "unknown",
-        coop: None,
         family: Family::Unknown,
         limits: Sourced::new(Limits::defaults(), "WebGPU's guarantees"),
         subgroups: None,
         f16: Sourced::new(F16::None, "nothing is known"),
         reduction: Sourced::new(Reduction::SharedMemory, "the form that no driver is known to break"),
-        decode: OTHERS_DECODE,
-        prefill: OTHERS_PREFILL,
         max_submit_ms: 8,
         ..BASE
     },

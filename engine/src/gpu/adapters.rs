@@ -39,6 +39,14 @@ pub struct AdapterSummary {
     pub low_priority: bool,
 }
 
+impl AdapterSummary {
+    /// The device and its driver, in words that tell them from all others.
+    #[must_use]
+    pub fn device(&self) -> String {
+        format!("{}, {}, {}", self.name, self.backend, self.driver)
+    }
+}
+
 impl fmt::Display for AdapterSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { index, name, backend, kind, driver, profile, .. } = self;

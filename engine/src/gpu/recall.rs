@@ -19,7 +19,7 @@ pub(super) struct Recall {
 impl Recall {
     /// What a folder's file says of a device and its driver, and why it is not used if it is not.
     pub fn open(adapter: &AdapterSummary, folder: Option<&Path>) -> (Self, Option<String>) {
-        let device = format!("{}, {}, {}", adapter.name, adapter.backend, adapter.driver);
+        let device = adapter.device();
         let file = folder.map(|folder| folder.join(file_name(&adapter.name, &device)));
         let read = file.as_deref().map_or(Ok(Record::new(&device)), |file| Record::read(file, &device));
         let (record, note) = match read {

@@ -67,8 +67,7 @@ pub struct Failure {
 /// Runs the cases of some operators. `progress` hears how many operators are done, and of how many.
 #[must_use]
 pub fn qualify(gpu: &Gpu, operators: &[&Operator], progress: &dyn Fn(usize, usize)) -> Qualification {
-    let summary = &gpu.summary().adapter;
-    let device = format!("{}, {}, {}", summary.name, summary.backend, summary.driver);
+    let device = gpu.summary().adapter.device();
     let elems: &[Elem] = if gpu.offers().f16 == F16::None { &[Elem::F32] } else { &[Elem::F32, Elem::F16] };
     let total = operators.len() * elems.len();
     let rows = under_load(gpu, || {

@@ -5,8 +5,69 @@
 // biases[batch, head, i, j] is added to the score.
 //
 // Loops count by one(), so that drivers do not unroll them and run out of registers.
+//
+// The kernel has `Held`, in which keys and values are read. With SPLIT it has a part of the keys, of `splits`.
 
 alias Elem = $ELEM;
+
+struct Params {
+    q_strides: vec4<u32>,
+    k_strides: vec4<u32>,
+    v_strides: vec4<u32>,
+#if !SPLIT
+    out_strides: vec4<u32>,
+#endif
+#if BIAS
+    biases_strides: vec4<u32>,
+#endif
+    q_offset: u32,
+    k_offset: u32,
+    v_offset: u32,
+#if SPLIT
+    partial_offset: u32,
+#else
+    out_offset: u32,
+#endif
+#if PADDING
+    mask_offset: u32,
+    mask_stride: u32,
+#endif
+#if BIAS
+    biases_offset: u32,
+#endif
+    seq: u32,
+    total: u32,
+    past: u32,
+    group: u32,
+    window: u32,
+#if SPLIT
+    splits: u32,
+#endif
+    scale: f32,
+    softcap: f32,
+}
+
+@group(0) @binding(0) var<storage, read_write> q: array<vec4<Elem>>;
+@group(0) @binding(1) var<storage, read_write> k: array<Held>;
+@group(0) @binding(2) var<storage, read_write> v: array<Held>;
+#if SPLIT
+@group(0) @binding(3) var<storage, read_write> partial: array<vec4<f32>>;
+#else
+@group(0) @binding(3) var<storage, read_write> out: array<vec4<Elem>>;
+#endif
+#if PADDING && BIAS
+@group(0) @binding(4) var<storage, read_write> mask: array<i32>;
+@group(0) @binding(5) var<storage, read_write> biases: array<Elem>;
+@group(0) @binding(6) var<uniform> params: Params;
+#elif PADDING
+@group(0) @binding(4) var<storage, read_write> mask: array<i32>;
+@group(0) @binding(5) var<uniform> params: Params;
+#elif BIAS
+@group(0) @binding(4) var<storage, read_write> biases: array<Elem>;
+@group(0) @binding(5) var<uniform> params: Params;
+#else
+@group(0) @binding(4) var<uniform> params: Params;
+#endif
 
 // Finite, since compilers may assume that infinity does not occur.
 const HIDDEN = -1.0e30;
