@@ -5,7 +5,7 @@ mod advance;
 
 use symbolic::{Bindings, Expr};
 
-use advance::Word;
+use advance::Changes;
 
 use super::{Call, Plan, Scalar, call::MAX_SLOTS};
 use crate::{
@@ -78,10 +78,9 @@ pub struct BoundPlan {
     /// The numbers by which memory is laid out: those of the largest step, so that nothing moves from step to step.
     layout: Bindings,
     align: u64,
-    /// What differs from step to step: words of parameters, and calls whose workgroups do.
-    words: Vec<Word>,
-    grids: Vec<usize>,
-    /// Bytes of the parameter blocks that hold those words; they come first.
+    /// What differs from step to step.
+    changes: Changes,
+    /// Bytes of the parameter blocks that differ; they come first.
     changing: usize,
     rooms: Vec<(usize, i64)>,
 }
@@ -135,8 +134,7 @@ impl Plan {
             bindings: bindings.clone(),
             layout: layout.clone(),
             align: align.max(1),
-            words: Vec::new(),
-            grids: Vec::new(),
+            changes: Changes::default(),
             changing,
             rooms,
         };
@@ -159,11 +157,16 @@ impl Plan {
             .map_err(|e| EngineError::model("bind", e.to_string()))
     }
 
-    /// The roots of the arena that differ from step to step, and how many elements there is room for in each.
+    /// The roots of the arena that differ from step to step, of each length one, and how many elements there is room for.
     fn rooms(&self, layout: &Bindings) -> Result<Vec<(usize, i64)>, EngineError> {
-        let differs = |root: &usize| self.stepping.iter().any(|s| self.roots[*root].len.contains(s));
-        let places = self.arena.places.iter().map(|place| place.root).filter(differs);
-        places.map(|root| Ok((root, self.roots[root].len.eval(layout)?))).collect()
+        let mut rooms: Vec<(usize, i64)> = Vec::new();
+        for root in self.arena.places.iter().map(|place| place.root) {
+            let len = &self.roots[root].len;
+            if self.differs(len) && rooms.iter().all(|(known, _)| self.roots[*known].len != *len) {
+                rooms.push((root, len.eval(layout)?));
+            }
+        }
+        Ok(rooms)
     }
 
     /// Whether every buffer has the room that this step needs.

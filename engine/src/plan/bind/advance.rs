@@ -1,22 +1,29 @@
 //! The next step: what differs is noted when a plan is bound, and nothing else is evaluated again.
 
-use symbolic::Bindings;
+use symbolic::{Bindings, Expr};
 
-use super::{BoundPlan, grid, unsigned};
+use super::{BoundPlan, grid, unsigned, word};
 use crate::{
     error::EngineError,
     op::{Grid, Slot},
     plan::{Plan, Scalar},
 };
 
-/// A word of the parameters that differs from step to step.
+/// What differs from step to step. Calls have most of it in common, so each expression is evaluated once a step.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    words: Vec<(Expr, Vec<Word>)>,
+    grids: Vec<(Grid, Vec<usize>)>,
+}
+
+/// A word of the parameters.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Word {
+struct Word {
     call: usize,
-    /// Which of the call's scalars it is.
-    scalar: usize,
+    /// First byte in all parameters.
+    at: usize,
     /// Of a view's first element, what lies before the view.
-    base: u64,
+    base: Option<u64>,
 }
 
 impl Plan {
@@ -28,48 +35,41 @@ impl Plan {
         bound: &mut BoundPlan,
     ) -> Result<(), EngineError> {
         let call = &self.calls[index];
-        for (scalar, (_, what)) in call.scalars.iter().enumerate() {
-            let base = match what {
-                Scalar::Int(e) if self.differs(e) => 0,
+        for (byte, scalar) in &call.scalars {
+            let (value, base) = match scalar {
+                Scalar::Int(e) => (e, None),
                 Scalar::OffsetOf(slot) => match &call.slots[*slot] {
-                    Slot::View(view) if self.differs(&view.offset) => {
+                    Slot::View(view) => {
                         let (_, first) =
                             self.bind_slot(&call.slots[*slot], bindings, &bound.layout, bound.align)?;
-                        first.saturating_sub(unsigned(view.offset.eval(bindings)?)?)
+                        let before = first.saturating_sub(unsigned(view.offset.eval(bindings)?)?);
+                        (&view.offset, Some(before))
                     }
-                    _ => continue,
+                    Slot::Weight { .. } => continue,
                 },
-                _ => continue,
+                Scalar::Float(_) => continue,
             };
-            bound.words.push(Word { call: index, scalar, base });
+            if self.differs(value) {
+                let at = bound.calls[index].params_at + *byte as usize;
+                add(&mut bound.changes.words, value, Word { call: index, at, base });
+            }
         }
         let grid = match &call.grid {
             Grid::Linear(e) => self.differs(e),
             Grid::Xyz(dims) => dims.iter().any(|e| self.differs(e)),
         };
         if grid {
-            bound.grids.push(index);
+            add(&mut bound.changes.grids, &call.grid, index);
         }
         Ok(())
     }
+}
 
-    /// A word of the parameters, and where it is.
-    fn word(&self, word: Word, bindings: &Bindings, bound: &BoundPlan) -> Result<(usize, u32), EngineError> {
-        let call = &self.calls[word.call];
-        let (byte, what) = &call.scalars[word.scalar];
-        let value = match what {
-            Scalar::Int(e) => super::word(e.eval(bindings)?, &call.node)?,
-            Scalar::Float(v) => v.to_bits(),
-            Scalar::OffsetOf(slot) => {
-                let inside = match &call.slots[*slot] {
-                    Slot::View(view) => unsigned(view.offset.eval(bindings)?)?,
-                    Slot::Weight { .. } => 0,
-                };
-                let first = i64::try_from(word.base.saturating_add(inside)).unwrap_or(i64::MAX);
-                super::word(first, &call.node)?
-            }
-        };
-        Ok((bound.calls[word.call].params_at + *byte as usize, value))
+/// Adds a place where a value belongs.
+fn add<V: PartialEq + Clone, P>(all: &mut Vec<(V, Vec<P>)>, value: &V, place: P) {
+    match all.iter_mut().find(|(known, _)| known == value) {
+        Some((_, places)) => places.push(place),
+        None => all.push((value.clone(), vec![place])),
     }
 }
 
@@ -90,14 +90,20 @@ impl BoundPlan {
         }
         plan.check_pending(&self.bindings)?;
         plan.check_fits(&self.bindings, &self.rooms)?;
-        for at in 0..self.words.len() {
-            let (place, value) = plan.word(self.words[at], bindings, self)?;
-            self.params[place..place + 4].copy_from_slice(&value.to_le_bytes());
+        for (value, places) in &self.changes.words {
+            let value = value.eval(bindings)?;
+            for Word { call, at, base } in places {
+                let value = match base {
+                    None => value,
+                    Some(base) => i64::try_from(base.saturating_add(unsigned(value)?)).unwrap_or(i64::MAX),
+                };
+                let word = word(value, &plan.calls[*call].node)?;
+                self.params[*at..at + 4].copy_from_slice(&word.to_le_bytes());
+            }
         }
-        for at in 0..self.grids.len() {
-            let index = self.grids[at];
-            let call = &plan.calls[index];
-            self.calls[index].workgroups = grid(&call.grid, bindings, &call.node)?;
+        for (of, calls) in &self.changes.grids {
+            let workgroups = grid(of, bindings, &plan.calls[calls[0]].node)?;
+            calls.iter().for_each(|call| self.calls[*call].workgroups = workgroups);
         }
         plan.bind_fills(bindings, self)
     }
