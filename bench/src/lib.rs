@@ -6,9 +6,8 @@
 //! # fn show(model: Arc<LoadedModel>) -> Result<(), engine::EngineError> {
 //! let work = bench::Workload { prefill: vec![64], decode: vec![32], depths: vec![0], repeat: 5 };
 //! let mut generator = Generator::new(Session::new(model, work.longest())?, Sampling::default())?;
-//! let report = bench::measure(&mut generator, &work, &mut |_, _| true)?;
-//! assert_eq!(report.measurements.len(), 2);
-//! let table = report.to_string(); // in Markdown
+//! let measured = bench::measure(&mut generator, &work, &bench::Conditions::here(), &mut |_, _| true)?;
+//! assert_eq!(measured.len(), 2);
 //! # Ok(())
 //! # }
 //! ```
@@ -18,17 +17,27 @@
 #![forbid(unsafe_code)]
 
 mod cost;
+mod lengths;
 mod measure;
 pub mod models;
 mod predict;
+mod profile;
 mod report;
 mod rivals;
 mod roofline;
+mod sensors;
 mod statistics;
 
-pub use measure::{Workload, measure};
+pub use lengths::{Lengths, NoLengths, lengths};
+pub use measure::{Conditions, Repetition, Test, Workload, measure};
 pub use predict::{Predicted, Prediction, Published, predict};
-pub use report::{CpuParts, Device, Kind, Measurement, Report, SubmitMs};
+pub use profile::{CallTime, KernelTime, OperatorTime, PhaseTime, Steps, profile};
+pub use report::{
+    Chosen, CpuParts, Device, Kind, Limits, Measurement, Memory, MemoryMap, Model, Peaks, Profile, Program,
+    Qualified, Reading, Report, Row, SCHEMA, Sample, Sensor, Sensors, Settings, Slot, StartTimes, SubmitMs,
+    Sustained, csv, jsonl, sql,
+};
 pub use rivals::Rival;
-pub use roofline::{KernelTime, PhaseTime, Roofline, Steps, roofline};
+pub use roofline::{Roofline, roofline};
+pub use sensors::Thermometer;
 pub use statistics::Statistics;

@@ -2,8 +2,8 @@
 
 use std::fs;
 
+use bench::Memory;
 use engine::session::Session;
-use serde_json::{Value, json};
 
 /// Bytes in the unit that leaves three digits or so.
 pub fn size(bytes: u64) -> String {
@@ -25,51 +25,22 @@ pub fn peak_memory() -> Option<u64> {
     Some(kib * 1024)
 }
 
-/// Bytes on the GPU.
-#[derive(Clone, Copy, Debug)]
-pub struct GpuMemory {
-    /// Weights, shared by all sessions.
-    pub weights: u64,
-    /// The session's KV cache.
-    pub cache: u64,
-    /// The session's arena.
-    pub arena: u64,
+/// What a session takes, its model's weights included.
+pub fn memory(session: &Session) -> Memory {
+    let arena = session.memory();
+    Memory {
+        weights_bytes: session.model().weight_bytes(),
+        cache_bytes: arena.cache_bytes(),
+        arena_bytes: arena.bytes(),
+        process_peak_bytes: peak_memory(),
+    }
 }
 
-impl GpuMemory {
-    /// Of a session.
-    pub fn of(session: &Session) -> Self {
-        let memory = session.memory();
-        let weights = session.model().weight_bytes();
-        Self { weights, cache: memory.cache_bytes(), arena: memory.bytes() }
-    }
-
-    /// In words.
-    pub fn text(&self) -> String {
-        let [weights, cache, arena] = [self.weights, self.cache, self.arena].map(size);
-        let peak = self.peak().map_or(String::new(), |(peak, ratio)| {
-            format!("; process peak {}, {ratio:.2} times these", size(peak))
-        });
-        format!("GPU: weights {weights}, cache {cache}, arena {arena}{peak}")
-    }
-
-    /// The most that the process has held, and how many times what it needs on the GPU that is.
-    fn peak(&self) -> Option<(u64, f64)> {
-        let needed = self.weights + self.cache + self.arena;
-        peak_memory().map(|peak| (peak, peak as f64 / needed.max(1) as f64))
-    }
-
-    /// For programs.
-    pub fn json(&self) -> Value {
-        let mut json = json!({
-            "weights_bytes": self.weights,
-            "cache_bytes": self.cache,
-            "arena_bytes": self.arena,
-        });
-        if let Some((peak, ratio)) = self.peak() {
-            json["process_peak_bytes"] = json!(peak);
-            json["process_peak_ratio"] = json!(ratio);
-        }
-        json
-    }
+/// Memory in words.
+pub fn memory_text(memory: &Memory) -> String {
+    let [weights, cache, arena] = [memory.weights_bytes, memory.cache_bytes, memory.arena_bytes].map(size);
+    let peak = memory.process_peak_bytes.zip(memory.peak_ratio()).map_or(String::new(), |(peak, ratio)| {
+        format!("; process peak {}, {ratio:.2} times these", size(peak))
+    });
+    format!("GPU: weights {weights}, cache {cache}, arena {arena}{peak}")
 }

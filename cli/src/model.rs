@@ -1,6 +1,12 @@
 //! The options by which a language model is opened and loaded, and the doing of it.
 
-use std::{env, ops::Deref, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    env,
+    ops::Deref,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use engine::{
     EngineError,
@@ -197,6 +203,11 @@ impl Deref for ModelArgs {
 }
 
 impl LoadArgs {
+    /// Formats that a file has, or as chosen.
+    pub fn formats_of(&self, file: &ModelFile) -> Result<WeightFormats, CliError> {
+        self.formats.formats_of(file)
+    }
+
     /// Begins to open the GPU, which takes time as reading the file does.
     pub fn start(&self) -> Starting {
         Starting::new(&self.gpu)
@@ -229,7 +240,7 @@ impl LoadArgs {
         offers: &::devices::Target,
         context: usize,
     ) -> Result<LanguageOptions, CliError> {
-        let formats = self.formats.formats_of(file)?;
+        let formats = self.formats_of(file)?;
         let activations = self.gpu.activations(offers)?;
         Ok(LanguageOptions {
             lower: LowerOptions { target: offers.into(), activations },
@@ -249,15 +260,17 @@ impl LoadArgs {
         context: usize,
         bars: &Bars,
     ) -> Result<(Arc<LoadedModel>, Start), CliError> {
-        let (loaded, start) = self.load_untuned(file, starting, context, bars)?;
+        let (loaded, mut start) = self.load_untuned(file, starting, context, bars)?;
         let emulated = loaded.gpu().summary().adapter.kind == "cpu";
         if self.no_tune || emulated || !is_open(&loaded) {
             return Ok((loaded, start));
         }
         let options = TuneOptions { budget: AT_LOAD, afresh: false };
+        let before = Instant::now();
         let tuned = tune(&loaded, options, &mut |done, total| bars.show("tuning", done as u64, total as u64));
         bars.clear();
         keep_pipelines(loaded.gpu());
+        start.tune = before.elapsed();
         match tuned {
             Ok(tuned) => Ok((tuned.model, start)),
             Err(e) => {

@@ -3,6 +3,7 @@
 
 use std::io::{self, Write};
 
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::CliError;
@@ -21,6 +22,11 @@ pub fn line(line: &str) -> Result<(), CliError> {
 /// A result for programs.
 pub fn json(value: &Value) -> Result<(), CliError> {
     line(&format!("{value:#}"))
+}
+
+/// Data as JSON.
+pub fn value<T: Serialize>(data: &T) -> Result<Value, CliError> {
+    serde_json::to_value(data).map_err(|e| CliError::other(e.to_string()))
 }
 
 /// A line beside the result.

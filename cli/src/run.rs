@@ -11,7 +11,7 @@ use crate::{
     bars::Bars,
     cancel::Cancel,
     error::CliError,
-    figures::GpuMemory,
+    figures::{memory, memory_text},
     model::ModelArgs,
     output,
     sampling::SamplingArgs,
@@ -92,19 +92,19 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let (model, mut start) = args.model.load(&file, starting, context, &bars)?;
     let capacity = context.min(prompt.len() + args.limits.max_tokens);
     let session = Session::new(model.clone(), capacity)?;
-    let memory = GpuMemory::of(&session);
     let mut generator = Generator::new(session, args.sampling.sampling())?;
     start.end(&model);
     let mut emit = |piece: &str| if args.json { Ok(()) } else { output::text(piece) };
     let answer = answer::answer(&mut generator, &words, &prompt, &args.limits, (&bars, &cancel), &mut emit)?;
+    let memory = memory(generator.session());
     if args.json {
         let mut report = answer.json();
-        report["start"] = start.json();
-        report["memory"] = memory.json();
+        report["start"] = output::value(&start.times())?;
+        report["memory"] = output::value(&memory)?;
         report["device"] = json!(model.gpu().summary().adapter.name);
         return output::json(&report);
     }
     output::line("")?;
-    output::note(&format!("\n{}\n{}\n{}", answer.figures(), start.text(), memory.text()));
+    output::note(&format!("\n{}\n{}\n{}", answer.figures(), start.text(), memory_text(&memory)));
     Ok(())
 }

@@ -7,11 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bench::StartTimes;
 use engine::{
     gpu::Gpu,
     session::{LoadTimes, LoadedModel},
 };
-use serde_json::{Value, json};
 
 use crate::{error::CliError, model::GpuArgs};
 
@@ -38,7 +38,18 @@ impl Starting {
         let gpu = Arc::new(opened.0?);
         let load = LoadTimes::default();
         let warm = gpu.kept_pipelines();
-        Ok((gpu, Start { began: self.began, read, gpu_open: opened.1, load, warm, whole: Duration::ZERO }))
+        Ok((
+            gpu,
+            Start {
+                began: self.began,
+                read,
+                gpu_open: opened.1,
+                load,
+                warm,
+                tune: Duration::ZERO,
+                whole: Duration::ZERO,
+            },
+        ))
     }
 
     fn join(&mut self) -> Option<Opened> {
@@ -64,6 +75,8 @@ pub struct Start {
     load: LoadTimes,
     /// Whether pipelines that an earlier start compiled were at hand.
     warm: bool,
+    /// The search for faster kernels.
+    pub tune: Duration,
     whole: Duration,
 }
 
@@ -84,22 +97,36 @@ impl Start {
         let LoadTimes { plan, upload, pipelines, .. } = self.load;
         let [whole, read, gpu, plan, upload, pipelines] =
             [self.whole, self.read, self.gpu_open, plan, upload, pipelines].map(seconds);
+        let tune =
+            if self.tune.is_zero() { String::new() } else { format!(", tuning {}", seconds(self.tune)) };
         format!(
-            "{} start in {whole}: read {read} beside GPU {gpu}, plan {plan}, weights {upload} beside pipelines {pipelines}",
+            "{} start in {whole}: read {read} beside GPU {gpu}, plan {plan}, weights {upload} beside pipelines {pipelines}{tune}",
             self.kind()
         )
     }
 
-    /// For programs.
-    pub fn json(&self) -> Value {
-        json!({
-            "kind": self.kind(),
-            "seconds": self.whole.as_secs_f64(),
-            "read_seconds": self.read.as_secs_f64(),
-            "gpu_seconds": self.gpu_open.as_secs_f64(),
-            "plan_seconds": self.load.plan.as_secs_f64(),
-            "upload_seconds": self.load.upload.as_secs_f64(),
-            "pipelines_seconds": self.load.pipelines.as_secs_f64(),
-        })
+    /// In numbers.
+    pub fn times(&self) -> StartTimes {
+        let LoadTimes { plan, upload, pipelines, .. } = self.load;
+        let [
+            seconds,
+            read_seconds,
+            gpu_seconds,
+            plan_seconds,
+            upload_seconds,
+            pipelines_seconds,
+            tune_seconds,
+        ] = [self.whole, self.read, self.gpu_open, plan, upload, pipelines, self.tune]
+            .map(|d| d.as_secs_f64());
+        StartTimes {
+            kind: self.kind().to_owned(),
+            seconds,
+            read_seconds,
+            gpu_seconds,
+            plan_seconds,
+            upload_seconds,
+            pipelines_seconds,
+            tune_seconds,
+        }
     }
 }

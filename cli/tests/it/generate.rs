@@ -2,7 +2,7 @@
 
 use std::{fs, io::Write, process::Stdio};
 
-use crate::{finish, models, program, succeed, text};
+use crate::{finish, models, program, refuse, succeed, text};
 
 const F32: [&str; 4] = ["--format", "f32", "--embedding", "f32"];
 
@@ -105,8 +105,8 @@ fn bench_measures_what_is_asked_for() {
     let model = models::language(folder.path());
     let args = ["bench", text(&model), "--prefill", "8", "--decode", "4", "--depth", "0,16", "--repeat", "2"];
     let table = succeed(&args);
-    for row in ["| prefill | 8 | 0 |", "| prefill | 8 | 16 |", "| decode | 4 | 0 |", "| decode | 4 | 16 |"] {
-        assert!(table.contains(row), "{table}");
+    for row in ["| pp8 |", "| pp8 @ d16 |", "| tg4 |", "| tg4 @ d16 |"] {
+        assert_eq!(table.matches(row).count(), 2, "{table}");
     }
     let json: serde_json::Value = serde_json::from_str(&succeed(&[&args[..], &["--json"]].concat())).unwrap();
     let lines = json["measurements"].as_array().unwrap();
@@ -118,8 +118,33 @@ fn bench_measures_what_is_asked_for() {
         lines.iter().all(|l| positive(&l["cpu_ms_per_token"]) && positive(&l["submit_ms"]["longest"])),
         "{json}"
     );
+    let (prefill, decode) = (&lines[0], &lines[2]);
+    let first = &prefill["first_token_ms"]["median"];
+    assert!(positive(first) && decode["first_token_ms"].is_null(), "{json}");
+    assert_eq!((&decode["token_ms"]["count"], &decode["rate"]["count"]), (&8.into(), &2.into()), "{json}");
+    assert!(positive(&decode["of_read"]) && positive(&prefill["of_arithmetic"]), "{json}");
     let uncut = succeed(&[&args[..], &["--max-submit-ms", "0"]].concat());
-    assert!(uncut.contains("| decode | 4 | 16 |"), "{uncut}");
+    assert!(uncut.contains("| tg4 @ d16 |"), "{uncut}");
+}
+
+#[test]
+fn bench_writes_a_row_for_each_test() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = models::language(folder.path());
+    let args = ["bench", text(&model), "-p", "2-4*2", "-n", "2", "-r", "1", "-o"];
+    let said = |format| succeed(&[&args[..], &[format]].concat());
+    let csv = said("csv");
+    assert_eq!(csv.lines().count(), 4, "{csv}");
+    assert!(csv.starts_with("build_commit,"), "{csv}");
+    let rows: Vec<serde_json::Value> =
+        said("jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let tests: Vec<_> = rows.iter().map(|row| (&row["n_prompt"], &row["n_gen"])).collect();
+    let number = serde_json::Value::from;
+    assert_eq!(tests, [(&number(2), &number(0)), (&number(4), &number(0)), (&number(0), &number(2))]);
+    assert!(rows.iter().all(|row| row["avg_ts"].as_f64().unwrap() > 0.0), "{rows:?}");
+    let sql = said("sql");
+    assert_eq!(sql.matches("INSERT INTO halfbyte_bench").count(), 3, "{sql}");
+    refuse(&[&args[..5], &["-d", "9-1"]].concat(), 2, &["ends before it begins", "first-last+step"]);
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn noise_is_measured() {
     let args =
         ["bench", "--model", "smollm2-135m", "--prefill", "4", "--decode", "2", "--repeat", "1", "--json"];
     let json: serde_json::Value = serde_json::from_str(&succeed(&args)).unwrap();
-    assert_eq!(json["model"], "smollm2-135m");
+    assert_eq!(json["model"]["name"], "smollm2-135m");
     assert_eq!(json["measurements"].as_array().unwrap().len(), 2, "{json}");
     assert!(json["memory"]["weights_bytes"].as_u64().unwrap() > 90 << 20, "{json}");
     refuse(

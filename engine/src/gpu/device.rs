@@ -163,6 +163,12 @@ impl Gpu {
         &self.summary
     }
 
+    /// Features of the device that are on, by name.
+    #[must_use]
+    pub fn features(&self) -> Vec<String> {
+        self.device.features().iter_names().map(|(name, _)| name.to_owned()).collect()
+    }
+
     /// Totals of what was asked of the device.
     #[must_use]
     pub fn counters(&self) -> &Counters {

@@ -7,7 +7,7 @@ use symbolic::{Bindings, Expr};
 
 use advance::Changes;
 
-use super::{Call, Plan, Scalar, call::MAX_SLOTS};
+use super::{Call, Place, Placed, Plan, Scalar, call::MAX_SLOTS};
 use crate::{
     error::EngineError,
     op::{Elem, Grid, RootKind, Slot, Step, View, WeightId, WeightPart},
@@ -148,6 +148,20 @@ impl Plan {
         #[cfg(debug_assertions)]
         self.check(bindings, &bound)?;
         Ok(bound)
+    }
+
+    /// What lies where in the arena.
+    ///
+    /// # Errors
+    /// When a size cannot be computed.
+    pub fn map(&self, bindings: &Bindings) -> Result<Vec<Placed>, EngineError> {
+        let placed = |place: &Place| {
+            let name = self.roots[place.root].name.clone();
+            let (offset, bytes) =
+                (unsigned(place.offset.eval(bindings)?)?, unsigned(place.size.eval(bindings)?)?);
+            Ok(Placed { name, offset, bytes, first: place.first, last: place.last })
+        };
+        self.arena.places.iter().map(placed).collect()
     }
 
     fn check_pending(&self, bindings: &Bindings) -> Result<(), EngineError> {

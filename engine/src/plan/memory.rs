@@ -36,6 +36,21 @@ pub struct Arena {
     pub size: Expr,
 }
 
+/// [`Place`] in numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// The value's name.
+    pub name: String,
+    /// First byte.
+    pub offset: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// First step that touches it.
+    pub first: usize,
+    /// Last step that touches it.
+    pub last: usize,
+}
+
 impl Arena {
     pub(super) fn new(roots: &[Root], steps: &[Step], inputs: &[Port], outputs: &[Port]) -> Self {
         let mut lives: Vec<Option<(usize, usize)>> = vec![None; roots.len()];

@@ -17,7 +17,7 @@ use symbolic::{Bindings, Equality, Expr, Symbol};
 
 pub use bind::{BoundCall, BoundFill, BoundPlan, BoundSlot, Memory};
 pub use call::{Call, Scalar};
-pub use memory::Arena;
+pub use memory::{Arena, Place, Placed};
 pub use work::Work;
 
 use crate::{

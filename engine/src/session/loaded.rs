@@ -1,6 +1,7 @@
 //! A model on a device: weights, plans and pipelines, which its sessions share.
 
 use std::{
+    collections::BTreeMap,
     panic::resume_unwind,
     sync::Arc,
     thread,
@@ -14,7 +15,7 @@ use crate::{
     gpu::{Gpu, Progress, Weights},
     graph::Graph,
     language::{LanguageModel, LanguageOptions, Phase, Prepared, Symbols},
-    op::Choices,
+    op::{Choices, Elem, WeightPacking},
     plan::{Plan, PlanOptions},
     weights::WeightSource,
 };
@@ -184,6 +185,24 @@ impl LoadedModel {
         self.weights.bytes()
     }
 
+    /// Weights of its matrices, of which each counts once.
+    #[must_use]
+    pub fn parameters(&self) -> u64 {
+        let mut matrices = BTreeMap::new();
+        for weight in &self.decode.plan.weights {
+            if let WeightPacking::Matrix { .. } = weight.packing {
+                matrices.insert(weight.value, weight.n as u64 * weight.k as u64);
+            }
+        }
+        matrices.values().sum()
+    }
+
+    /// How intermediate values are held, and how the KV cache is.
+    #[must_use]
+    pub fn elements(&self) -> [Elem; 2] {
+        [self.options.lower.activations, self.options.cache]
+    }
+
     /// What loading took.
     #[must_use]
     pub fn times(&self) -> LoadTimes {
@@ -193,6 +212,12 @@ impl LoadedModel {
     /// The plan of a phase: prefill, or decode.
     pub fn plan(&self, decode: bool) -> &Plan {
         if decode { &self.decode.plan } else { &self.prefill.plan }
+    }
+
+    /// The graph that it is the plan of.
+    #[must_use]
+    pub fn graph(&self, decode: bool) -> &Graph {
+        if decode { &self.decode.graph } else { &self.prefill.graph }
     }
 
     /// Numbers for the plans' symbols.

@@ -1,18 +1,35 @@
 //! `halfbyte bench`: the throughput of prefill and decode, as crate `bench` measures it.
 
-use bench::{Steps, Workload, measure, predict, roofline};
+mod report;
+
+use bench::{Conditions, Lengths, Steps, Workload, csv, jsonl, lengths, measure, predict, roofline, sql};
+use clap::ValueEnum;
 use engine::{generate::Generator, sampler::Sampling, session::Session};
-use serde_json::json;
 
 use crate::{
     bars::Bars,
     cancel::Cancel,
     error::CliError,
-    figures::GpuMemory,
+    figures::memory_text,
     known::KnownArgs,
     model::{LoadArgs, recognise},
     output,
 };
+
+/// Forms of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Tables to be read
+    Markdown,
+    /// A line for each test, for spreadsheets
+    Csv,
+    /// Everything, to be compared and drawn
+    Json,
+    /// An object a line for each test
+    Jsonl,
+    /// A table of a database, with a row for each test
+    Sql,
+}
 
 /// Measure prefill and decode throughput.
 #[derive(Debug, clap::Args)]
@@ -21,17 +38,17 @@ pub struct Args {
     model: KnownArgs,
     #[command(flatten)]
     how: LoadArgs,
-    /// Prompt lengths to measure
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "64,512")]
-    prefill: Vec<usize>,
-    /// Numbers of generated tokens to measure
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "32")]
-    decode: Vec<usize>,
-    /// Tokens that are in the cache before each
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "0")]
-    depth: Vec<usize>,
+    /// Prompt lengths to measure: numbers, first-last, first-last+step or first-last*factor
+    #[arg(short = 'p', long, value_name = "N,…", value_delimiter = ',', default_value = "64,512")]
+    prefill: Vec<Lengths>,
+    /// Numbers of generated tokens to measure, likewise
+    #[arg(short = 'n', long, value_name = "N,…", value_delimiter = ',', default_value = "32")]
+    decode: Vec<Lengths>,
+    /// Tokens that are in the cache before each, likewise
+    #[arg(short = 'd', long, value_name = "N,…", value_delimiter = ',', default_value = "0")]
+    depth: Vec<Lengths>,
     /// Measured repetitions, after one that is not
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(short = 'r', long, value_name = "N", default_value_t = 5)]
     repeat: usize,
     /// Show instead what each kernel takes in a step, against what the GPU can do at most
     #[arg(long)]
@@ -39,17 +56,20 @@ pub struct Args {
     /// Show instead what this kind of GPU could do at most, from the plans and its published rates; needs no GPU
     #[arg(long, value_name = "PROFILE", conflicts_with = "roofline")]
     predict: Option<String>,
-    /// Print the measurements as JSON
-    #[arg(long)]
+    /// How to print the measurements
+    #[arg(short = 'o', long, value_enum, default_value = "markdown", conflicts_with_all = ["roofline", "predict"])]
+    output: Format,
+    /// Print everything as JSON
+    #[arg(long, conflicts_with = "output")]
     json: bool,
 }
 
 /// See the module.
 pub fn run(args: &Args) -> Result<(), CliError> {
     let work = Workload {
-        prefill: args.prefill.clone(),
-        decode: args.decode.clone(),
-        depths: args.depth.clone(),
+        prefill: lengths(&args.prefill),
+        decode: lengths(&args.decode),
+        depths: lengths(&args.depth),
         repeat: args.repeat,
     };
     if work.is_empty() {
@@ -74,7 +94,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     if let Some(profile) = &args.predict {
         let profile = ::devices::by_name(profile).map_err(|e| CliError::Usage(e.to_string()))?;
         let options = args.how.options(&file, &::devices::Target::from_profile(profile), context)?;
-        let found = predict(&recognise(&file)?, profile, &options, args.how.chunk, &args.depth)?;
+        let found = predict(&recognise(&file)?, profile, &options, args.how.chunk, &work.depths)?;
         return show(args.json, &found);
     }
     let starting = starting.unwrap_or_else(|| args.how.start());
@@ -82,30 +102,36 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let mut session = Session::new(model.clone(), longest)?;
     start.end(&model);
     if args.roofline {
-        let prefill = args.prefill.iter().max().copied().unwrap_or(0);
-        let steps = Steps { prefill, depths: args.depth.clone(), repeat: args.repeat };
+        let prefill = work.prefill.iter().max().copied().unwrap_or(0);
+        let steps = Steps { prefill, depths: work.depths, repeat: args.repeat };
         let found = roofline(&mut session, &steps)?;
         return show(args.json, &found);
     }
+    let mut conditions = Conditions::here();
+    conditions.peaks = Some(model.gpu().peaks()?.into());
     let mut generator = Generator::new(session, Sampling::default())?;
     cancel.begin();
-    let report = measure(&mut generator, &work, &mut |done, total| {
+    let measured = measure(&mut generator, &work, &conditions, &mut |done, total| {
         bars.show("bench", done as u64, total as u64);
         !cancel.requested()
     });
     bars.clear();
     cancel.end();
-    let report = report?;
-    let memory = GpuMemory::of(generator.session());
-    if args.json {
-        let mut json = serde_json::to_value(&report).map_err(|e| CliError::other(e.to_string()))?;
-        json["model"] = json!(file.path);
-        json["start"] = start.json();
-        json["memory"] = memory.json();
-        return output::json(&json);
+    let mut report = report::of(&generator, &file, &args.how.formats_of(&file)?, &start)?;
+    report.settings.repetitions = work.repeat;
+    report.peaks = conditions.peaks;
+    report.sensors = conditions.thermometer.sensors().clone();
+    report.measurements = measured?;
+    match if args.json { Format::Json } else { args.output } {
+        Format::Markdown => {
+            output::text(&report.to_string())?;
+            output::line(&format!("\n{}\n{}", start.text(), memory_text(&report.memory)))
+        }
+        Format::Json => output::json(&output::value(&report)?),
+        Format::Csv => output::text(&csv(&report.rows())),
+        Format::Jsonl => output::text(&jsonl(&report.rows())),
+        Format::Sql => output::text(&sql(&report.rows())),
     }
-    output::text(&report.to_string())?;
-    output::line(&format!("\n{}\n{}", start.text(), memory.text()))
 }
 
 /// As JSON, or as text.
@@ -113,5 +139,5 @@ fn show<T: serde::Serialize + std::fmt::Display>(json: bool, found: &T) -> Resul
     if !json {
         return output::text(&found.to_string());
     }
-    output::json(&serde_json::to_value(found).map_err(|e| CliError::other(e.to_string()))?)
+    output::json(&output::value(found)?)
 }
