@@ -17,21 +17,30 @@
 #![forbid(unsafe_code)]
 
 mod cost;
+mod duel;
+mod frames;
 mod lengths;
 mod measure;
 pub mod models;
 mod predict;
 mod profile;
+mod regress;
 mod report;
 mod rivals;
 mod roofline;
 mod sensors;
+mod signed_rank;
 mod statistics;
+mod sustain;
+mod trace;
 
+pub use duel::{CONFIDENCE, Duel, FEWEST, Ratio, Round, Side, Verdict, duel};
+pub use frames::{FrameReport, FrameTimes, Load, frames};
 pub use lengths::{Lengths, NoLengths, lengths};
 pub use measure::{Conditions, Repetition, Test, Workload, measure};
 pub use predict::{Predicted, Prediction, Published, predict};
 pub use profile::{CallTime, KernelTime, OperatorTime, PhaseTime, Steps, profile};
+pub use regress::{Change, Changes};
 pub use report::{
     Chosen, CpuParts, Device, Kind, Limits, Measurement, Memory, MemoryMap, Model, Peaks, Profile, Program,
     Qualified, Reading, Report, Row, SCHEMA, Sample, Sensor, Sensors, Settings, Slot, StartTimes, SubmitMs,
@@ -41,3 +50,5 @@ pub use rivals::Rival;
 pub use roofline::{Roofline, roofline};
 pub use sensors::Thermometer;
 pub use statistics::Statistics;
+pub use sustain::sustain;
+pub use trace::trace;

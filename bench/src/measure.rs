@@ -1,6 +1,7 @@
 //! The measuring: a text, cut back to its depth before each repetition.
 
 use std::{
+    fmt,
     ops::ControlFlow,
     thread,
     time::{Duration, Instant, SystemTime},
@@ -72,6 +73,18 @@ impl Workload {
     }
 }
 
+/// As llama-bench names it, such as `pp512 @ d2000`.
+impl fmt::Display for Test {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            Kind::Prefill => "pp",
+            Kind::Decode => "tg",
+        };
+        write!(f, "{kind}{}", self.tokens)?;
+        if self.depth > 0 { write!(f, " @ d{}", self.depth) } else { Ok(()) }
+    }
+}
+
 impl Test {
     /// Positions that a session needs.
     #[must_use]
@@ -129,13 +142,29 @@ pub struct Conditions {
     pub thermometer: Thermometer,
     /// How long to rest before each test.
     pub rest: Duration,
+    /// Rest until no sensor is hotter, C.
+    pub cool_to: Option<f64>,
 }
+
+/// How long to wait at most until sensors are cool.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 impl Conditions {
     /// Of this machine, its GPU not measured, without rests.
     #[must_use]
     pub fn here() -> Self {
-        Self { peaks: None, thermometer: Thermometer::here(), rest: Duration::ZERO }
+        Self { peaks: None, thermometer: Thermometer::here(), rest: Duration::ZERO, cool_to: None }
+    }
+
+    /// Rests before a test.
+    fn rest(&self) {
+        thread::sleep(self.rest);
+        let Some(limit) = self.cool_to else { return };
+        let began = Instant::now();
+        let hot = || self.thermometer.hottest().is_some_and(|t| t > limit);
+        while hot() && began.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_secs(1));
+        }
     }
 }
 
@@ -154,7 +183,7 @@ pub fn measure(
     let mut measured = Vec::with_capacity(tests.len());
     for (index, test) in tests.into_iter().enumerate() {
         let model = generator.session().model().clone();
-        thread::sleep(conditions.rest);
+        conditions.rest();
         let began = SystemTime::now();
         let cool = conditions.thermometer.read();
         let mut repetitions = Vec::with_capacity(work.repeat);

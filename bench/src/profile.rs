@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, time::Duration};
 use engine::{
     EngineError,
     gpu::Clock,
-    op::{Slot, WeightPacking, WeightPart},
+    graph::Graph,
+    op::{RootKind, Slot, WeightPacking, WeightPart},
     plan::{Call, Plan, Work},
     session::Session,
 };
@@ -138,6 +139,7 @@ fn phase(
     let bindings = model.bindings(tokens, depth, session.capacity());
     let operator_of: BTreeMap<&str, &str> =
         model.graph(decode).nodes.iter().map(|node| (node.name.as_str(), node.op.name())).collect();
+    let layers = layers(model.graph(decode), plan);
     let (mut kernels, mut operators) = (BTreeMap::new(), Vec::new());
     let mut calls = Vec::with_capacity(plan.calls.len());
     for (index, call) in plan.calls.iter().enumerate() {
@@ -147,7 +149,7 @@ fn phase(
         let group: &mut Group = kernels.entry(kernel.clone()).or_default();
         group.add(work, times.clone());
         let operator = operator_of.get(call.node.as_str()).copied().unwrap_or_default();
-        let key = (operator, layer(&call.node));
+        let key = (operator, layers[index]);
         match operators.iter_mut().find(|(known, _): &&mut (_, Group)| *known == key) {
             Some((_, group)) => group.add(work, times.clone()),
             None => {
@@ -195,7 +197,33 @@ fn median(mut times: Vec<f64>) -> f64 {
     times.get(times.len() / 2).copied().unwrap_or(0.0)
 }
 
-/// The layer that a node's name tells: the first number that is a part of it by itself, as in `/model/layers.3/mlp` or
+/// The layer of each call: what the name of its node or of a weight that it reads tells. A call whose names tell nothing, and
+/// which reads no weight, is in the layer of the one before it.
+fn layers(graph: &Graph, plan: &Plan) -> Vec<Option<u32>> {
+    let mut now = None;
+    let told = |call: &Call| {
+        let weights = call.slots.iter().filter_map(|slot| match slot {
+            Slot::Weight { weight, .. } => Some(*weight),
+            Slot::View(view) => match plan.roots.get(view.root.0 as usize)?.kind {
+                RootKind::Constant(weight) => Some(weight),
+                _ => None,
+            },
+        });
+        let names: Vec<&str> =
+            weights.map(|weight| graph.value(plan.weights[weight.0 as usize].value).name.as_str()).collect();
+        let layer = [call.node.as_str()].iter().chain(&names).find_map(|name| layer(name));
+        (layer, layer.is_some() || !names.is_empty())
+    };
+    let mut of = |call| {
+        if let (layer, true) = told(call) {
+            now = layer;
+        }
+        now
+    };
+    plan.calls.iter().map(&mut of).collect()
+}
+
+/// The layer that a name tells: the first number that is a part of it by itself, as in `/model/layers.3/mlp` or
 /// `model_layers_3_mlp`.
 fn layer(node: &str) -> Option<u32> {
     let mut parts = node.split(|c: char| !c.is_ascii_alphanumeric());

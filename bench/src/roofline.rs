@@ -31,43 +31,45 @@ pub fn roofline(session: &mut Session, steps: &Steps) -> Result<Roofline, Engine
 
 impl fmt::Display for Roofline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n{}", self.device, self.peaks)?;
-        let clock = if self.profile.gpu_clock {
-            "the GPU's clock"
-        } else {
-            "submits of single calls, whose cost is included"
-        };
-        writeln!(f, "; times by {clock}")?;
-        self.profile.phases.iter().try_for_each(|phase| self.write_phase(f, phase))
+        writeln!(f, "{}\n{}; {}", self.device, self.peaks, clock(&self.profile))?;
+        self.profile.phases.iter().try_for_each(|phase| write_phase(f, phase, &self.peaks))
     }
 }
 
-impl Roofline {
-    fn write_phase(&self, f: &mut fmt::Formatter<'_>, phase: &PhaseTime) -> fmt::Result {
-        let PhaseTime { kind, tokens, depth, kernels, .. } = phase;
-        let total = phase.total();
-        let rate = *tokens as f64 / total.seconds;
-        writeln!(f, "\n{kind} of {tokens} at depth {depth}: {rate:.2} tokens/s by the kernels' times\n")?;
-        writeln!(f, "| kernel | calls | ms | share | GB/s | of read | GFLOP/s | of its peak |")?;
-        writeln!(f, "|---|---:|---:|---:|---:|---:|---:|---:|")?;
-        for line in kernels.iter().chain([&total]) {
-            let (bytes, flops) = (line.bytes as f64 / line.seconds, line.flops as f64 / line.seconds);
-            let percent = |part: f64, all: f64| 100.0 * part / all;
-            writeln!(
-                f,
-                "| {} | {} | {:.3} | {:.1} % | {:.2} | {:.0} % | {:.2} | {:.0} % |",
-                line.kernel,
-                line.calls,
-                line.seconds * 1e3,
-                percent(line.seconds, total.seconds),
-                bytes / 1e9,
-                percent(bytes, self.peaks.read),
-                flops / 1e9,
-                percent(self.peaks.least_seconds(line.flops as f64, line.coop_flops as f64), line.seconds),
-            )?;
-        }
-        Ok(())
+/// By what its times were taken, in words.
+pub(crate) fn clock(profile: &Profile) -> &'static str {
+    if profile.gpu_clock {
+        "times by the GPU's clock"
+    } else {
+        "times by submits of single calls, whose cost is included"
     }
+}
+
+/// The kernels of a phase as a Markdown table.
+pub(crate) fn write_phase(f: &mut fmt::Formatter<'_>, phase: &PhaseTime, peaks: &Peaks) -> fmt::Result {
+    let PhaseTime { kind, tokens, depth, kernels, .. } = phase;
+    let total = phase.total();
+    let rate = *tokens as f64 / total.seconds;
+    writeln!(f, "\n{kind} of {tokens} at depth {depth}: {rate:.2} tokens/s by the kernels' times\n")?;
+    writeln!(f, "| kernel | calls | ms | share | GB/s | of read | GFLOP/s | of its peak |")?;
+    writeln!(f, "|---|---:|---:|---:|---:|---:|---:|---:|")?;
+    for line in kernels.iter().chain([&total]) {
+        let (bytes, flops) = (line.bytes as f64 / line.seconds, line.flops as f64 / line.seconds);
+        let percent = |part: f64, all: f64| 100.0 * part / all;
+        writeln!(
+            f,
+            "| {} | {} | {:.3} | {:.1} % | {:.2} | {:.0} % | {:.2} | {:.0} % |",
+            line.kernel,
+            line.calls,
+            line.seconds * 1e3,
+            percent(line.seconds, total.seconds),
+            bytes / 1e9,
+            percent(bytes, peaks.read),
+            flops / 1e9,
+            percent(peaks.least_seconds(line.flops as f64, line.coop_flops as f64), line.seconds),
+        )?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -55,12 +55,10 @@ impl Thermometer {
         Reading { at: self.began.elapsed().as_secs_f64(), values: values.collect() }
     }
 
-    /// The hottest temperature of a reading, C.
+    /// The hottest temperature now, C.
     #[must_use]
-    pub fn hottest(&self, reading: &Reading) -> Option<f64> {
-        let pairs = self.sensors.present.iter().zip(&reading.values);
-        let temperatures = pairs.filter(|(sensor, _)| sensor.kind == "temperature").filter_map(|(_, t)| *t);
-        temperatures.max_by(f64::total_cmp)
+    pub fn hottest(&self) -> Option<f64> {
+        self.sensors.hottest(&self.read())
     }
 
     fn zones(&mut self, sys: &Path) {
@@ -219,7 +217,7 @@ mod tests {
         };
         let values = [47.0, 51.2, 1804.8, 2265.6, 903.0, -1250.0, 3.85, 81.0, 36.5];
         values.into_iter().enumerate().for_each(|(index, value)| near(index, value));
-        assert_eq!(thermometer.hottest(&reading), Some(51.2));
+        assert_eq!(thermometer.hottest(), Some(51.2));
         assert!(thermometer.sensors().absent.is_empty());
     }
 
@@ -227,13 +225,13 @@ mod tests {
     fn what_is_absent_is_told_and_what_goes_away_is_no_number() {
         let folder = tempfile::tempdir().unwrap();
         let none = Thermometer::under(folder.path());
-        assert_eq!((none.sensors().absent.len(), none.hottest(&none.read())), (4, None));
+        assert_eq!((none.sensors().absent.len(), none.hottest()), (4, None));
         phone(folder.path());
         let thermometer = Thermometer::under(folder.path());
         fs::remove_file(folder.path().join("class/thermal/thermal_zone10/temp")).unwrap();
         fs::write(folder.path().join("class/thermal/thermal_zone2/temp"), "none\n").unwrap();
         let reading = thermometer.read();
         assert_eq!(reading.values[..2], [None, None]);
-        assert_eq!(thermometer.hottest(&reading).map(f64::round), Some(37.0));
+        assert_eq!(thermometer.hottest().map(f64::round), Some(37.0));
     }
 }

@@ -49,6 +49,9 @@ pub struct GpuArgs {
     /// [default: as the GPU's profile says]
     #[arg(long, value_name = "MS")]
     max_submit_ms: Option<u32>,
+    /// Do not ask for low priority of the GPU's queue
+    #[arg(long)]
+    default_priority: bool,
 }
 
 impl GpuArgs {
@@ -56,6 +59,7 @@ impl GpuArgs {
     pub fn open(&self) -> Result<Gpu, CliError> {
         let options = OpenOptions {
             adapter: self.adapter.clone(),
+            low_priority: !self.default_priority,
             cache_dir: cache_dir(),
             max_submit: self.max_submit_ms.map(|ms| Duration::from_millis(ms.into())),
             ..OpenOptions::default()
@@ -116,7 +120,7 @@ fn cache_dir() -> Option<PathBuf> {
 }
 
 /// How weights are held.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Weight formats: m0e4-g32, -g64, -g128, affine8-g32, -g64, -g128, f16, f32")]
 pub struct FormatArgs {
     /// Matrices of the layers [default: m0e4-g32]
@@ -169,7 +173,7 @@ pub struct ModelArgs {
 }
 
 /// How to load a language model.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct LoadArgs {
     #[command(flatten)]
     gpu: GpuArgs,
@@ -203,6 +207,18 @@ impl Deref for ModelArgs {
 }
 
 impl LoadArgs {
+    /// The same GPU once more, for frames that are due: with the driver's priority.
+    pub fn screen(&self) -> Result<Gpu, CliError> {
+        GpuArgs { default_priority: true, ..self.gpu.clone() }.open()
+    }
+
+    /// The same, with submissions cut and low priority asked for, or not.
+    pub fn yielding(&self, cut: bool, low_priority: bool) -> Self {
+        let max_submit_ms = if cut { self.gpu.max_submit_ms } else { Some(0) };
+        let gpu = GpuArgs { max_submit_ms, default_priority: !low_priority, ..self.gpu.clone() };
+        Self { gpu, ..self.clone() }
+    }
+
     /// Formats that a file has, or as chosen.
     pub fn formats_of(&self, file: &ModelFile) -> Result<WeightFormats, CliError> {
         self.formats.formats_of(file)

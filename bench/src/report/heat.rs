@@ -11,6 +11,16 @@ pub struct Sensors {
     pub absent: Vec<String>,
 }
 
+impl Sensors {
+    /// The hottest temperature of a reading, C.
+    #[must_use]
+    pub fn hottest(&self, reading: &Reading) -> Option<f64> {
+        let pairs = self.present.iter().zip(&reading.values);
+        let temperatures = pairs.filter(|(sensor, _)| sensor.kind == "temperature").filter_map(|(_, t)| *t);
+        temperatures.max_by(f64::total_cmp)
+    }
+}
+
 /// Something that tells a number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sensor {

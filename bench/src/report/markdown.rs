@@ -2,7 +2,11 @@
 
 use std::fmt::{self, Display};
 
-use super::{Measurement, Program, Report};
+use super::{Measurement, Program, Report, Sensor, Sustained};
+use crate::{
+    OperatorTime, PhaseTime,
+    roofline::{clock, write_phase},
+};
 
 impl Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,8 +64,73 @@ impl Display for Report {
         ];
         writeln!(f, "\n| {} |", columns.join(" | "))?;
         writeln!(f, "|---|{}", "---:|".repeat(columns.len() - 1))?;
-        self.measurements.iter().try_for_each(|m| writeln!(f, "| {} |", details(m).join(" | ")))
+        for m in &self.measurements {
+            writeln!(f, "| {} |", details(m).join(" | "))?;
+        }
+        self.write_heat(f)?;
+        if let Some(sustained) = &self.sustained {
+            writeln!(f, "\n{sustained}")?;
+        }
+        if let Some((profile, peaks)) = self.profile.as_ref().zip(self.peaks.as_ref()) {
+            writeln!(f, "\n{}", clock(profile))?;
+            for phase in &profile.phases {
+                write_phase(f, phase, peaks)?;
+                write_operators(f, phase)?;
+            }
+        }
+        Ok(())
     }
+}
+
+impl Report {
+    /// How hot it was, where anything tells.
+    fn write_heat(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let absent = self.sensors.absent.join(", ");
+        if self.sensors.present.is_empty() {
+            return writeln!(f, "\nnothing here tells heat or power: no {absent}");
+        }
+        for (index, sensor) in self.sensors.present.iter().enumerate() {
+            let shown = |value: Option<&Option<f64>>| match value {
+                Some(Some(value)) => format!("{value:.1}"),
+                _ => "-".to_owned(),
+            };
+            let values = self.measurements.iter().flat_map(|m| &m.heat).map(|r| shown(r.values.get(index)));
+            let values: Vec<String> = values.collect();
+            let pairs: Vec<String> = values.chunks(2).map(|pair| pair.join(" to ")).collect();
+            let Sensor { name, kind, unit } = sensor;
+            writeln!(f, "\n{name} {kind}, {unit}, test by test: {}", pairs.join("; "))?;
+        }
+        if absent.is_empty() { Ok(()) } else { writeln!(f, "\nnot told here: {absent}") }
+    }
+}
+
+impl Display for Sustained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { test, samples, first, last } = self;
+        let seconds: f64 = samples.iter().map(|s| s.seconds).sum();
+        write!(
+            f,
+            "{test} for {seconds:.0} s, {} times: {first:.2} t/s in the first tenth, {last:.2} in the last, {:.0} % of it",
+            samples.len(),
+            100.0 * last / first
+        )
+    }
+}
+
+/// The operators of a phase, over all layers, as a Markdown table.
+fn write_operators(f: &mut fmt::Formatter<'_>, phase: &PhaseTime) -> fmt::Result {
+    let mut all: Vec<(&str, usize, f64)> = Vec::new();
+    for OperatorTime { operator, calls, seconds, .. } in &phase.operators {
+        match all.iter_mut().find(|(known, ..)| known == operator) {
+            Some((_, count, sum)) => (*count, *sum) = (*count + calls, *sum + seconds),
+            None => all.push((operator, *calls, *seconds)),
+        }
+    }
+    all.sort_by(|a, b| b.2.total_cmp(&a.2));
+    writeln!(f, "\n| operator | calls | ms |")?;
+    writeln!(f, "|---|---:|---:|")?;
+    all.iter()
+        .try_for_each(|(name, calls, seconds)| writeln!(f, "| {name} | {calls} | {:.3} |", seconds * 1e3))
 }
 
 impl Display for super::Peaks {

@@ -15,7 +15,7 @@ pub use heat::{Reading, Sample, Sensor, Sensors, Sustained};
 pub use map::{MemoryMap, Slot};
 pub use rows::{Row, csv, jsonl, sql};
 
-use crate::{PhaseTime, Statistics};
+use crate::{PhaseTime, Statistics, Test};
 
 /// The form of the JSON; a program reads reports of its own form.
 pub const SCHEMA: u32 = 1;
@@ -84,12 +84,7 @@ impl Measurement {
     /// As llama-bench names it, such as `pp512 @ d2000`.
     #[must_use]
     pub fn test(&self) -> String {
-        let kind = match self.kind {
-            Kind::Prefill => "pp",
-            Kind::Decode => "tg",
-        };
-        let depth = if self.depth == 0 { String::new() } else { format!(" @ d{}", self.depth) };
-        format!("{kind}{}{depth}", self.tokens)
+        Test { kind: self.kind, tokens: self.tokens, depth: self.depth }.to_string()
     }
 }
 

@@ -16,6 +16,7 @@ pub fn of(
     file: &ModelFile,
     formats: &WeightFormats,
     start: &Start,
+    repetitions: usize,
 ) -> Result<Report, CliError> {
     let session = generator.session();
     let model = session.model();
@@ -32,7 +33,7 @@ pub fn of(
             chunk: session.chunk(),
             context: session.capacity(),
             max_submit_ms: model.gpu().max_submit().div_duration_f64(Duration::from_millis(1)),
-            repetitions: 0,
+            repetitions,
         },
         start: start.times(),
         memory: memory(session),

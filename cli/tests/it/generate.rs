@@ -144,7 +144,69 @@ fn bench_writes_a_row_for_each_test() {
     assert!(rows.iter().all(|row| row["avg_ts"].as_f64().unwrap() > 0.0), "{rows:?}");
     let sql = said("sql");
     assert_eq!(sql.matches("INSERT INTO halfbyte_bench").count(), 3, "{sql}");
-    refuse(&[&args[..5], &["-d", "9-1"]].concat(), 2, &["ends before it begins", "first-last+step"]);
+    refuse(&[&args[..4], &["-d", "9-1"]].concat(), 2, &["ends before it begins", "first-last+step"]);
+}
+
+#[test]
+fn bench_tells_operators_and_a_long_run_and_compares_reports() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = models::language(folder.path());
+    let file = |name: &str| folder.path().join(name);
+    let (trace, report) = (file("trace.json"), file("report.json"));
+    let work = ["bench", text(&model), "-p", "4", "-n", "2", "-r", "2", "--json"];
+    let more = ["--sustained", "200ms", "--rest", "10ms", "--profile", "--trace", text(&trace)];
+    let said = succeed(&[&work[..], &more].concat());
+    fs::write(&report, &said).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let list = |value: &serde_json::Value| value.as_array().unwrap().clone();
+    let decode = &json["profile"]["phases"][1];
+    let calls = list(&decode["calls"]).len();
+    let sum = |of: &str| list(&decode[of]).iter().map(|one| one["calls"].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((sum("operators"), sum("kernels")), (calls as u64, calls as u64), "{decode}");
+    assert!(list(&decode["operators"]).iter().any(|one| one["layer"] == 1), "{decode}");
+    assert!(!list(&json["sustained"]["samples"]).is_empty() && json["sustained"]["test"] == "tg2", "{json}");
+    assert!(list(&json["maps"]).iter().all(|map| !list(&map["slots"]).is_empty()), "{json}");
+    let traced: serde_json::Value = serde_json::from_str(&fs::read_to_string(&trace).unwrap()).unwrap();
+    let spans = list(&traced["traceEvents"]).into_iter().filter(|event| event["ph"] == "X").count();
+    assert!(spans > calls, "{spans} {calls}");
+
+    let same = succeed(&["bench", "compare", text(&report), text(&report)]);
+    assert!(same.contains("nothing is slower by more than 5.0 %"), "{same}");
+    let slow = file("slow.json");
+    let mut slower = json.clone();
+    let median = slower["measurements"][1]["rate"]["median"].as_f64().unwrap();
+    slower["measurements"][1]["rate"]["median"] = (median * 0.9).into();
+    fs::write(&slow, slower.to_string()).unwrap();
+    let said = finish(program().args(["bench", "compare", text(&report), text(&slow)]));
+    assert!(said.code == Some(1) && said.out.contains("| 0.900 | slower |"), "{said:?}");
+    assert!(said.err.contains("1 slower"), "{said:?}");
+    succeed(&["bench", "compare", text(&report), text(&slow), "--margin", "15"]);
+    slower["schema"] = 0.into();
+    fs::write(&slow, slower.to_string()).unwrap();
+    refuse(&["bench", "compare", text(&report), text(&slow)], 1, &["a report of form 0", "--json"]);
+    refuse(&["bench", "compare", text(&report), text(&trace)], 1, &["no report"]);
+}
+
+#[test]
+fn bench_compares_two_sets_of_options_in_turns() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = models::language(folder.path());
+    let work = ["bench", text(&model), "-p", "0", "-n", "2", "-r", "8", "--ab"];
+    let json: serde_json::Value =
+        serde_json::from_str(&succeed(&[&work[..], &["", "--slow-by 900", "--json"]].concat())).unwrap();
+    let round = &json["rounds"][0];
+    assert_eq!((&round["test"], &round["ratio"]["verdict"]), (&"tg2".into(), &"slower".into()), "{json}");
+    assert!(round["ratio"]["high"].as_f64().unwrap() < 0.5, "{json}");
+    refuse(&[&work[..6], &["-r", "3", "--ab", "", ""]].concat(), 2, &["--repeat 8 at least"]);
+    refuse(&[&work[..], &["", "--frobnicate"]].concat(), 2, &["--frobnicate"]);
+}
+
+#[test]
+fn bench_watches_frames_beside_prompts() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = models::language(folder.path());
+    let said = succeed(&["bench", text(&model), "-p", "16", "-n", "0", "--ui", "300ms"]);
+    assert!(said.contains("| nothing |") && said.contains("| pp16 uncut"), "{said}");
 }
 
 #[test]
