@@ -51,6 +51,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
                 "workgroup_memory_bytes": limits.max_compute_workgroup_storage_size,
                 "offset_alignment": gpu.offset_alignment(),
                 "timestamps": target.timestamps,
+                "free_memory_bytes": gpu.free_memory(),
+                "max_submit_ms": gpu.max_submit().as_secs_f64() * 1e3,
+                "features": gpu.features(),
             },
         }));
     }
@@ -59,16 +62,20 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         output::line(&format!("{mark} {adapter}"))?;
         output::line(&format!("    profile {} because {}", adapter.profile, adapter.reason))?;
         output::line(&format!(
-            "    f16: {}; subgroups: {}; cooperative matrices: {}",
+            "    f16: {}; subgroups: {}; cooperative matrices: {}; low priority: {}",
             f16(adapter.f16),
             subgroups(adapter.subgroups),
-            coop(adapter.coop)
+            coop(adapter.coop),
+            if adapter.low_priority { "offered" } else { "none" }
         ))?;
     }
     output::line(&format!("* is chosen; opened it has f16: {}", f16(summary.f16)))?;
     output::line(&format!(
-        "    queue priority: {}",
-        if summary.low_priority { "low" } else { "the driver's default" }
+        "    queue priority: {}; submissions of {} ms at most; timestamps: {}; free memory: {}",
+        if summary.low_priority { "low" } else { "the driver's default" },
+        gpu.max_submit().as_millis(),
+        if target.timestamps { "yes" } else { "no, single submits are timed instead" },
+        gpu.free_memory().map_or("not told".to_owned(), size)
     ))?;
     output::line(&format!(
         "    largest buffer {}, binding {}; workgroups of up to {} threads and {} of memory; offsets multiples of {} B",
