@@ -33,6 +33,9 @@ enable f16;
 #endif
 #import grid
 #import float
+#if OP == sin || OP == cos || OP == tan
+#import angle
+#endif
 
 override WG_X: u32 = 64;
 #if LOW
@@ -233,6 +236,12 @@ fn apply(x: First, y: Num, z: Num) -> Out {
     return Out(1.0 / sqrt(x));
 #elif OP == reciprocal
     return Out(1.0 / x);
+#elif OP == sin
+    return Out(turned(x, 0));
+#elif OP == cos
+    return Out(turned(x, 1));
+#elif OP == tan
+    return Out(turned(x, 0) / turned(x, 1));
 #elif OP == asin
     // Drivers' own is right to 12 bits only.
     return Out(atan2(x, sqrt((1.0 + x) * (1.0 - x))));
