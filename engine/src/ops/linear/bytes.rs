@@ -12,7 +12,7 @@ pub fn round(row: &mut [f64]) {
     for span in row.chunks_mut(SPAN) {
         let step = span.iter().fold(0.0, |most: f64, v| most.max(v.abs())) / 127.0;
         if step > 0.0 {
-            span.iter_mut().for_each(|v| *v = (*v / step).round() * step);
+            span.iter_mut().for_each(|v| *v = (*v / step).round_ties_even() * step);
         }
     }
 }
