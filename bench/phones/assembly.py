@@ -4,7 +4,7 @@ import re
 
 # How many multiply-adds an instruction does, by its name.
 MULTIPLY_ADDS = {
-    "ir3": [(r"mad\.f(16|32)", 1), (r"dp4acc", 4), (r"dp2acc", 2)],
+    "ir3": [(r"mad\.f(16|32)", 1), (r"dp4acc(\..*)?", 4), (r"dp2acc(\..*)?", 2)],
     "valhall": [(r"FMA\.v2f16", 2), (r"FMA\.f32", 1), (r"(IDPADD|IDP)\.v4[su]8", 4)],
     "agx": [(r"[fh]fma(16|32)?", 1)],
     "rdna": [

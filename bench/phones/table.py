@@ -41,6 +41,9 @@ GPUS = {
     "rdna2": Gpu("RDNA2 (navi24, as in Xclipse)", "xclipse-940", RDNA),
 }
 
+# Where the compiler spells products of 8-bit integers out, so that nothing in a loop tells how many there are.
+SPELLED_OUT = ["Adreno 660", "Adreno 740", "Apple G13"]
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -120,6 +123,8 @@ def measure(options, target, spec, findings):
         if (file := out / f"{name}.{kind}.txt").exists():
             text = file.read_text()
     row["each"] = assembly.per_multiply_add(family.isa, text) if spec["spec"].startswith("linear") else None
+    if "MATH=i8" in spec["spec"] and gpu.name in SPELLED_OUT:
+        row["each"] = None
     row["size"] = found["Subgroup size"]
     least = family.full if spec["spec"].startswith("linear_gemv") else family.full / 2 if spec["spec"].startswith("linear_gemm") else 0
     if row["spills"]:
@@ -155,11 +160,12 @@ def heading(options, findings):
 These are the kernels that each profile's plans take for a decode step and a prefill chunk of 128 of SmolLM2-135M and of models of the shapes of
 Llama-2-7B and Gemma-2B, weights M0E4 in groups of 32 with embedding and head in affine8, in the SPIR-V that the engine hands to the
 driver. The compilers are Mesa's, not the vendors': good for spills, occupancy and what a loop consists of, not for times.
+Those that multiply in 8 bits (`MATH=i8`) are what `--activations i8` takes in their stead.
 
 "A multiply-add" is the number of instructions in the inner loop for each multiply-add in it: of the loops that hold no other loop, the one
 with the most multiply-adds; a loop is what lies between the target of a backward branch and that branch; one of several paths through it counts
 like the others. Repeated instructions count as often as they are repeated, and one on two or four packed numbers as two or four
-multiply-adds. Where all loops are unrolled it is the whole kernel. Decoding of weights, loads, waits and the loop's own instructions are all in it.
+multiply-adds. Where all loops are unrolled it is the whole kernel. There is none where a compiler spells 8-bit dot products out. Decoding of weights, loads, waits and the loop's own instructions are all in it.
 "Bits a weight" are those of codes, scales and biases in memory, each read once.
 
 ## Findings

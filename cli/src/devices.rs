@@ -62,10 +62,11 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         output::line(&format!("{mark} {adapter}"))?;
         output::line(&format!("    profile {} because {}", adapter.profile, adapter.reason))?;
         output::line(&format!(
-            "    f16: {}; subgroups: {}; cooperative matrices: {}; low priority: {}",
+            "    f16: {}; subgroups: {}; cooperative matrices: {}; 8-bit dot products: {}; low priority: {}",
             f16(adapter.f16),
             subgroups(adapter.subgroups),
             coop(adapter.coop),
+            if adapter.integer_dot { "native" } else { "none known" },
             if adapter.low_priority { "offered" } else { "none" }
         ))?;
     }
@@ -99,6 +100,7 @@ fn adapter_json(adapter: &engine::gpu::AdapterSummary, chosen: bool) -> Value {
         "profile_reason": adapter.reason,
         "f16": f16(adapter.f16),
         "cooperative_matrices": adapter.coop.map(|c| c.size),
+        "integer_dot": adapter.integer_dot,
         "subgroups": adapter.subgroups.map(|s| json!({ "min": s.min, "max": s.max })),
         "max_binding_bytes": adapter.max_binding,
         "low_priority": adapter.low_priority,

@@ -33,14 +33,18 @@ const CONTEXT: usize = 4096;
 /// How long kernels are tuned at first load; see [`tune`].
 const AT_LOAD: Duration = Duration::from_secs(2);
 
+/// Activations that products round to 8 bits.
+const I8: &str = "i8";
+
 /// Which GPU.
 #[derive(Clone, Debug, clap::Args)]
 pub struct GpuArgs {
     /// Index of the GPU, a part of its name, or its profile (see `halfbyte devices`)
     #[arg(long, value_name = "NAME")]
     adapter: Option<String>,
-    /// How intermediate values are held: f32 or f16; the device's preference otherwise
-    #[arg(long, value_name = "TYPE", value_parser = ["f32", "f16"])]
+    /// How intermediate values are held: f32 or f16; the device's preference otherwise. i8: held as it prefers, and rounded to
+    /// 8 bits where products with packed weights read them, which changes results a little
+    #[arg(long, value_name = "TYPE", value_parser = ["f32", "f16", I8])]
     activations: Option<String>,
     /// How the KV cache is held: f32 or f16; f16 where the device has it otherwise
     #[arg(long, value_name = "TYPE", value_parser = ["f32", "f16"])]
@@ -64,7 +68,8 @@ impl GpuArgs {
             max_submit: self.max_submit_ms.map(|ms| Duration::from_millis(ms.into())),
             ..OpenOptions::default()
         };
-        Ok(Gpu::open(&options).map_err(EngineError::from)?)
+        let gpu = Gpu::open(&options).map_err(EngineError::from)?;
+        Ok(gpu.with_integer_products(self.integer_products()))
     }
 
     /// How the KV cache is held on it.
@@ -76,8 +81,18 @@ impl GpuArgs {
     /// How activations are held on it.
     pub fn activations(&self, target: &::devices::Target) -> Result<Elem, CliError> {
         let refused = "--activations f16: this GPU cannot compute in f16";
-        Ok(held(self.activations.as_deref(), target, refused)?
-            .unwrap_or_else(|| preferred_activations(target)))
+        let wanted = self.activations.as_deref().filter(|wanted| *wanted != I8);
+        if self.integer_products() && !target.integer_dot {
+            output::note(
+                "note: --activations i8: no 8-bit dot products are known of this GPU, so it may be slower",
+            );
+        }
+        Ok(held(wanted, target, refused)?.unwrap_or_else(|| preferred_activations(target)))
+    }
+
+    /// Whether products may round what they multiply to 8 bits.
+    fn integer_products(&self) -> bool {
+        self.activations.as_deref() == Some(I8)
     }
 }
 

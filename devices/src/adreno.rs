@@ -64,6 +64,8 @@ const SHARED: Sourced<Reduction> = Sourced::new(
     Reduction::SharedMemory,
     "llama.cpp#28635, ncnn#6778; hedone21/llm_rs2: faster than sub_group_reduce in decode attention",
 );
+const DOT: Sourced<bool> = Sourced::new(true, "Mesa 26.1 ir3 compiles OpSDot to dp4acc");
+const NO_DOT: Sourced<bool> = Sourced::new(false, "Mesa 26.1 ir3 spells OpSDot out");
 const PASSTHROUGH: Sourced<F16> = Sourced::new(F16::Passthrough, MESA);
 
 /// What the 7xx have in common.
@@ -74,6 +76,7 @@ const BASE: Profile = Profile {
     subgroups: Some(Sourced::new(Subgroups { min: 64, max: 128 }, MESA)),
     f16: PASSTHROUGH,
     coop: None,
+    integer_dot: None,
     reduction: Sourced::new(
         Reduction::Subgroup,
         "our choice; Mesa 26.1 ir3 on a 750: rms_norm has 332 instructions, 423 with shared memory; the M0E4 GEMV 438, 426",
@@ -122,6 +125,7 @@ pub(crate) static PROFILES: [Profile; 8] = [
     },
     Profile {
         name: "adreno-660",
+        integer_dot: Some(NO_DOT),
         bandwidth: Some(Sourced::new(34.0, "azhirnov/as-en Adreno_660.md, measured; 51.2 in theory")),
         f16_tflops: Some(Sourced::new(1.4, "azhirnov/as-en Adreno_660.md, measured")),
         f32_tflops: Some(Sourced::new(0.73, "azhirnov/as-en Adreno_660.md, measured")),
@@ -134,15 +138,17 @@ pub(crate) static PROFILES: [Profile; 8] = [
         f32_tflops: Some(Sourced::new(1.67, "clpeak, measured")),
         ..BASE
     },
-    Profile { name: "adreno-740", ..BASE },
+    Profile { name: "adreno-740", integer_dot: Some(NO_DOT), ..BASE },
     Profile {
         name: "adreno-750",
+        integer_dot: Some(DOT),
         bandwidth: Some(Sourced::new(50.0, "MNN handbook, measured")),
         f16_tflops: Some(Sourced::new(4.5, "MNN handbook")),
         ..BASE
     },
     Profile {
         name: "adreno-830",
+        integer_dot: Some(DOT),
         bandwidth: Some(Sourced::new(55.0, "MNN handbook, measured")),
         f16_tflops: Some(Sourced::new(5.7, "MNN handbook")),
         ..BASE_8

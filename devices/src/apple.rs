@@ -31,6 +31,7 @@ const BASE: Profile = Profile {
     subgroups: Some(Sourced::new(Subgroups { min: 32, max: 32 }, "philipturner/metal-benchmarks")),
     f16: Sourced::new(F16::Native, "Mesa 26.1 asahi under wgpu 30"),
     coop: None,
+    integer_dot: Some(Sourced::new(false, "Mesa 26.1 asahi spells OpSDot out for a G13")),
     reduction: Sourced::new(Reduction::Subgroup, "our choice: no fault of these drivers is known"),
     avoid_workgroups: &[],
     decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64 },

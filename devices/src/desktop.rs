@@ -14,6 +14,7 @@ const BASE: Profile = Profile {
     subgroups: Some(Sourced::new(Subgroups { min: 32, max: 32 }, "wgpu 30, AdapterInfo::subgroup_min_size")),
     f16: Sourced::new(F16::Native, "wgpu 30 on current desktop drivers"),
     coop: None,
+    integer_dot: None,
     reduction: Sourced::new(Reduction::Subgroup, "our choice: no fault of these drivers is known"),
     avoid_workgroups: &[],
     decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64 },

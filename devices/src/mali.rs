@@ -34,6 +34,9 @@ const FMA: Quirk = Quirk {
     source: "azhirnov/as-en",
 };
 
+const VALHALL_DOT: &str =
+    "Mesa 26.1 panfrost compiles OpSDot to IDPADD.v4s8 for a G610 and G720; llama.cpp#27163";
+
 const BASE: Profile = Profile {
     name: "mali-g710",
     family: Family::Mali,
@@ -41,6 +44,7 @@ const BASE: Profile = Profile {
     subgroups: Some(Sourced::new(Subgroups { min: 16, max: 16 }, "azhirnov/as-en")),
     f16: Sourced::new(F16::Native, "Mesa 26.1 panvk under wgpu 30"),
     coop: None,
+    integer_dot: Some(Sourced::new(true, VALHALL_DOT)),
     reduction: Sourced::new(Reduction::SharedMemory, "eliza#9508"),
     avoid_workgroups: &[],
     decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64 },
@@ -63,6 +67,7 @@ pub(crate) static PROFILES: [Profile; 5] = [
         ),
         subgroups: None,
         f16: Sourced::new(F16::None, "not known"),
+        integer_dot: None,
         activations: Activations::F32,
         ..BASE
     },

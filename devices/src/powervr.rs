@@ -28,6 +28,7 @@ pub(crate) static PROFILES: [Profile; 1] = [Profile {
     subgroups: Some(Sourced::new(Subgroups { min: 32, max: 128 }, "llama.cpp#28341")),
     f16: Sourced::new(F16::None, "not known"),
     coop: None,
+    integer_dot: Some(Sourced::new(false, "llama.cpp#28341")),
     reduction: Sourced::new(Reduction::SharedMemory, "llama.cpp#28341"),
     avoid_workgroups: &[],
     decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64 },

@@ -140,6 +140,8 @@ pub struct Profile {
     pub f16: Sourced<F16>,
     /// Rows of the square cooperative matrices of f16 with sums in f32, where drivers are known to have them.
     pub coop: Option<Sourced<u32>>,
+    /// Whether a product of four pairs of 8-bit integers is an instruction, if known.
+    pub integer_dot: Option<Sourced<bool>>,
     /// Preferred reduction.
     pub reduction: Sourced<Reduction>,
     /// Two-dimensional workgroups that give wrong results.

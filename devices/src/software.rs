@@ -26,6 +26,7 @@ const BASE: Profile = Profile {
     subgroups: Some(Sourced::new(Subgroups { min: 8, max: 8 }, LAVAPIPE)),
     f16: Sourced::new(F16::Native, LAVAPIPE),
     coop: None,
+    integer_dot: None,
     reduction: Sourced::new(Reduction::Subgroup, LAVAPIPE),
     avoid_workgroups: &[],
     decode: Decode { shape: DecodeShape::RowPerLane, threads: 64 },

@@ -17,6 +17,8 @@ pub struct Capabilities {
     pub f16: F16,
     /// Rows of the square cooperative matrices of f16 with sums in f32, the larger ones where there are several.
     pub coop: Option<u32>,
+    /// Whether a product of four pairs of 8-bit integers is an instruction; `None` where the driver does not tell.
+    pub integer_dot: Option<bool>,
 }
 
 /// Cooperative matrices: a subgroup multiplies two of f16, `[size, size]`, and adds to one of f32.
@@ -39,6 +41,8 @@ pub struct Target {
     pub f16: F16,
     /// Cooperative matrices, where kernels can use them: with WGSL's f16, and subgroups of one size.
     pub coop: Option<Coop>,
+    /// Whether a product of four pairs of 8-bit integers is an instruction, as far as driver or profile tell.
+    pub integer_dot: bool,
     /// Subgroup sizes; `None` without subgroup operations.
     pub subgroups: Option<Subgroups>,
     /// How to reduce: the profile's preference where the device has subgroups.
@@ -57,7 +61,8 @@ impl Target {
         features.set(Features::SHADER_F16, profile.f16.value == F16::Native);
         let limits = profile.limits.value.clone();
         let (f16, coop) = (profile.f16.value, profile.coop.map(|c| c.value));
-        Self::from_live(profile, Capabilities { limits, features, subgroups, f16, coop })
+        let integer_dot = None;
+        Self::from_live(profile, Capabilities { limits, features, subgroups, f16, coop, integer_dot })
     }
 
     /// A live device: what it offers wins over what its profile expects.
@@ -74,6 +79,7 @@ impl Target {
             limits: live.limits,
             f16: live.f16,
             coop,
+            integer_dot: live.integer_dot.or(profile.integer_dot.map(|i| i.value)).unwrap_or(false),
             subgroups: live.subgroups,
             reduction,
             timestamps: live.features.contains(Features::TIMESTAMP_QUERY),

@@ -21,6 +21,7 @@ const BASE: Profile = Profile {
     subgroups: Some(Sourced::new(Subgroups { min: 64, max: 64 }, "llama.cpp#28531")),
     f16: Sourced::new(F16::Native, "Mesa RADV on RDNA2, its family"),
     coop: None,
+    integer_dot: Some(Sourced::new(true, "Mesa RADV compiles OpSDot to v_dot4_i32_i8 for RDNA2, its family")),
     reduction: Sourced::new(
         Reduction::SharedMemory,
         "nothing is published: the form that no driver is known to break",

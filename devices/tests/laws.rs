@@ -6,6 +6,7 @@ use wgpu_types::Features;
 fn sources(profile: &Profile) -> Vec<&'static str> {
     let mut list = vec![profile.limits.source, profile.f16.source, profile.reduction.source];
     list.extend(profile.subgroups.map(|s| s.source));
+    list.extend(profile.integer_dot.map(|s| s.source));
     list.extend(
         [profile.bandwidth, profile.f16_tflops, profile.f32_tflops].into_iter().flatten().map(|s| s.source),
     );
@@ -102,8 +103,10 @@ fn what_the_device_offers_wins() {
         subgroups: None,
         f16: F16::None,
         coop: None,
+        integer_dot: Some(false),
     };
     let target = Target::from_live(profile, live);
+    assert!(!target.integer_dot && Target::from_profile(profile).integer_dot);
     assert_eq!(target.reduction, Reduction::SharedMemory);
     assert_eq!(target.activations(), Activations::F32);
     assert_eq!(target.max_binding(), 64 << 20);

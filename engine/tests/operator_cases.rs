@@ -84,10 +84,12 @@ fn names_are_unique_in_their_file() {
 #[test]
 fn every_case_can_be_planned() {
     let mut wrong = Vec::new();
-    for (activations, subgroups, shape, tokens) in [
-        (Elem::F32, false, DecodeShape::LanesAlongK, 8),
-        (Elem::F32, true, DecodeShape::RowPerLane, 4),
-        (Elem::F16, true, DecodeShape::LanesAlongK, 2),
+    for (activations, subgroups, shape, tokens, integer_products) in [
+        (Elem::F32, false, DecodeShape::LanesAlongK, 8, false),
+        (Elem::F32, true, DecodeShape::RowPerLane, 4, false),
+        (Elem::F16, true, DecodeShape::LanesAlongK, 2, false),
+        (Elem::F16, true, DecodeShape::LanesAlongK, 2, true),
+        (Elem::F32, false, DecodeShape::LanesAlongK, 8, true),
     ] {
         let f16 = activations == Elem::F16;
         let decode = Decode { shape, threads: 64 };
@@ -95,6 +97,7 @@ fn every_case_can_be_planned() {
         let (max_binding, max_slots) = (1 << 27, if subgroups { 8 } else { 32 });
         let target = Target {
             f16,
+            integer_products,
             coop: None,
             subgroups,
             octets: subgroups,

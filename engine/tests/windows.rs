@@ -44,6 +44,7 @@ fn planned(op: &Arc<dyn Op>, filters: Option<&[usize]>, height: &Expr) -> (Vec<E
     let prefill = devices::Prefill { tokens: 4, outputs: 4, workgroup: [16, 4] };
     let target = Target {
         f16: false,
+        integer_products: false,
         coop: None,
         subgroups: false,
         octets: false,

@@ -14,15 +14,35 @@ pub struct SpirvOptions {
     pub version: (u8, u8),
     /// Clamp every index of a buffer or array. Not needed where the device has robustBufferAccess2.
     pub check_bounds: bool,
+    /// Use products of packed 8-bit integers (SPV_KHR_integer_dot_product); else they are spelled out.
+    pub integer_dot: bool,
     /// Let the driver zero workgroup memory (VK_KHR_zero_initialize_workgroup_memory); our kernels do not need it.
     pub zero_workgroup_memory: bool,
 }
 
 impl Default for SpirvOptions {
     fn default() -> Self {
-        Self { version: (1, 3), check_bounds: true, zero_workgroup_memory: false }
+        Self { version: (1, 3), check_bounds: true, integer_dot: false, zero_workgroup_memory: false }
     }
 }
+
+/// What our kernels may use where there are no products of packed integers.
+const WITHOUT_DOT: [spv::Capability; 14] = [
+    spv::Capability::Shader,
+    spv::Capability::Float16,
+    spv::Capability::StorageBuffer16BitAccess,
+    spv::Capability::UniformAndStorageBuffer16BitAccess,
+    spv::Capability::GroupNonUniform,
+    spv::Capability::GroupNonUniformVote,
+    spv::Capability::GroupNonUniformArithmetic,
+    spv::Capability::GroupNonUniformBallot,
+    spv::Capability::GroupNonUniformShuffle,
+    spv::Capability::GroupNonUniformShuffleRelative,
+    spv::Capability::CooperativeMatrixKHR,
+    spv::Capability::VulkanMemoryModel,
+    spv::Capability::StorageInputOutput16,
+    spv::Capability::AtomicFloat32AddEXT,
+];
 
 /// Translates a kernel to SPIR-V with entry point `main`. Loops are not bounded and divisions not guarded: kernels
 /// end and divide by what they have checked.
@@ -35,7 +55,7 @@ pub fn spirv(kernel: &Kernel, options: SpirvOptions) -> Result<Vec<u32>, ShaderE
     let options = spv::Options {
         lang_version: options.version,
         flags: spv::WriterFlags::empty(),
-        capabilities: None,
+        capabilities: (!options.integer_dot).then(|| WITHOUT_DOT.into_iter().collect()),
         bounds_check_policies: BoundsCheckPolicies {
             index: policy,
             buffer: policy,

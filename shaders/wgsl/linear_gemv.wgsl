@@ -7,7 +7,8 @@
 //   subgroup   all WG_X threads go along k and add up by subgroupAdd
 //   none       each thread goes along k alone; WG_X times the blocks a workgroup
 //   broadcast  likewise, and each thread reads a part of x for its subgroup of 8 threads or more (software Vulkan)
-// With MATH = f16 the products of a chunk, and sums of 4 of them, are f16.
+// With MATH = f16 the products of a chunk, and sums of 4 of them, are f16. With MATH = i8 a workgroup brings all of x to
+// workgroup memory in 8 bits (lib/bytes.wgsl), normalised or not, and a thread multiplies 32 columns at a time.
 #variant WEIGHT = m0e4 | affine8 | f16 | f32
 #variant ELEM = f32 | f16
 #variant ROWS = 1 | 2 | 4
@@ -18,7 +19,7 @@
 #variant RESIDUAL = false | true
 #variant NORM = false | true
 #variant STAGED = false | true
-#variant MATH = f32 | f16
+#variant MATH = f32 | f16 | i8
 #variant EPILOGUE = rows | gate | heads | rope
 #variant HELD = same | f16
 #exclude HELD == f16 && (ELEM == f16 || EPILOGUE == rows || EPILOGUE == gate)
@@ -27,9 +28,10 @@
 #let SPLIT = REDUCE == shared || REDUCE == subgroup || REDUCE == shuffle
 #let SUBGROUPS = REDUCE == subgroup || REDUCE == shuffle
 #let LOOKS_AHEAD = AHEAD != 1
+#let BYTES = MATH == i8
 #exclude RESIDUAL && (NORM || EPILOGUE != rows)
 #exclude NORM && ROWS != 1
-#exclude STAGED && !(NORM && SPLIT && SCALED)
+#exclude STAGED && MATH != i8 && !(NORM && SPLIT && SCALED)
 #exclude REDUCE == shuffle && !SCALED
 #exclude (BLOCKS != 1 || LOOKS_AHEAD) && !(ROWS == 1 && SPLIT && SCALED)
 #exclude BLOCKS == 1 && AHEAD == 2 || BLOCKS == 2 && AHEAD == 4 || BLOCKS == 4 && (LOOKS_AHEAD || REDUCE != shuffle)
@@ -37,6 +39,8 @@
 #exclude MATH == f16 && !(ELEM == f16 && WEIGHT == m0e4 && ROWS == 1 && SPLIT)
 #exclude MATH == f16 && NORM && !STAGED
 #exclude MATH == f16 && REDUCE == subgroup && (BLOCKS != 1 || LOOKS_AHEAD)
+#exclude MATH == i8 && !(STAGED && SCALED && ROWS == 1 && !LOOKS_AHEAD)
+#exclude MATH == i8 && (REDUCE == subgroup || REDUCE == broadcast)
 #if ELEM == f16 || HELD == f16
 enable f16;
 #endif
@@ -47,6 +51,9 @@ enable f16;
 #import linear
 #if MATH == f16
 #import packed_half
+#elif BYTES
+#import bytes
+#import opaque_one
 #endif
 
 override WG_X: u32 = 64;
@@ -63,7 +70,13 @@ var<workgroup> partial: array<vec4<f32>, WG_X>;
 const SUBGROUPS_AT_MOST = 64u;
 var<workgroup> partial: array<vec4<f32>, SUBGROUPS_AT_MOST>;
 #endif
-#if STAGED
+#if BYTES
+// Spans of k.
+override STAGE: u32 = 32;
+override STAGE_VEC4S: u32 = 2u * STAGE;
+var<workgroup> stage: array<vec4<u32>, STAGE_VEC4S>;
+var<workgroup> steps: array<vec2<f32>, STAGE>;
+#elif STAGED
 // k / 4.
 override STAGE: u32 = 256;
 var<workgroup> stage: array<vec4<Elem>, STAGE>;
@@ -100,7 +113,7 @@ fn across(value: vec4<f32>) -> vec4<f32> {
 
 #if MATH == f16
 alias Wide = vec4<f16>;
-#else
+#elif MATH == f32
 alias Wide = vec4<f32>;
 
 fn product(w: Words, a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
@@ -117,6 +130,7 @@ fn root(square: f32) -> f32 {
     return inverseSqrt(square / f32(params.k) + params.eps);
 }
 #endif
+
 
 @compute @workgroup_size(WG_X)
 fn main(
@@ -169,6 +183,7 @@ fn main(
 #else
     let mine = group * WG_X + local;
     let lane = 0u;
+    let step = 1u;
 #endif
     // A thread without rows computes the last block again, since all must meet at barriers and subgroup operations.
 #for b in 0..$BLOCKS
@@ -180,13 +195,27 @@ fn main(
     var acc${m}_$b = vec4<f32>();
 #endfor
 #endfor
-#if STAGED
+#if STAGED && NORM
     var square = 0.0;
     for (var i = local; i < params.k / 4u; i += WG_X) {
         let u = vec4<f32>(x[row0 + i]);
         square += dot(u, u);
     }
     let factor = root(workgroup_sum(square, thread));
+#elif STAGED
+    let factor = 1.0;
+#endif
+#if BYTES
+    let spans = (params.k + SPAN - 1u) / SPAN;
+    let one = opaque_one(workgroup);
+    for (var i = local; i < spans; i += WG_X) {
+        let span = span_at(row0, 8u * i, one);
+        stage[2u * i] = span.front;
+        stage[2u * i + 1u] = span.back;
+        steps[i] = span.times * factor;
+    }
+    workgroupBarrier();
+#elif STAGED
     for (var i = local; i < params.k / 4u; i += WG_X) {
         stage[i] = vec4<Elem>(vec4<f32>(x[row0 + i]) * factor * gain[params.gain_offset / 4u + i]);
     }
@@ -194,7 +223,27 @@ fn main(
 #elif NORM
     var square = 0.0;
 #endif
-#if SPLIT
+#if BYTES
+    for (var i = lane; i < spans; i += step) {
+        // x is zero beyond k, so a chunk there may be any.
+#for b in 0..$BLOCKS
+#for c in 0..4
+        let w${c}_$b = words(block$b, 4u * i + ${c}u);
+#endfor
+        let s_$b = load_scale(block$b, 4u * i);
+#endfor
+        let front = stage[2u * i];
+        let back = stage[2u * i + 1u];
+        let times = steps[i];
+#for b in 0..$BLOCKS
+        var products$b = dots(codes_of(w0_$b), front.xy, vec4<i32>());
+        products$b = dots(codes_of(w1_$b), front.zw, products$b);
+        products$b = dots(codes_of(w2_$b), back.xy, products$b);
+        products$b = dots(codes_of(w3_$b), back.zw, products$b);
+        acc0_$b += scaled(s_$b, products$b, times);
+#endfor
+    }
+#elif SPLIT
     var j = lane;
 #for turn in 0..2
 #if turn == 0 || LOOKS_AHEAD

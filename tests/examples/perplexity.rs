@@ -1,15 +1,16 @@
 //! Perplexity of a model on token ids from `.npy` files:
 //!
 //! ```text
-//! cargo run --release -p tests --example perplexity -- MODEL FORMAT IDS.npy…
+//! cargo run --release -p tests --example perplexity -- [--i8] MODEL FORMAT IDS.npy…
 //! ```
 //!
-//! `FORMAT` is `packed` for a packed file, else a weight format for the layers; embeddings are then `affine8-g32`, or
+//! With `--i8` products round what they multiply to 8 bits. `FORMAT` is `packed` for a packed file, else a weight format for the layers; embeddings are then `affine8-g32`, or
 //! `f32` with it. Each text is one run of the model from an empty cache; the first token is not predicted.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use engine::{
+    gpu::{Gpu, OpenOptions},
     host::{GroupSize, WeightFormat},
     language::{LanguageModel, LanguageOptions},
     op::{Elem, LowerOptions},
@@ -17,7 +18,7 @@ use engine::{
     passes::{PassOptions, WeightFormats},
     session::{LoadedModel, Session},
 };
-use tests::{gpu, npy};
+use tests::npy;
 
 /// Tokens of one run.
 const CHUNK: usize = 128;
@@ -43,9 +44,10 @@ fn perplexity(session: &mut Session, ids: &[u32], vocabulary: usize) -> f64 {
 }
 
 fn main() {
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args().skip(1).peekable();
+    let in_bytes = arguments.next_if(|word| word == "--i8").is_some();
     let (Some(path), Some(format)) = (arguments.next(), arguments.next()) else {
-        eprintln!("usage: perplexity MODEL FORMAT IDS.npy…");
+        eprintln!("usage: perplexity [--i8] MODEL FORMAT IDS.npy…");
         std::process::exit(2);
     };
     let file = ModelFile::open(&PathBuf::from(path)).unwrap();
@@ -58,8 +60,9 @@ fn main() {
         WeightFormats { layers, embedding, head: embedding }
     });
     let model = LanguageModel::recognise(file.graph.clone()).unwrap();
+    let gpu = Arc::new(Gpu::open(&OpenOptions::default()).unwrap().with_integer_products(in_bytes));
     let options = LanguageOptions {
-        lower: LowerOptions { target: gpu().target(), activations: Elem::F32 },
+        lower: LowerOptions { target: gpu.target(), activations: Elem::F32 },
         passes: PassOptions { formats, fuse: true },
         context: 1024,
         cache: Elem::F32,
@@ -67,7 +70,7 @@ fn main() {
         all_logits: true,
     };
     let vocabulary = model.vocabulary().unwrap();
-    let loaded = LoadedModel::load(gpu(), &model, &file.source, options, CHUNK, &|_| {}).unwrap();
+    let loaded = LoadedModel::load(gpu, &model, &file.source, options, CHUNK, &|_| {}).unwrap();
     for ids in arguments {
         let tokens: Vec<u32> = npy(&PathBuf::from(&ids)).into_iter().map(|v| v as u32).collect();
         let mut session = Session::new(loaded.clone(), tokens.len()).unwrap();

@@ -1,6 +1,7 @@
 //! Writes the SPIR-V of every kernel that models need on device profiles, as the engine hands it to the driver there:
 //! `phone_kernels [--candidates] OUT PROFILE,… MODEL.onnx …`; models may lack their weights. With `--candidates` of every
-//! kernel that may be chosen, else of those that a profile prefers. Prints a line for each kernel of each phase:
+//! kernel that may be chosen, else of those that a profile prefers; and of those that multiply in 8 bits where that is asked
+//! for. Prints a line for each kernel of each phase:
 //! profile, model, phase, calls, bits of memory for each weight (`-` where it is no product), file, spec; between them tabs.
 //! For bench/phones.
 
@@ -23,7 +24,13 @@ use shaders::{Kernel, SpirvOptions, spirv};
 
 /// Without robustBufferAccess2, so that wgpu clamps indices into buffers.
 const CLAMPED: [&str; 1] = ["mali-g710"];
-const PHASES: [(&str, Phase); 2] = [("decode", Phase::Decode), ("prefill", Phase::Prefill { chunk: 128 })];
+const PREFILL: Phase = Phase::Prefill { chunk: 128 };
+const PHASES: [(&str, Phase, bool); 4] = [
+    ("decode", Phase::Decode, false),
+    ("prefill", PREFILL, false),
+    ("decode in i8", Phase::Decode, true),
+    ("prefill in i8", PREFILL, true),
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments: Vec<String> = env::args().skip(1).collect();
@@ -38,11 +45,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         for profile in profiles.split(',') {
             let target = Target::from_profile(devices::by_name(profile)?);
             fs::create_dir_all(Path::new(out).join(profile))?;
-            for (phase, which) in PHASES {
-                for plan in plans(&language, which, &target, all)? {
-                    for (spec, (calls, call)) in kernels(&plan) {
+            for (phase, which, in_bytes) in PHASES {
+                for plan in plans(&language, which, &target, in_bytes, all)? {
+                    let wanted = |call: &Call| !in_bytes || call.spec.choice("MATH") == Some("i8");
+                    for (spec, (calls, call)) in kernels(&plan).into_iter().filter(|(_, (_, c))| wanted(c)) {
                         let file = format!("{}.spv", spec.replace([' ', '=', ':'], "_"));
-                        let words = words(&call.kernel, profile, target.f16)?;
+                        let words = words(&call.kernel, profile, &target)?;
                         let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
                         fs::write(Path::new(out).join(profile).join(&file), bytes)?;
                         let bits =
@@ -70,16 +78,18 @@ fn plans(
     language: &LanguageModel,
     phase: Phase,
     target: &Target,
+    in_bytes: bool,
     all: bool,
 ) -> Result<Vec<Plan>, Box<dyn Error>> {
-    let first = language.prepare(phase, &options(target, None))?.plan;
+    let options = |round| options(target, round, in_bytes);
+    let first = language.prepare(phase, &options(None))?.plan;
     let longest = first.choices.iter().map(|choice| choice.candidates.len()).max().unwrap_or(0);
     let rounds = 0..if all { longest } else { 0 };
-    let more = rounds.map(|round| Ok(language.prepare(phase, &options(target, Some(round)))?.plan));
+    let more = rounds.map(|round| Ok(language.prepare(phase, &options(Some(round)))?.plan));
     std::iter::once(Ok(first)).chain(more).collect()
 }
 
-fn options(target: &Target, round: Option<usize>) -> LanguageOptions {
+fn options(target: &Target, round: Option<usize>, integer_products: bool) -> LanguageOptions {
     let activations = match target.activations() {
         Activations::F32 => Elem::F32,
         Activations::F16 => Elem::F16,
@@ -92,7 +102,10 @@ fn options(target: &Target, round: Option<usize>) -> LanguageOptions {
         head: affine,
     };
     LanguageOptions {
-        lower: LowerOptions { target: op::Target { choices, ..target.into() }, activations },
+        lower: LowerOptions {
+            target: op::Target { choices, integer_products, ..target.into() },
+            activations,
+        },
         passes: PassOptions { formats, fuse: true },
         context: 4096,
         cache: activations,
@@ -116,9 +129,13 @@ fn bits(plan: &Plan, call: &Call) -> Option<f64> {
     (product && weights > 0).then(|| bits as f64 / weights as f64)
 }
 
-fn words(kernel: &Kernel, profile: &str, f16: F16) -> Result<Vec<u32>, Box<dyn Error>> {
-    if f16 == F16::Passthrough && kernel.reflection.uses_f16 {
-        return Ok(spirv(kernel, SpirvOptions { check_bounds: false, ..SpirvOptions::default() })?);
+fn words(kernel: &Kernel, profile: &str, target: &Target) -> Result<Vec<u32>, Box<dyn Error>> {
+    if target.f16 == F16::Passthrough && kernel.reflection.uses_f16 {
+        let integer_dot = target.integer_dot;
+        return Ok(spirv(
+            kernel,
+            SpirvOptions { check_bounds: false, integer_dot, ..SpirvOptions::default() },
+        )?);
     }
     // As wgpu-hal does for a Vulkan 1.3 device.
     let buffer = match CLAMPED.contains(&profile) {

@@ -69,17 +69,20 @@ fn with_tolerance(case: Case, activations: Elem) -> Case {
     })
 }
 
-fn every_candidate(activations: Elem) {
+/// Every kernel for every case; in bytes, of those that multiply in 8 bits.
+fn every_candidate(activations: Elem, in_bytes: bool) {
     let (mut seen, mut wrong) = (BTreeSet::new(), Vec::new());
     for profile in ["lavapipe", "nvidia", "adreno-750", "adreno-830", "mali-g720"] {
         let profile = devices::by_name(profile).unwrap();
         let gpu = Gpu::open(&OpenOptions::default()).unwrap().acting_as(profile);
+        let gpu = gpu.with_integer_products(in_bytes);
         if activations == Elem::F16 && !gpu.target().f16 {
             println!("skipped: this GPU has no f16");
             return;
         }
-        // Of f16, sizes that end inside of everything are enough: what follows the products is the same.
-        let cases: Vec<Case> = if activations == Elem::F16 { large() } else { all_cases().collect() };
+        // Of f16 and 8 bits, sizes that end inside of everything are enough: what follows the products is the same.
+        let few = activations == Elem::F16 || in_bytes;
+        let cases: Vec<Case> = if few { large() } else { all_cases().collect() };
         for case in cases {
             let case = with_tolerance(case, activations);
             for round in 0.. {
@@ -90,9 +93,11 @@ fn every_candidate(activations: Elem) {
                     break;
                 }
                 let choice = &trial.choices()[0];
-                let name = format!("{} {}", choice.problem, choice.candidates[choice.taken]);
+                let name = format!("{} {}", choice.problem, choice.variant());
                 // What another profile has tried on this case already.
-                if !seen.insert(format!("{} / {name}", case.name)) {
+                if in_bytes != choice.variant().contains(" i8")
+                    || !seen.insert(format!("{} / {name}", case.name))
+                {
                     continue;
                 }
                 if let Err(e) = trial.run(&gpu, 1) {
@@ -101,16 +106,26 @@ fn every_candidate(activations: Elem) {
             }
         }
     }
-    assert!(seen.len() > 300, "only {} kernels and cases", seen.len());
+    assert!(seen.len() > if in_bytes { 100 } else { 300 }, "only {} kernels and cases", seen.len());
     assert!(wrong.is_empty(), "{} of {} are wrong:\n{}", wrong.len(), seen.len(), wrong.join("\n"));
 }
 
 #[test]
 fn every_candidate_gives_the_reference() {
-    every_candidate(Elem::F32);
+    every_candidate(Elem::F32, false);
 }
 
 #[test]
 fn every_candidate_in_half_precision_is_near() {
-    every_candidate(Elem::F16);
+    every_candidate(Elem::F16, false);
+}
+
+#[test]
+fn every_candidate_in_eight_bits_gives_the_reference_that_rounds_likewise() {
+    every_candidate(Elem::F32, true);
+}
+
+#[test]
+fn every_candidate_in_eight_bits_of_half_precision_is_near() {
+    every_candidate(Elem::F16, true);
 }

@@ -8,7 +8,7 @@ use engine::{
     gpu::{Arena, Gpu, Run, Weights},
     host::{Fit, GroupSize, WeightFormat},
     language::{LanguageModel, LanguageOptions, Phase, Symbols},
-    op::{Elem, LowerOptions, RootKind, Slot},
+    op::{Choices, Elem, LowerOptions, RootKind, Slot},
     open::ModelFile,
     passes::{PassOptions, WeightFormats},
     plan::{Call, Plan},
@@ -52,23 +52,28 @@ const ALIGNMENT: u64 = 256;
 
 fn on_profile(profile: &'static Profile, folder: &std::path::Path, format: WeightFormat) {
     let gpu = Gpu::noop(profile).unwrap_or_else(|e| panic!("{}: {e}", profile.name));
+    on(&gpu, profile, folder, format);
+}
+
+fn on(gpu: &Gpu, profile: &'static Profile, folder: &std::path::Path, format: WeightFormat) {
     let model = model(folder);
-    let options = options(&gpu, format);
+    let options = options(gpu, format);
     for (phase, seq, past) in [(Phase::Prefill { chunk: CHUNK }, CHUNK, 0), (Phase::Decode, 1, 2000)] {
         let prepared = model.prepare(phase, &options).unwrap_or_else(|e| panic!("{}: {e}", profile.name));
         let plan = Arc::new(prepared.plan);
+        assert_eq!(options.lower.target.integer_products, plan.calls.iter().any(in_eight_bits));
         let device = devices::Target::from_profile(profile);
         for call in &plan.calls {
             let size = call.kernel.reflection.workgroup_size;
             assert!(device.allows_workgroup(size), "{}: {} has {size:?}", profile.name, call.spec);
         }
         let source = WeightSource::Model(Fit::MinMax);
-        let weights = Weights::upload(&gpu, &[(&prepared.graph, &*plan)], &source, &|_| {}).unwrap();
+        let weights = Weights::upload(gpu, &[(&prepared.graph, &*plan)], &source, &|_| {}).unwrap();
         let bindings = bindings(seq, past);
-        let arena = Arena::new(&gpu, plan.arena_bytes(&bindings).unwrap(), &plan, &bindings).unwrap();
-        let run = Run::new(&gpu, &plan, &weights, &prepared.graph, &arena, &bindings, &bindings);
+        let arena = Arena::new(gpu, plan.arena_bytes(&bindings).unwrap(), &plan, &bindings).unwrap();
+        let run = Run::new(gpu, &plan, &weights, &prepared.graph, &arena, &bindings, &bindings);
         let run = run.unwrap_or_else(|e| panic!("{} {phase:?} {format}: {e}", profile.name));
-        run.submit(&gpu).unwrap_or_else(|e| panic!("{} {phase:?} {format}: {e}", profile.name));
+        run.submit(gpu).unwrap_or_else(|e| panic!("{} {phase:?} {format}: {e}", profile.name));
     }
 }
 
@@ -84,6 +89,24 @@ fn every_profile_accepts_every_plan() {
     let profile = devices::profiles().next().unwrap();
     for folder in &folders {
         on_profile(profile, folder, WeightFormat::Affine8 { group: GroupSize::G32 });
+    }
+}
+
+fn in_eight_bits(call: &Call) -> bool {
+    call.spec.choice("MATH") == Some("i8")
+}
+
+#[test]
+fn every_profile_accepts_every_product_in_eight_bits() {
+    let folder = &models("tiny_llama")[0];
+    for profile in devices::profiles() {
+        let gpu = Gpu::noop(profile).unwrap().with_integer_products(true);
+        for round in [0, 1] {
+            gpu.choose_by(Choices { round: Some(round), ..Choices::default() });
+            on(&gpu, profile, folder, WeightFormat::M0e4 { group: GroupSize::G32 });
+        }
+        gpu.choose_by(Choices::default());
+        on(&gpu, profile, folder, WeightFormat::Affine8 { group: GroupSize::G32 });
     }
 }
 

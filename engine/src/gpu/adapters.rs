@@ -31,6 +31,8 @@ pub struct AdapterSummary {
     pub f16: F16,
     /// Cooperative matrices that kernels can use.
     pub coop: Option<Coop>,
+    /// Whether a product of four pairs of 8-bit integers is an instruction.
+    pub integer_dot: bool,
     /// Subgroup sizes; `None` without subgroup operations.
     pub subgroups: Option<Subgroups>,
     /// Largest buffer that a kernel can be given, bytes.
@@ -81,6 +83,7 @@ impl Found {
             reason: detection.reason.clone(),
             f16: target.f16,
             coop: target.coop,
+            integer_dot: target.integer_dot,
             subgroups: target.subgroups,
             max_binding: target.max_binding(),
             low_priority: offer.low_priority.is_some(),
@@ -105,6 +108,7 @@ pub(super) fn capabilities(adapter: &wgpu::Adapter, offer: &vulkan::Offer) -> Ca
             .then_some(Subgroups { min: info.subgroup_min_size, max: info.subgroup_max_size }),
         f16,
         coop: cooperative_matrices(adapter),
+        integer_dot: offer.integer_dot_accelerated,
     }
 }
 
@@ -199,6 +203,7 @@ mod tests {
             reason: String::new(),
             f16: F16::None,
             coop: None,
+            integer_dot: false,
             subgroups: None,
             max_binding: 128 << 20,
             low_priority: false,

@@ -17,6 +17,7 @@ use super::{
     disk::DiskCache,
     recall::Recall,
     upload::Staged,
+    vulkan::Offer,
 };
 use crate::op;
 
@@ -27,7 +28,7 @@ pub struct Gpu {
     queue: wgpu::Queue,
     target: Target,
     summary: DeviceSummary,
-    robust_buffers: bool,
+    offer: Offer,
     disk: Option<DiskCache>,
     counters: Counters,
     faults: Arc<Faults>,
@@ -39,6 +40,7 @@ pub struct Gpu {
     idle: Mutex<Option<Idle>>,
     choices: Mutex<Arc<op::Choices>>,
     recall: Recall,
+    integer_products: bool,
 }
 
 /// When the GPU was seen to be done with something last.
@@ -83,7 +85,7 @@ impl Gpu {
         queue: wgpu::Queue,
         target: Target,
         summary: DeviceSummary,
-        robust_buffers: bool,
+        offer: Offer,
         disk: Option<DiskCache>,
         max_submit: Option<Duration>,
     ) -> Self {
@@ -106,7 +108,7 @@ impl Gpu {
             queue,
             target,
             summary,
-            robust_buffers,
+            offer,
             disk,
             counters: Counters::default(),
             faults,
@@ -118,6 +120,7 @@ impl Gpu {
             idle: Mutex::default(),
             choices: Mutex::default(),
             recall,
+            integer_products: false,
         }
     }
 
@@ -134,9 +137,17 @@ impl Gpu {
     /// Prefers what another kind of device does, as far as this one can: to run a phone's kernels elsewhere.
     #[must_use]
     pub fn acting_as(mut self, profile: &'static Profile) -> Self {
-        let Target { limits, f16, coop, subgroups, .. } = self.target;
-        let (features, coop) = (self.device.features(), coop.map(|c| c.size));
-        self.target = Target::from_live(profile, Capabilities { limits, features, subgroups, f16, coop });
+        let Target { limits, f16, coop, subgroups, integer_dot, .. } = self.target;
+        let (features, coop, integer_dot) = (self.device.features(), coop.map(|c| c.size), Some(integer_dot));
+        let live = Capabilities { limits, features, subgroups, f16, coop, integer_dot };
+        self.target = Target::from_live(profile, live);
+        self
+    }
+
+    /// Whether plans may let products round what they multiply to 8 bits.
+    #[must_use]
+    pub fn with_integer_products(mut self, wanted: bool) -> Self {
+        self.integer_products = wanted;
         self
     }
 
@@ -149,7 +160,8 @@ impl Gpu {
     /// What lowering has to know of it.
     #[must_use]
     pub fn target(&self) -> op::Target {
-        op::Target { choices: lock(&self.choices).clone(), ..op::Target::from(&self.target) }
+        let (choices, integer_products) = (lock(&self.choices).clone(), self.integer_products);
+        op::Target { choices, integer_products, ..op::Target::from(&self.target) }
     }
 
     /// Lets plans that are made from now on follow what tuning and qualification know.
@@ -217,9 +229,9 @@ impl Gpu {
         self.disk.as_ref()
     }
 
-    /// Whether the device itself answers reads beyond a binding.
-    pub(super) fn robust_buffers(&self) -> bool {
-        self.robust_buffers
+    /// What the driver has and wgpu does not name.
+    pub(super) fn offer(&self) -> &Offer {
+        &self.offer
     }
 
     pub(super) fn device(&self) -> &wgpu::Device {

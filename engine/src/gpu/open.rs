@@ -73,6 +73,7 @@ impl Gpu {
             f16,
             subgroups: found.summary.subgroups,
             coop: found.summary.coop.map(|c| c.size),
+            integer_dot: found.offer.integer_dot_accelerated,
         };
         let target = Target::from_live(found.detection.profile, live);
         let disk = options.cache_dir.as_deref().and_then(|folder| {
@@ -84,8 +85,7 @@ impl Gpu {
         let (recall, note) = Recall::open(&found.summary, options.cache_dir.as_deref());
         notes.extend(note);
         let summary = DeviceSummary { adapter: found.summary, f16, low_priority, notes };
-        let gpu =
-            Self::new(device, queue, target, summary, found.offer.robust_buffers, disk, options.max_submit);
+        let gpu = Self::new(device, queue, target, summary, found.offer, disk, options.max_submit);
         Ok(gpu.recalling(recall))
     }
 
@@ -129,12 +129,14 @@ impl Gpu {
             reason: "it was asked for".to_owned(),
             f16: target.f16,
             coop: target.coop,
+            integer_dot: target.integer_dot,
             subgroups: target.subgroups,
             max_binding: target.max_binding(),
             low_priority: false,
         };
         let summary = DeviceSummary { adapter, f16: target.f16, low_priority: false, notes: Vec::new() };
-        Ok(Self::new(device, queue, target, summary, true, None, None))
+        let offer = vulkan::Offer { robust_buffers: true, ..vulkan::Offer::default() };
+        Ok(Self::new(device, queue, target, summary, offer, None, None))
     }
 }
 

@@ -2,14 +2,17 @@
 
 use shaders::{Kernel, ShaderError, SpirvOptions, spirv};
 
+use super::vulkan::Offer;
+
 /// `OpCapability`, an instruction of two words.
 const OP_CAPABILITY: u32 = 2 << 16 | 17;
 const UNIFORM_AND_STORAGE_BUFFER_16_BIT_ACCESS: u32 = 4434;
 
 /// A kernel's words for a device with `shaderFloat16` and `storageBuffer16BitAccess`. Bounds are checked in the words
 /// unless the device itself answers reads beyond a binding.
-pub(super) fn words(kernel: &Kernel, robust_buffers: bool) -> Result<Vec<u32>, ShaderError> {
-    let options = SpirvOptions { check_bounds: !robust_buffers, ..SpirvOptions::default() };
+pub(super) fn words(kernel: &Kernel, offer: &Offer) -> Result<Vec<u32>, ShaderError> {
+    let Offer { robust_buffers, integer_dot, .. } = *offer;
+    let options = SpirvOptions { check_bounds: !robust_buffers, integer_dot, ..SpirvOptions::default() };
     Ok(without_uniform_16(spirv(kernel, options)?))
 }
 
@@ -61,7 +64,7 @@ mod tests {
         let kernel = shaders::compile(&spec).expect("compiles");
         let before =
             spirv(&kernel, SpirvOptions { check_bounds: false, ..SpirvOptions::default() }).expect("SPIR-V");
-        let after = words(&kernel, true).expect("SPIR-V");
+        let after = words(&kernel, &Offer { robust_buffers: true, ..Offer::default() }).expect("SPIR-V");
         let mut wanted = capabilities(&before);
         assert!(
             wanted.contains(&UNIFORM_AND_STORAGE_BUFFER_16_BIT_ACCESS),

@@ -95,7 +95,7 @@ impl Gpu {
         let refused = |text| GpuError::Pipeline { kernel: label.clone(), text };
         let f16_offered = self.device().features().contains(wgpu::Features::SHADER_F16);
         let past_wgpu = kernel.reflection.uses_f16 && !f16_offered && self.offers().f16 == F16::Passthrough;
-        let words = past_wgpu.then(|| passthrough::words(kernel, self.robust_buffers()));
+        let words = past_wgpu.then(|| passthrough::words(kernel, self.offer()));
         let words = words.transpose().map_err(|e| refused(e.to_string()))?;
         // SPIR-V comes with its numbers put in.
         let overrides = kernel.spec.overrides().filter(|_| words.is_none());

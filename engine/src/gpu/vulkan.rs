@@ -18,6 +18,10 @@ pub(super) struct Offer {
     pub f16: bool,
     /// Reads beyond a binding are answered with zero by the device itself.
     pub robust_buffers: bool,
+    /// Products of packed 8-bit integers in SPIR-V.
+    pub integer_dot: bool,
+    /// Whether such a product of four pairs takes less than what it stands for; `None` where the driver does not tell.
+    pub integer_dot_accelerated: Option<bool>,
     /// The extension through which a queue can be given low priority.
     pub low_priority: Option<&'static CStr>,
 }
@@ -41,6 +45,7 @@ pub(super) fn offer(adapter: &wgpu::Adapter) -> Offer {
     let mut half = vk::PhysicalDeviceShaderFloat16Int8Features::default();
     let mut storage = vk::PhysicalDevice16BitStorageFeatures::default();
     let mut robust = vk::PhysicalDeviceRobustness2FeaturesEXT::default();
+    let mut dot = vk::PhysicalDeviceShaderIntegerDotProductFeatures::default();
     let mut features = vk::PhysicalDeviceFeatures2::default().push_next(&mut storage);
     if version >= vk::API_VERSION_1_2 || properties.supports_extension(khr::shader_float16_int8::NAME) {
         features = features.push_next(&mut half);
@@ -48,11 +53,25 @@ pub(super) fn offer(adapter: &wgpu::Adapter) -> Offer {
     if properties.supports_extension(ext::robustness2::NAME) {
         features = features.push_next(&mut robust);
     }
+    let knows_dot = version >= vk::API_VERSION_1_3
+        || properties.supports_extension(khr::shader_integer_dot_product::NAME);
+    if knows_dot {
+        features = features.push_next(&mut dot);
+    }
     let instance = hal.shared_instance().raw_instance();
     // SAFETY: the instance and its physical device are alive behind the guard, Vulkan 1.1 has this call, and every
     // structure of the chain is known to the driver and outlives it.
     unsafe { instance.get_physical_device_features2(hal.raw_physical_device(), &mut features) };
+    let mut dot_speed = vk::PhysicalDeviceShaderIntegerDotProductProperties::default();
+    if knows_dot {
+        let mut found = vk::PhysicalDeviceProperties2::default().push_next(&mut dot_speed);
+        // SAFETY: as above.
+        unsafe { instance.get_physical_device_properties2(hal.raw_physical_device(), &mut found) };
+    }
+    let accelerated = dot_speed.integer_dot_product4x8_bit_packed_signed_accelerated != 0;
     Offer {
+        integer_dot: dot.shader_integer_dot_product != 0,
+        integer_dot_accelerated: Some(dot.shader_integer_dot_product != 0 && accelerated),
         f16: half.shader_float16 != 0 && storage.storage_buffer16_bit_access != 0,
         robust_buffers: robust.robust_buffer_access2 != 0,
         low_priority: [khr::global_priority::NAME, ext::global_priority::NAME]

@@ -19,6 +19,8 @@ use crate::{
 pub struct Target {
     /// Whether kernels may compute in f16.
     pub f16: bool,
+    /// Whether products may round what they multiply to 8 bits, which changes results and is done on demand only.
+    pub integer_products: bool,
     /// Cooperative matrices that kernels may use.
     pub coop: Option<devices::Coop>,
     /// Whether kernels may reduce over subgroups.
@@ -64,6 +66,7 @@ impl From<&devices::Target> for Target {
     fn from(device: &devices::Target) -> Self {
         Self {
             f16: device.f16 != devices::F16::None,
+            integer_products: false,
             coop: device.coop,
             subgroups: device.reduction == devices::Reduction::Subgroup,
             octets: device.subgroups.is_some_and(|sizes| sizes.min >= 8),

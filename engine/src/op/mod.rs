@@ -59,6 +59,15 @@ pub trait Op: Any + Debug + Send + Sync {
     /// When the inputs break the operator's definition.
     fn reference(&self, inputs: &[Option<&HostTensor>]) -> Result<Vec<HostTensor>, OpError>;
 
+    /// The reference where products round what they multiply to 8 bits, as kernels do where a device's
+    /// [`Target::integer_products`] allows; of operators without such kernels the same as ever.
+    ///
+    /// # Errors
+    /// As [`Op::reference`].
+    fn reference_in_bytes(&self, inputs: &[Option<&HostTensor>]) -> Result<Vec<HostTensor>, OpError> {
+        self.reference(inputs)
+    }
+
     /// Says how the outputs come to be on the GPU: as views of an input, or by dispatches.
     ///
     /// # Errors
@@ -100,6 +109,13 @@ impl Tolerance {
     pub const F32: Self = Self { absolute: 1e-5, relative: 1e-4 };
     /// For values stored as f16.
     pub const F16: Self = Self { absolute: 2e-3, relative: 4e-3 };
+
+    /// Allows what either allows.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        let (absolute, relative) = (self.absolute.max(other.absolute), self.relative.max(other.relative));
+        Self { absolute, relative }
+    }
 }
 
 /// A test case of an operator: run on the GPU as a graph of one node and compared with the reference.

@@ -33,6 +33,18 @@ impl GatedLinear {
     pub const BIAS: usize = 2;
     /// The gain's input.
     pub const GAIN: usize = 3;
+
+    fn computed(&self, inputs: &[Option<&HostTensor>], in_bytes: bool) -> Result<Vec<HostTensor>, OpError> {
+        let (x, matrix) = (given(inputs, 0)?, linear::packed(given(inputs, 1)?, self.format, false)?);
+        let norm = optional(inputs, Self::GAIN).zip(self.epsilon);
+        let (sums, mut shape) = sums(x, &matrix, optional(inputs, Self::BIAS), norm, in_bytes)?;
+        if let Some(both) = shape.last_mut() {
+            *both /= 2;
+        }
+        let pairs = sums.as_chunks::<2>().0;
+        let all: Vec<f64> = pairs.iter().map(|[gate, up]| self.activation.of_pair(*gate, *up)).collect();
+        Ok(vec![floats(x.dtype(), shape, &all)?])
+    }
 }
 
 impl Op for GatedLinear {
@@ -49,15 +61,11 @@ impl Op for GatedLinear {
     }
 
     fn reference(&self, inputs: &[Option<&HostTensor>]) -> Result<Vec<HostTensor>, OpError> {
-        let (x, matrix) = (given(inputs, 0)?, linear::packed(given(inputs, 1)?, self.format, false)?);
-        let norm = optional(inputs, Self::GAIN).zip(self.epsilon);
-        let (sums, mut shape) = sums(x, &matrix, optional(inputs, Self::BIAS), norm)?;
-        if let Some(both) = shape.last_mut() {
-            *both /= 2;
-        }
-        let pairs = sums.as_chunks::<2>().0;
-        let all: Vec<f64> = pairs.iter().map(|[gate, up]| self.activation.of_pair(*gate, *up)).collect();
-        Ok(vec![floats(x.dtype(), shape, &all)?])
+        self.computed(inputs, false)
+    }
+
+    fn reference_in_bytes(&self, inputs: &[Option<&HostTensor>]) -> Result<Vec<HostTensor>, OpError> {
+        self.computed(inputs, true)
     }
 
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {

@@ -70,29 +70,11 @@ impl HeadsLinear {
     fn rope_of(&self, result: usize) -> Option<&Rope> {
         self.turn.as_ref().filter(|(_, turned)| result < *turned).map(|(rope, _)| rope)
     }
-}
 
-impl Op for HeadsLinear {
-    fn name(&self) -> &'static str {
-        "HeadsLinear"
-    }
-
-    fn infer(&self, cx: &mut Infer<'_>) -> Result<Vec<Fact>, OpError> {
-        let shape = product_shape(cx, false)?;
-        let [batch, positions, rows] = shape.as_slice() else {
-            return Err(invalid(format!("the input has not 3 dimensions but {}", shape.len())));
-        };
-        let all = self.heads.iter().sum::<usize>().saturating_mul(self.head_dim);
-        cx.unify(rows, "rows of the matrix", &Expr::from(all), "elements of all heads")?;
-        let dtype = cx.input(0)?.dtype;
-        let shape = |heads: usize| vec![batch.clone(), heads.into(), positions.clone(), self.head_dim.into()];
-        Ok(self.heads.iter().map(|heads| Fact::new(dtype, shape(*heads))).collect())
-    }
-
-    fn reference(&self, inputs: &[Option<&HostTensor>]) -> Result<Vec<HostTensor>, OpError> {
+    fn computed(&self, inputs: &[Option<&HostTensor>], in_bytes: bool) -> Result<Vec<HostTensor>, OpError> {
         let (x, matrix) = (given(inputs, 0)?, linear::packed(given(inputs, 1)?, self.format, false)?);
         let norm = optional(inputs, Self::GAIN).zip(self.epsilon);
-        let (sums, shape) = sums(x, &matrix, optional(inputs, Self::BIAS), norm)?;
+        let (sums, shape) = sums(x, &matrix, optional(inputs, Self::BIAS), norm, in_bytes)?;
         let &[batch, positions, rows] = shape.as_slice() else {
             return Err(invalid("the input has not 3 dimensions"));
         };
@@ -119,6 +101,32 @@ impl Op for HeadsLinear {
             first += heads * d;
         }
         Ok(results)
+    }
+}
+
+impl Op for HeadsLinear {
+    fn name(&self) -> &'static str {
+        "HeadsLinear"
+    }
+
+    fn infer(&self, cx: &mut Infer<'_>) -> Result<Vec<Fact>, OpError> {
+        let shape = product_shape(cx, false)?;
+        let [batch, positions, rows] = shape.as_slice() else {
+            return Err(invalid(format!("the input has not 3 dimensions but {}", shape.len())));
+        };
+        let all = self.heads.iter().sum::<usize>().saturating_mul(self.head_dim);
+        cx.unify(rows, "rows of the matrix", &Expr::from(all), "elements of all heads")?;
+        let dtype = cx.input(0)?.dtype;
+        let shape = |heads: usize| vec![batch.clone(), heads.into(), positions.clone(), self.head_dim.into()];
+        Ok(self.heads.iter().map(|heads| Fact::new(dtype, shape(*heads))).collect())
+    }
+
+    fn reference(&self, inputs: &[Option<&HostTensor>]) -> Result<Vec<HostTensor>, OpError> {
+        self.computed(inputs, false)
+    }
+
+    fn reference_in_bytes(&self, inputs: &[Option<&HostTensor>]) -> Result<Vec<HostTensor>, OpError> {
+        self.computed(inputs, true)
     }
 
     fn converts(&self) -> bool {

@@ -14,6 +14,8 @@ use crate::{
     },
 };
 
+#[path = "linear/bytes.rs"]
+mod bytes;
 #[path = "linear/coop.rs"]
 mod coop;
 #[path = "linear/kernels.rs"]
@@ -60,7 +62,8 @@ pub fn packed(matrix: &HostTensor, format: WeightFormat, transposed: bool) -> Re
     Ok(pack(&rows, format, Fit::default(), &|_| {})?)
 }
 
-/// Sums and their shape `[.., n]`, with a bias: what all linear operators begin with, by the device's weights.
+/// Sums and their shape `[.., n]`, with a bias: what all linear operators begin with, by the device's weights; `in_bytes`, of
+/// what is multiplied rounded to 8 bits, where weights have scales.
 ///
 /// # Errors
 /// When shapes do not fit.
@@ -69,6 +72,7 @@ pub(super) fn sums(
     matrix: &PackedWeight,
     bias: Option<&HostTensor>,
     norm: Option<(&HostTensor, f32)>,
+    in_bytes: bool,
 ) -> Result<(Vec<f64>, Vec<usize>), OpError> {
     let (n, k) = (matrix.n(), matrix.k());
     let Some((width, outer)) = x.shape().split_last() else {
@@ -85,6 +89,9 @@ pub(super) fn sums(
             let scale = 1.0 / (mean + f64::from(epsilon)).sqrt();
             row.iter_mut().zip(&gain).for_each(|(v, g)| *v *= scale * g);
         }
+    }
+    if in_bytes && matrix.format().group().is_some() {
+        data.chunks_mut(k.max(1)).for_each(bytes::round);
     }
     let shape: Vec<usize> = outer.iter().copied().chain([n]).collect();
     let bias = bias.map_or_else(|| vec![0.0; n], HostTensor::to_f64s);
@@ -128,13 +135,11 @@ impl Op for Linear {
     }
 
     fn reference(&self, inputs: &[Option<&HostTensor>]) -> Result<Vec<HostTensor>, OpError> {
-        let (x, matrix) = (given(inputs, 0)?, packed(given(inputs, 1)?, self.format, self.transposed)?);
-        let norm = optional(inputs, Self::GAIN).zip(self.epsilon);
-        let (mut all, shape) = sums(x, &matrix, optional(inputs, Self::BIAS), norm)?;
-        if let Some(residual) = optional(inputs, Self::RESIDUAL) {
-            all.iter_mut().zip(residual.to_f64s()).for_each(|(sum, r)| *sum += r);
-        }
-        Ok(vec![floats(x.dtype(), shape, &all)?])
+        self.computed(inputs, false)
+    }
+
+    fn reference_in_bytes(&self, inputs: &[Option<&HostTensor>]) -> Result<Vec<HostTensor>, OpError> {
+        self.computed(inputs, true)
     }
 
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
@@ -189,6 +194,16 @@ fn residual(cx: &mut Lowering<'_>) -> Result<Rows, OpError> {
 }
 
 impl Linear {
+    fn computed(&self, inputs: &[Option<&HostTensor>], in_bytes: bool) -> Result<Vec<HostTensor>, OpError> {
+        let (x, matrix) = (given(inputs, 0)?, packed(given(inputs, 1)?, self.format, self.transposed)?);
+        let norm = optional(inputs, Self::GAIN).zip(self.epsilon);
+        let (mut all, shape) = sums(x, &matrix, optional(inputs, Self::BIAS), norm, in_bytes)?;
+        if let Some(residual) = optional(inputs, Self::RESIDUAL) {
+            all.iter_mut().zip(residual.to_f64s()).for_each(|(sum, r)| *sum += r);
+        }
+        Ok(vec![floats(x.dtype(), shape, &all)?])
+    }
+
     /// For a width that the packed kernels do not take: the matrix as plain floats.
     fn unpacked(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
         if self.format.group().is_some() || self.epsilon.is_some() {
@@ -259,10 +274,10 @@ pub static OPERATOR: Operator = Operator { onnx: &[], decode: made_by_passes, ca
 
 #[cfg(test)]
 mod tests {
-    use super::Linear;
+    use super::{Linear, bytes::SPAN, packed};
     use crate::{
-        host::{HostTensor, WeightFormat},
-        op::Op,
+        host::{GroupSize, HostTensor, WeightFormat},
+        op::{Op, sample},
     };
 
     #[test]
@@ -277,5 +292,27 @@ mod tests {
         };
         assert_eq!(of(&rows, false), [5.5, 11.0, 16.0]);
         assert_eq!(of(&columns, true), of(&rows, false));
+    }
+
+    /// `|sum w x' - sum w x| <= sum |w| step / 2`, the step being a span's largest magnitude by 127.
+    #[test]
+    fn sums_in_bytes_are_off_by_half_a_step_of_each_weight_at_most() {
+        let (n, k) = (9, 80);
+        let format = WeightFormat::M0e4 { group: GroupSize::G32 };
+        let (x, matrix) = (sample::floats(&[1, k], 1), sample::floats_in(&[n, k], 2, -0.5, 0.5));
+        let weights = packed(&matrix, format, false).unwrap();
+        let op = Linear::new(format, false);
+        let inputs = [Some(&x), Some(&matrix)];
+        let exact = op.reference(&inputs).unwrap()[0].to_f64s();
+        let rounded = op.reference_in_bytes(&inputs).unwrap()[0].to_f64s();
+        assert_ne!(exact, rounded);
+        for (row, (a, b)) in exact.iter().zip(&rounded).enumerate() {
+            let weights = weights.unpack_row(row).unwrap();
+            let spans = x.to_f64s().chunks(SPAN).zip(weights.chunks(SPAN)).fold(0.0, |sum, (x, w)| {
+                let most = x.iter().fold(0.0, |most: f64, v| most.max(v.abs()));
+                sum + most / 127.0 / 2.0 * w.iter().map(|w| f64::from(w.abs())).sum::<f64>()
+            });
+            assert!((a - b).abs() <= spans + 1e-6, "row {row}: {a} and {b} differ by more than {spans}");
+        }
     }
 }

@@ -96,7 +96,7 @@ fn run(gpu: &Gpu, case: &Case, elem: Elem, rows: &mut BTreeMap<(&'static str, &'
     while round < rounds {
         let mut target = gpu.target();
         target.choices = Arc::new(Choices { round: Some(round), ..Choices::default() });
-        let trial = Trial::new(target, case, elem).map(Trial::near);
+        let trial = Trial::new(target, case, elem);
         let choices = trial.as_ref().map_or(&[][..], Trial::choices);
         rounds = choices.iter().map(|choice| choice.candidates.len()).max().unwrap_or(1);
         let result = match &trial {

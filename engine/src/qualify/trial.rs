@@ -16,8 +16,12 @@ use crate::{
     weights::WeightSource,
 };
 
-/// How near sums in f16 come.
+/// How near sums of a few hundred products come in f16, or in 8 bits, where what lies halfway between two whole numbers may
+/// become either: a 127th of the largest of a span, of up to 2 in the cases, times a weight, 8e-3, and that several times.
 const SUMS: Tolerance = Tolerance { absolute: 3e-2, relative: 2e-2 };
+
+/// How near f16 comes where it only holds numbers.
+const HELD: Tolerance = Tolerance { absolute: 1e-2, relative: 1e-2 };
 
 /// A case that is planned, with what it should give.
 #[derive(Debug)]
@@ -29,8 +33,8 @@ pub struct Trial {
 }
 
 /// How near f16 comes where f32 is to come so near.
-pub(super) fn rounded(Tolerance { absolute, relative }: Tolerance) -> Tolerance {
-    Tolerance { absolute: absolute.max(1e-2), relative: relative.max(1e-2) }
+pub(super) fn rounded(tolerance: Tolerance) -> Tolerance {
+    tolerance.or(HELD)
 }
 
 /// A result that is not the reference's, or none.
@@ -43,14 +47,15 @@ pub struct Wrong {
 }
 
 impl Trial {
-    /// Plans a case as a graph of one node. Kernels that hold numbers as f16 are to come as near as f16 does.
+    /// Plans a case as a graph of one node. Kernels that hold numbers as f16, or multiply in it, are to come as near as that
+    /// does whatever the activations are; those that multiply in 8 bits, to the reference that rounds likewise.
     ///
     /// # Errors
     /// When the reference or the device refuses it.
     pub fn new(target: Target, case: &Case, activations: Elem) -> Result<Self, EngineError> {
         let hosts: Vec<_> = case.inputs.iter().map(Option::as_ref).collect();
-        let want = case.op.reference(&hosts);
-        let want = want.map_err(|e| EngineError::at("reference", &case.name, case.op.name(), e))?;
+        let refused = |e| EngineError::at("reference", &case.name, case.op.name(), e);
+        let want = case.op.reference(&hosts).map_err(refused)?;
         let (mut graph, inputs) = graph_of(case, want.len());
         crate::infer::infer(&mut graph)?;
         let options = OnceOptions {
@@ -58,21 +63,21 @@ impl Trial {
             activations,
         };
         let planned = Planned::on(target, graph, &inputs, &options)?;
-        let half = planned.plan.calls.iter().any(|call| call.kernel.reflection.uses_f16);
-        let tolerance = if half { rounded(case.tolerance) } else { case.tolerance };
-        Ok(Self { planned, inputs, want, tolerance })
+        let mut trial = Self { planned, inputs, want, tolerance: case.tolerance };
+        let in_bytes = trial.multiplies_in("i8");
+        if trial.multiplies_in("f16") || in_bytes {
+            trial.tolerance = case.tolerance.or(SUMS);
+        } else if trial.kernels().any(|kernel| kernel.reflection.uses_f16) {
+            trial.tolerance = rounded(case.tolerance);
+        }
+        if in_bytes {
+            trial.want = case.op.reference_in_bytes(&hosts).map_err(refused)?;
+        }
+        Ok(trial)
     }
 
-    /// The same, content with less where a kernel holds numbers as f16, whatever the activations are: such sums of a few hundred
-    /// products are off by so much.
-    #[must_use]
-    pub fn near(mut self) -> Self {
-        if self.kernels().any(|kernel| kernel.reflection.uses_f16) {
-            let Tolerance { absolute, relative } = self.tolerance;
-            self.tolerance =
-                Tolerance { absolute: absolute.max(SUMS.absolute), relative: relative.max(SUMS.relative) };
-        }
-        self
+    fn multiplies_in(&self, math: &str) -> bool {
+        self.kernels().any(|kernel| kernel.spec.choice("MATH") == Some(math))
     }
 
     /// Its plan.

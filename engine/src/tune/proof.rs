@@ -113,7 +113,7 @@ impl Proofs {
         let choices = Arc::new(Choices { tuned, ..Choices::default() });
         let trial = Trial::new(Target { choices, ..self.target.clone() }, case, self.activations);
         let result = trial.map_err(|e| e.to_string()).and_then(|trial| {
-            trial.near().run(gpu, 2).map_err(|wrong| format!("run {}: {}", wrong.run, wrong.text))
+            trial.run(gpu, 2).map_err(|wrong| format!("run {}: {}", wrong.run, wrong.text))
         });
         match result {
             Ok(()) => Verdict::Sound,

@@ -5,7 +5,7 @@ use std::fmt;
 use shaders::KernelSpec;
 use symbolic::Expr;
 
-use super::{Shape, distinct, runs};
+use super::{super::bytes, Math, Shape, distinct, runs};
 use crate::op::{Grid, Target};
 
 /// Sums that a thread can have where it decodes its own weights.
@@ -34,8 +34,7 @@ pub struct Gemm {
     outputs: u32,
     /// Threads along rows of the matrix and along rows of `x`.
     workgroup: [u32; 2],
-    /// Whether it multiplies in f16.
-    half: bool,
+    math: Math,
 }
 
 impl fmt::Display for Gemm {
@@ -45,12 +44,12 @@ impl fmt::Display for Gemm {
         if let Through::Both(chunks) = self.through {
             write!(f, " by {chunks}")?;
         }
-        f.write_str(if self.half { " f16" } else { "" })
+        self.math.fmt(f)
     }
 }
 
 impl Gemm {
-    /// Those that a device can run, what its profile prefers first.
+    /// Those that a device can run: in 8 bits if it may, then what its profile prefers.
     pub fn candidates(target: &Target, shape: Shape) -> Vec<Self> {
         let devices::Prefill { tokens, outputs, workgroup: [along_n, along_m] } = target.prefill;
         let first = if target.row_per_lane() && target.subgroups {
@@ -63,12 +62,36 @@ impl Gemm {
             Self::new(Through::Shared, [tokens, 4], [along_n, along_m.min(4)])
         };
         let fits = |gemm: &Self| gemm.exists(target, shape) && runs(target, gemm.workgroup, gemm.shared());
+        let in_bytes = if shape.bytes { Self::in_bytes(target) } else { Vec::new() };
+        let in_bytes = in_bytes.into_iter().filter(fits);
         let others = Self::others(target).into_iter().filter(fits);
-        distinct([first].into_iter().chain(others).collect())
+        distinct(in_bytes.chain([first]).chain(others).collect())
+    }
+
+    /// In 8 bits a thread rounds one span of a row of `x` in its turn: so many columns at a time that all have one.
+    fn in_bytes(target: &Target) -> Vec<Self> {
+        let devices::Prefill { tokens, outputs, workgroup } = target.prefill;
+        let tiles = [
+            ([tokens, outputs], workgroup),
+            ([8, 8], [16, 16]),
+            ([8, 8], [16, 8]),
+            ([8, 4], [16, 8]),
+            ([8, 4], [16, 4]),
+            ([4, 8], [16, 8]),
+            ([4, 4], [16, 8]),
+            ([4, 4], [16, 4]),
+            ([2, 4], [16, 4]),
+        ];
+        let spans = |tokens: u32, along_n: u32| (along_n / tokens).clamp(1, 4);
+        let of = |(tile, workgroup): ([u32; 2], [u32; 2])| {
+            let chunks = spans(tile[0], workgroup[0]) * bytes::SPAN as u32 / 8;
+            Self { math: Math::I8, ..Self::new(Through::Both(chunks), tile, workgroup) }
+        };
+        tiles.map(of).to_vec()
     }
 
     fn new(through: Through, [tokens, outputs]: [u32; 2], workgroup: [u32; 2]) -> Self {
-        Self { through, tokens, outputs, workgroup, half: false }
+        Self { through, tokens, outputs, workgroup, math: Math::F32 }
     }
 
     fn others(target: &Target) -> Vec<Self> {
@@ -112,7 +135,7 @@ impl Gemm {
         {
             all.push(Self::new(None, tile, workgroup));
         }
-        let halves: Vec<Self> = all.iter().map(|gemm| Self { half: true, ..*gemm }).collect();
+        let halves: Vec<Self> = all.iter().map(|gemm| Self { math: Math::F16, ..*gemm }).collect();
         all.extend(halves);
         all
     }
@@ -128,13 +151,19 @@ impl Gemm {
             Through::None => shape.scaled && !wide,
             Through::Shared | Through::Broadcast => shape.scaled || !wide,
         };
-        let half = !self.half || (shape.half && (both || (!wide && self.through != Through::Broadcast)));
-        kernel && half && sums <= most
+        let half = shape.half && (both || (!wide && self.through != Through::Broadcast));
+        kernel && (self.math != Math::F16 || half) && sums <= most
     }
 
     /// Bytes of workgroup memory.
     fn shared(&self) -> u32 {
         let [along_n, along_m] = self.workgroup;
+        if let (Math::I8, Through::Both(chunks)) = (self.math, self.through) {
+            // Codes of 8 bits, and their scales.
+            let weights = along_n * self.outputs * (8 * chunks + chunks);
+            return along_m * self.tokens * chunks * 8 / bytes::SPAN as u32 * bytes::SPAN_BYTES as u32
+                + weights;
+        }
         let vec4s = match self.through {
             Through::Shared => along_m * self.tokens * 8,
             Through::Both(chunks) => {
@@ -142,7 +171,7 @@ impl Gemm {
             }
             Through::None | Through::Broadcast => 0,
         };
-        vec4s * if self.half { 8 } else { 16 }
+        vec4s * if self.math == Math::F16 { 8 } else { 16 }
     }
 
     fn word(self) -> &'static str {
@@ -158,6 +187,9 @@ impl Gemm {
     pub fn of(self, count: usize, m: &Expr) -> (KernelSpec, Grid) {
         let [along_n, along_m] = self.workgroup;
         let spec = match self.through {
+            Through::Both(chunks) if self.math == Math::I8 => {
+                KernelSpec::new("linear_tiles_i8").set("SPANS", chunks * 8 / bytes::SPAN as u32)
+            }
             Through::Both(chunks) => KernelSpec::new("linear_tiles").set("CHUNKS", chunks),
             _ => KernelSpec::new("linear_gemm").with("X", self.word()),
         };
@@ -166,7 +198,7 @@ impl Gemm {
             .with("TILE_N", self.outputs.to_string())
             .set("WG_X", along_n);
         let spec = if self.through == Through::Broadcast { spec } else { spec.set("WG_Y", along_m) };
-        let spec = if self.half { spec.with("MATH", "f16") } else { spec };
+        let spec = if self.math == Math::F32 { spec } else { spec.with("MATH", self.math.word()) };
         let columns = (along_n * self.outputs) as usize;
         let rows = m.ceil_div(i64::from(along_m * self.tokens));
         (spec, Grid::Xyz([Expr::from(count.div_ceil(columns)), rows, Expr::ONE]))

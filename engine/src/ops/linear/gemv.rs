@@ -5,7 +5,7 @@ use std::fmt;
 use shaders::KernelSpec;
 use symbolic::Expr;
 
-use super::{Shape, distinct, runs};
+use super::{super::bytes, Math, Shape, distinct, runs};
 use crate::op::{Elem, Grid, Target};
 
 /// Matrices of fewer rows are shared out in small workgroups where each thread has rows of its own, so that no core idles.
@@ -49,8 +49,7 @@ pub struct Gemv {
     blocks: u32,
     /// Chunks of columns that it loads before it multiplies any.
     ahead: u32,
-    /// Whether it multiplies in f16.
-    half: bool,
+    math: Math,
     normed: Normed,
 }
 
@@ -63,22 +62,22 @@ impl fmt::Display for Gemv {
         if (self.blocks, self.ahead) != (1, 1) {
             write!(f, " {}x{}", self.blocks, self.ahead)?;
         }
-        let half = if self.half { " f16" } else { "" };
         let normed = match self.normed {
             Normed::Before => "",
             Normed::Folded => " folded",
             Normed::Staged => " staged",
         };
-        write!(f, "{half}{normed}")
+        write!(f, "{}{normed}", self.math)
     }
 }
 
 impl Gemv {
-    /// Those that a device can run for `rows` rows of `x`, what its profile prefers first.
+    /// Those that a device can run for `rows` rows of `x`: in 8 bits if it may, then what its profile prefers.
     pub fn candidates(target: &Target, shape: Shape, rows: u32) -> Vec<Self> {
         let first = Self::preferred(target, shape);
+        let in_bytes = if shape.bytes { Self::in_bytes(target) } else { Vec::new() };
         let mut all = Vec::new();
-        for base in [first].into_iter().chain(Self::others(target, shape)) {
+        for base in in_bytes.into_iter().chain([first]).chain(Self::others(target, shape)) {
             let fits =
                 |gemv: &Self| gemv.exists(shape, rows) && runs(target, [gemv.threads, 1], gemv.shared(shape));
             let ways = [Normed::Folded, Normed::Staged, Normed::Before].into_iter();
@@ -92,11 +91,35 @@ impl Gemv {
     }
 
     fn new(reduce: Reduce, threads: u32) -> Self {
-        Self { reduce, threads, blocks: 1, ahead: 1, half: false, normed: Normed::Before }
+        Self { reduce, threads, blocks: 1, ahead: 1, math: Math::F32, normed: Normed::Before }
     }
 
     fn with(self, blocks: u32, ahead: u32) -> Self {
         Self { blocks, ahead, ..self }
+    }
+
+    fn with_math(self, math: Math) -> Self {
+        Self { math, ..self }
+    }
+
+    /// In 8 bits every workgroup rounds all of `x`, so it has 32 rows at least.
+    fn in_bytes(target: &Target) -> Vec<Self> {
+        let in_bytes = |reduce, threads| Self { math: Math::I8, ..Self::new(reduce, threads) };
+        if target.row_per_lane() {
+            return [64, 16].map(|threads| in_bytes(Reduce::None, threads)).to_vec();
+        }
+        let mut all = Vec::new();
+        for (threads, sets) in
+            [target.decode.threads, 64, 128, 256].into_iter().flat_map(|t| [8, 16, 32].map(|s| (t, s)))
+        {
+            let lanes = threads / sets;
+            let reduce = if target.subgroups { Reduce::Shuffle(lanes) } else { Reduce::Shared(lanes) };
+            if lanes >= 4 && (!target.subgroups || lanes <= target.subgroup_size) {
+                let gemv = in_bytes(reduce, threads);
+                all.extend([gemv, gemv.with(2, 1)]);
+            }
+        }
+        all
     }
 
     fn preferred(target: &Target, shape: Shape) -> Self {
@@ -123,22 +146,21 @@ impl Gemv {
             let shuffle = |threads| Self::new(Shuffle(lanes), threads);
             let subgroup = |threads| Self::new(Subgroup, threads);
             let halves = [subgroup(256), subgroup(128), shuffle(256).with(1, 4), shuffle(128).with(2, 2)];
-            all.extend(halves.map(|gemv| Self { half: true, ..gemv }));
+            all.extend(halves.map(|gemv| gemv.with_math(Math::F16)));
             all.extend([64, 128, 256, 512].map(subgroup));
             all.extend([64, 128, 256].map(shuffle).map(|gemv| gemv.with(1, 4)));
             all.extend([128, 256].map(shuffle).map(|gemv| gemv.with(2, 2)));
             all.extend([shuffle(64), shuffle(128).with(2, 1)]);
             all.extend([subgroup(128).with(2, 1), subgroup(256).with(1, 4)]);
-            all.extend(
-                [shuffle(64).with(1, 4), shuffle(128).with(2, 1)].map(|gemv| Self { half: true, ..gemv }),
-            );
+            let halves = [shuffle(64).with(1, 4), shuffle(128).with(2, 1)];
+            all.extend(halves.map(|gemv| gemv.with_math(Math::F16)));
             all.push(Self::new(Shared(LANES), 64));
         } else {
             let shapes = [(64, LANES), (64, 8), (64, 32), (64, 64), (128, LANES), (128, 32)];
             let shared = |threads, lanes| Self::new(Shared(lanes), threads);
             all.extend(shapes.map(|(threads, lanes)| shared(threads, lanes)));
             all.extend([shared(64, LANES).with(2, 1), shared(64, LANES).with(1, 4)]);
-            let halves: Vec<Self> = all.iter().map(|gemv| Self { half: true, ..*gemv }).collect();
+            let halves: Vec<Self> = all.iter().map(|gemv| gemv.with_math(Math::F16)).collect();
             all.extend(halves);
         }
         if shape.n >= MANY_ROWS {
@@ -149,12 +171,15 @@ impl Gemv {
 
     /// Whether there is such a kernel.
     fn exists(&self, shape: Shape, rows: u32) -> bool {
+        if self.math == Math::I8 {
+            return rows == 1 && (self.normed == Normed::Staged) == shape.norm;
+        }
         let split = self.lanes().is_some();
         let lanes = self.lanes().unwrap_or(1);
         let plain = (self.blocks, self.ahead) == (1, 1);
         let staged = self.normed == Normed::Staged;
         (plain || (rows == 1 && shape.scaled && (split || (self.reduce == Reduce::Subgroup && !staged))))
-            && (!self.half
+            && (self.math != Math::F16
                 || (shape.half
                     && rows == 1
                     && (split || self.reduce == Reduce::Subgroup)
@@ -173,8 +198,12 @@ impl Gemv {
             _ => 0,
         };
         let elem = if shape.half { Elem::F16 } else { Elem::F32 };
-        let staged = shape.k as u32 * elem.size() as u32 + self.threads * 4;
-        partial + if self.normed == Normed::Staged { staged } else { 0 }
+        let staged = match (self.math, self.normed) {
+            (Math::I8, _) => shape.k.div_ceil(bytes::SPAN) * bytes::SPAN_BYTES,
+            (_, Normed::Staged) => shape.k * elem.size() as usize,
+            _ => return partial,
+        };
+        partial + staged as u32 + self.threads * 4
     }
 
     /// Who normalises `x`.
@@ -217,10 +246,12 @@ impl Gemv {
         if (self.blocks, self.ahead) != (1, 1) {
             spec = spec.with("BLOCKS", self.blocks.to_string()).with("AHEAD", self.ahead.to_string());
         }
-        if self.half {
-            spec = spec.with("MATH", "f16");
+        if self.math != Math::F32 {
+            spec = spec.with("MATH", self.math.word());
         }
-        if self.normed == Normed::Staged {
+        if self.math == Math::I8 {
+            spec = spec.flag("STAGED", true).set("STAGE", k.div_ceil(bytes::SPAN) as u32);
+        } else if self.normed == Normed::Staged {
             spec = spec.flag("STAGED", true).set("STAGE", (k / 4) as u32);
         }
         (spec, Grid::Linear(Expr::from(groups)))

@@ -27,8 +27,38 @@ pub struct Shape {
     pub scaled: bool,
     /// Whether the kernels may multiply in f16: codes are M0E4, and `x` is f16.
     pub half: bool,
+    /// Whether they may round `x` to 8 bits.
+    pub bytes: bool,
     /// Whether a product may normalise `x` itself.
     pub norm: bool,
+}
+
+/// What products are computed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Math {
+    /// Single precision.
+    F32,
+    /// Half precision, and sums of a few.
+    F16,
+    /// Integers of 8 bits, `x` being rounded to such.
+    I8,
+}
+
+impl Math {
+    /// The kernels' word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::I8 => "i8",
+        }
+    }
+}
+
+impl fmt::Display for Math {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::F32 { Ok(()) } else { write!(f, " {}", self.word()) }
+    }
 }
 
 /// A kernel with everything chosen.

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     error::{OpError, invalid},
     host::WeightFormat,
-    op::{Dim, Dispatch, Elem, Lowering, Param, Problem, Slot, View, WeightId, WeightPart, collapse},
+    op::{Dim, Dispatch, Elem, Lowering, Param, Problem, Slot, Target, View, WeightId, WeightPart, collapse},
     ops::{gated::Activation, rms_norm, rope::Rope},
 };
 
@@ -230,7 +230,7 @@ impl Product {
         Ok(())
     }
 
-    fn problem(&self, family: &'static str, rows: &str) -> Problem {
+    fn problem(&self, family: &'static str, rows: &str, bytes: bool) -> Problem {
         let epilogue = match &self.epilogue {
             Epilogue::Rows { residual: None, .. } => "rows",
             Epilogue::Rows { residual: Some(_), .. } => "residual",
@@ -243,8 +243,9 @@ impl Product {
             (Some(_), true) => " norm",
             (Some(_), false) => " norm before",
         };
+        let math = if bytes { " i8" } else { "" };
         let (format, elem, n, k) = (self.format, self.x.elem().wgsl(), self.n, self.k);
-        Problem { family, shape: format!("{format} {elem} n {n} k {k} rows {rows} {epilogue}{norm}") }
+        Problem { family, shape: format!("{format} {elem} n {n} k {k} rows {rows} {epilogue}{norm}{math}") }
     }
 
     fn piece(
@@ -287,10 +288,11 @@ impl Product {
         }
     }
 
-    fn shape(&self) -> Shape {
+    fn shape(&self, target: &Target) -> Shape {
         let half = self.x.elem() == Elem::F16 && matches!(self.format, WeightFormat::M0e4 { .. });
         let scaled = self.format.group().is_some();
-        Shape { n: self.n, k: self.k, scaled, half, norm: self.x.foldable }
+        let bytes = target.integer_products && scaled;
+        Shape { n: self.n, k: self.k, scaled, half, bytes, norm: self.x.foldable }
     }
 
     /// The kernel for few rows of `x`.
@@ -300,22 +302,23 @@ impl Product {
             Some(2) => 2,
             _ => 4,
         };
-        let candidates = Gemv::candidates(cx.target(), self.shape(), rows);
-        let chosen = cx.choose(self.problem("gemv", &rows.to_string()), &candidates);
+        let shape = self.shape(cx.target());
+        let candidates = Gemv::candidates(cx.target(), shape, rows);
+        let chosen = cx.choose(self.problem("gemv", &rows.to_string(), shape.bytes), &candidates);
         Variant::Gemv(chosen.unwrap_or(candidates[0]), rows)
     }
 
     /// The kernel for many: matrix units where the device has large ones, else threads compute some rows of `x` by some of
     /// the matrix.
     fn tiles(&self, cx: &mut Lowering<'_>) -> Variant {
-        let shape = self.shape();
         let target = cx.target();
+        let shape = self.shape(target);
         let coop = Coop::candidates(target, self.format, self.k).into_iter().map(Variant::Coop);
         let mut candidates: Vec<Variant> =
             Gemm::candidates(target, shape).into_iter().map(Variant::Gemm).collect();
         let at = if target.coop.is_some_and(|c| c.size == 16) { 0 } else { candidates.len() };
         candidates.splice(at..at, coop);
-        let chosen = cx.choose(self.problem("gemm", "many"), &candidates);
+        let chosen = cx.choose(self.problem("gemm", "many", shape.bytes), &candidates);
         chosen.unwrap_or(candidates[0])
     }
 }
