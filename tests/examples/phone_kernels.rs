@@ -1,6 +1,6 @@
 //! Writes the SPIR-V of every kernel that models need on device profiles, as the engine hands it to the driver there:
-//! `phone_kernels [--candidates] OUT PROFILE,… MODEL.onnx …`; models may lack their weights. With `--candidates` of every
-//! kernel that may be chosen, else of those that a profile prefers. Prints a line for each kernel of each phase:
+//! `phone_kernels [--candidates] [--f8] OUT PROFILE,… MODEL.onnx …`; models may lack their weights. With `--candidates` of every
+//! kernel that may be chosen, else of those that a profile prefers; with `--f8` for KV caches in 8 bits. Prints a line for each kernel of each phase:
 //! profile, model, phase, calls, bits of memory for each weight (`-` where it is no product), file, spec; between them tabs.
 //! For bench/phones.
 
@@ -26,11 +26,11 @@ const CLAMPED: [&str; 1] = ["mali-g710"];
 const PHASES: [(&str, Phase); 2] = [("decode", Phase::Decode), ("prefill", Phase::Prefill { chunk: 128 })];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments: Vec<String> = env::args().skip(1).collect();
-    let all = arguments.first().is_some_and(|word| word == "--candidates");
-    arguments.drain(..usize::from(all));
+    let (flags, arguments): (Vec<String>, Vec<String>) =
+        env::args().skip(1).partition(|word| word.starts_with("--"));
+    let [all, f8] = ["--candidates", "--f8"].map(|flag| flags.iter().any(|word| word == flag));
     let [out, profiles, models @ ..] = arguments.as_slice() else {
-        return Err("phone_kernels OUT PROFILE,… MODEL.onnx …".into());
+        return Err("phone_kernels [--candidates] [--f8] OUT PROFILE,… MODEL.onnx …".into());
     };
     for model in models.iter().map(Path::new) {
         let name = model.file_stem().unwrap_or_default().to_string_lossy();
@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let target = Target::from_profile(devices::by_name(profile)?);
             fs::create_dir_all(Path::new(out).join(profile))?;
             for (phase, which) in PHASES {
-                for plan in plans(&language, which, &target, all)? {
+                for plan in plans(&language, which, &target, (all, f8))? {
                     for (spec, (calls, call)) in kernels(&plan) {
                         let file = format!("{}.spv", spec.replace([' ', '=', ':'], "_"));
                         let words = words(&call.kernel, profile, target.f16)?;
@@ -70,16 +70,16 @@ fn plans(
     language: &LanguageModel,
     phase: Phase,
     target: &Target,
-    all: bool,
+    (all, f8): (bool, bool),
 ) -> Result<Vec<Plan>, Box<dyn Error>> {
-    let first = language.prepare(phase, &options(target, None))?.plan;
+    let first = language.prepare(phase, &options(target, None, f8))?.plan;
     let longest = first.choices.iter().map(|choice| choice.candidates.len()).max().unwrap_or(0);
     let rounds = 0..if all { longest } else { 0 };
-    let more = rounds.map(|round| Ok(language.prepare(phase, &options(target, Some(round)))?.plan));
+    let more = rounds.map(|round| Ok(language.prepare(phase, &options(target, Some(round), f8))?.plan));
     std::iter::once(Ok(first)).chain(more).collect()
 }
 
-fn options(target: &Target, round: Option<usize>) -> LanguageOptions {
+fn options(target: &Target, round: Option<usize>, f8: bool) -> LanguageOptions {
     let activations = match target.activations() {
         Activations::F32 => Elem::F32,
         Activations::F16 => Elem::F16,
@@ -95,7 +95,7 @@ fn options(target: &Target, round: Option<usize>) -> LanguageOptions {
         lower: LowerOptions { target: op::Target { choices, ..target.into() }, activations },
         passes: PassOptions { formats, fuse: true },
         context: 4096,
-        cache: activations,
+        cache: if f8 { Elem::F8 } else { activations },
         padding: false,
         all_logits: false,
     }

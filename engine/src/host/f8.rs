@@ -79,7 +79,8 @@ mod tests {
     /// What the kernels do: masks and shifts make f16s of a word, numbers / 256.
     #[test]
     fn words_are_pairs_of_halves() {
-        let read = |pair: u32| [pair as u16, (pair >> 16) as u16].map(|bits| f16::from_bits(bits).to_f32() * 256.0);
+        let read =
+            |pair: u32| [pair as u16, (pair >> 16) as u16].map(|bits| f16::from_bits(bits).to_f32() * 256.0);
         for value in codes().filter(|v| !v.is_nan()) {
             let numbers = [value, -value, value / -2.0, value].map(rounded);
             let word = word(numbers);

@@ -26,8 +26,7 @@ use crate::{
     graph::{Fact, Graph, ValueId},
     op::{
         Choice, Dim, Elem, LowerOptions, Lowering, Root, RootId, RootKind, Slot, Step, View, WeightUse,
-        f8_copy,
-        lower::Lowered,
+        f8_copy, lower::Lowered,
     },
 };
 
