@@ -103,17 +103,17 @@ fn every_profile_accepts_caches_of_8_bits() {
 }
 
 #[test]
-fn caches_of_8_bits_take_a_quarter_and_no_calls_of_their_own() {
-    let gpu = Gpu::noop(devices::profiles().next().unwrap()).unwrap();
+fn caches_of_8_bits_take_half_and_no_calls_of_their_own() {
+    let gpu = Gpu::noop(devices::by_name("adreno-750").unwrap()).unwrap();
     let bytes = |plan: &Plan| plan.bind(&bindings(1, 100), 256).unwrap().cache_bytes.iter().sum::<u64>();
-    for folder in models("tiny_llama") {
+    // Its rotary embedding stands between product and cache.
+    for folder in models("tiny_llama").into_iter().filter(|folder| !folder.ends_with("dynamo23")) {
         let model = model(&folder);
         for phase in [Phase::Prefill { chunk: CHUNK }, Phase::Decode] {
-            let plan =
-                |cache| model.prepare(phase, &options(&gpu, WeightFormat::F32, Some(cache))).unwrap().plan;
-            let (wide, narrow) = (plan(Elem::F32), plan(Elem::F8));
-            assert_eq!(wide.calls.len(), narrow.calls.len(), "{} {phase:?}", folder.display());
-            assert_eq!(bytes(&wide), 4 * bytes(&narrow), "{}", folder.display());
+            let plan = |cache| model.prepare(phase, &options(&gpu, WeightFormat::F32, cache)).unwrap().plan;
+            let (halves, eighths) = (plan(None), plan(Some(Elem::F8)));
+            assert_eq!(halves.calls.len(), eighths.calls.len(), "{} {phase:?}", folder.display());
+            assert_eq!(bytes(&halves), 2 * bytes(&eighths), "{}", folder.display());
         }
     }
 }
