@@ -51,6 +51,7 @@ def main():
     parser.add_argument("--tools", type=pathlib.Path, help="a folder that setup.sh filled [FOLDER/tools]")
     parser.add_argument("--only", default=",".join(GPUS), help="some of the GPUs; printed instead of written")
     parser.add_argument("--candidates", action="store_true", help="every kernel that tuning may choose, printed instead of written")
+    parser.add_argument("--f8", action="store_true", help="KV caches in 8 bits, printed instead of written")
     parser.add_argument("--kernels", help="the program that writes them [cargo's example phone_kernels]")
     options = parser.parse_args()
     options.tools = options.tools or options.folder / "tools"
@@ -66,7 +67,7 @@ def main():
         rows = [row for spec in specs[GPUS[target].profile] if (row := measure(options, target, spec, findings))]
         tables.append(section(GPUS[target], rows))
     page = heading(options, findings) + "\n".join(tables)
-    if wanted == list(GPUS) and not options.candidates:
+    if wanted == list(GPUS) and not options.candidates and not options.f8:
         (HERE / "table.md").write_text(page)
     else:
         print(page)
@@ -81,7 +82,7 @@ def kernels(options, profiles):
         (models / f"{name}.onnx").write_bytes(gzip.decompress(graph.read_bytes()))
     command = [options.kernels] if options.kernels else ["cargo", "run", "-q", "-p", "tests", "--example", "phone_kernels", "--"]
     files = [models / f"{name}.onnx" for name in ("smollm2", "llama2_7b", "gemma_2b")]
-    command += ["--candidates"] * options.candidates
+    command += ["--candidates"] * options.candidates + ["--f8"] * options.f8
     told = subprocess.run([*command, options.folder / "spirv", ",".join(profiles), *files], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     if told.returncode != 0:
         sys.exit("the kernels could not be written")

@@ -46,9 +46,8 @@ pub struct GpuArgs {
     /// 8 bits where products with packed weights read them, which changes results a little
     #[arg(long, value_name = "TYPE", value_parser = ["f32", "f16", I8])]
     activations: Option<String>,
-    /// How the KV cache is held: f32 or f16; f16 where the device has it otherwise
-    #[arg(long, value_name = "TYPE", value_parser = ["f32", "f16"])]
-    kv_cache: Option<String>,
+    #[command(flatten)]
+    cache: CacheArgs,
     /// How long one submission should keep the GPU at most, so that the screen gets its turns; 0 does not cut steps
     /// [default: as the GPU's profile says]
     #[arg(long, value_name = "MS")]
@@ -56,6 +55,26 @@ pub struct GpuArgs {
     /// Do not ask for low priority of the GPU's queue
     #[arg(long)]
     default_priority: bool,
+}
+
+/// How the KV cache is held.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CacheArgs {
+    /// How the KV cache is held: f32, f16, or f8, which takes half of f16's memory and is less exact; f16 where the device has it
+    /// otherwise
+    #[arg(long, value_name = "TYPE", value_parser = ["f32", "f16", "f8"])]
+    kv_cache: Option<String>,
+}
+
+impl CacheArgs {
+    /// How it is held on a device.
+    pub fn kv_cache(&self, target: &::devices::Target) -> Result<Elem, CliError> {
+        if self.kv_cache.as_deref() == Some("f8") {
+            return Ok(Elem::F8);
+        }
+        let refused = "--kv-cache f16: this GPU does not store f16";
+        Ok(held(self.kv_cache.as_deref(), target, refused)?.unwrap_or_else(|| preferred_cache(target)))
+    }
 }
 
 impl GpuArgs {
@@ -70,12 +89,6 @@ impl GpuArgs {
         };
         let gpu = Gpu::open(&options).map_err(EngineError::from)?;
         Ok(gpu.with_integer_products(self.integer_products()))
-    }
-
-    /// How the KV cache is held on it.
-    pub fn kv_cache(&self, target: &::devices::Target) -> Result<Elem, CliError> {
-        let refused = "--kv-cache f16: this GPU does not store f16";
-        Ok(held(self.kv_cache.as_deref(), target, refused)?.unwrap_or_else(|| preferred_cache(target)))
     }
 
     /// How activations are held on it.
@@ -115,7 +128,7 @@ pub fn preferred_activations(target: &::devices::Target) -> Elem {
 }
 
 /// How a device would rather hold KV caches: they are most of what a long conversation reads.
-pub fn preferred_cache(target: &::devices::Target) -> Elem {
+fn preferred_cache(target: &::devices::Target) -> Elem {
     if target.f16 == ::devices::F16::None { Elem::F32 } else { Elem::F16 }
 }
 
@@ -277,7 +290,7 @@ impl LoadArgs {
             lower: LowerOptions { target: offers.into(), activations },
             passes: PassOptions { formats, fuse: true },
             context,
-            cache: self.gpu.kv_cache(offers)?,
+            cache: self.gpu.cache.kv_cache(offers)?,
             padding: false,
             all_logits: false,
         })

@@ -12,7 +12,7 @@ use symbolic::{Bindings, Expr};
 use crate::{
     error::EngineError,
     gpu::{Arena, Chooser, Run},
-    host::HostTensor,
+    host::{HostTensor, f8},
     op::Elem,
     weights::held,
 };
@@ -319,7 +319,8 @@ impl Session {
         Ok(floats(&run.read(&self.model.gpu, 0)?, self.model.options.lower.activations))
     }
 
-    /// The filled positions of a cache tensor, `[heads, past, head_dim]` as f32: for tests and inspection.
+    /// The filled positions of a cache tensor, `[heads, past, head_dim]` as f32: for tests and inspection. Elements of keys
+    /// held as f8 may lie in the order of the product's rows; see [`Cache::elem`](crate::plan::Cache::elem).
     ///
     /// # Errors
     /// When there is no such tensor, or the GPU fails.
@@ -340,6 +341,7 @@ fn floats(bytes: &[u8], elem: Elem) -> Vec<f32> {
             let halves = bytes.as_chunks::<2>().0.iter();
             halves.map(|b| half::f16::from_le_bytes(*b).to_f32()).collect()
         }
+        Elem::F8 => f8::unpack(bytes),
         _ => bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
     }
 }

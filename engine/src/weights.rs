@@ -11,7 +11,7 @@ use crate::{
     graph::{Constant, Graph, MergedPart},
     host::{
         Fit, HostTensor, MappedFile, MergedSource, Orientation, PackedModel, PackedWeight, RowSource,
-        StoredMatrix, WeightFormat, pack,
+        StoredMatrix, WeightFormat, f8, pack,
     },
     op::{Elem, WeightPacking, WeightUse},
 };
@@ -250,6 +250,7 @@ fn elements(tensor: &HostTensor, elem: Elem) -> Bytes {
         (Elem::F16, _) => {
             tensor.to_f64s().into_iter().map(f16::from_f64).flat_map(f16::to_le_bytes).collect()
         }
+        (Elem::F8, _) => f8::pack(&tensor.to_f32s()).into(),
         (Elem::I32 | Elem::U32, _) => {
             let narrow = |v: i64| match elem {
                 Elem::I32 => v.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as u32,
@@ -270,6 +271,11 @@ pub fn tensor(bytes: &[u8], elem: Elem, dtype: DType, shape: Vec<usize>) -> Resu
         Elem::F16 => (DType::F16, 2),
         Elem::I32 => (DType::I32, 4),
         Elem::U32 => (DType::U32, 4),
+        Elem::F8 => {
+            let mut values = f8::unpack(bytes);
+            values.truncate(shape.iter().product());
+            return Ok(HostTensor::from_f32(shape, &values)?.cast(dtype));
+        }
     };
     let len = shape.iter().fold(whole, |n: usize, dim| n.saturating_mul(*dim));
     let data = Bytes::copy_from_slice(bytes.get(..len).unwrap_or(bytes));

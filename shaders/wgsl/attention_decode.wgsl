@@ -7,7 +7,7 @@
 // Of every 64 elements of a head thread t of an octet has 8t .. 8t+8, so that neighbours read what lies side by side; the
 // dot products are then summed so that thread t has the score of key t, through shared memory or by shuffles.
 #variant ELEM = f32 | f16
-#variant CACHE = f32 | f16
+#variant CACHE = f32 | f16 | f8
 #variant CHUNKS = 1 | 2 | 4
 #variant ROWS = 1 | 2 | 3 | 4
 #variant REDUCE = shared | shuffle
@@ -219,8 +219,8 @@ fn main(
     let share$r = exp(top$r - all$r);
     if t == 0u { sums[octet] = sum$r * share$r; }
 #for c in 0..$CHUNKS
-    joined[(8u * $c + t) * (WG_X / 4u) + octet] = acc${r}a$c * share$r;
-    joined[(8u * $c + t) * (WG_X / 4u) + WG_X / 8u + octet] = acc${r}b$c * share$r;
+    joined[(8u * $c + t) * (WG_X / 4u) + octet] = acc${r}a$c * (share$r * UNIT);
+    joined[(8u * $c + t) * (WG_X / 4u) + WG_X / 8u + octet] = acc${r}b$c * (share$r * UNIT);
 #endfor
     workgroupBarrier();
     if row + ${r}u < rows {

@@ -3,7 +3,7 @@
 // threads that broadcast at no cost (software Vulkan): nothing goes through shared memory and nothing is summed across
 // threads. Workgroups: x over ceil(seq * group / 8), y over key heads, z over the batch; WG_X is 8.
 #variant ELEM = f32 | f16
-#variant CACHE = f32 | f16
+#variant CACHE = f32 | f16 | f8
 #variant CHUNKS = 1 | 2 | 4
 #variant PADDING = false | true
 #variant BIAS = false | true
@@ -93,7 +93,7 @@ fn main(@builtin(subgroup_invocation_id) lane: u32, @builtin(workgroup_id) workg
         let s = params.out_strides;
         let head = kv * params.group + row % params.group;
         let at = (params.out_offset + batch * s.x + head * s.y + row / params.group * s.z) / 4u;
-        let share = select(1.0 / sum, 0.0, sum == 0.0);
+        let share = select(UNIT / sum, 0.0, sum == 0.0);
 #for c in 0..$CHUNKS
 #for l in 0..8
         if used${c}_$l {

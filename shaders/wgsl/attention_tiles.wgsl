@@ -1,10 +1,10 @@
 // out = softmax(scale * q k^T + bias, masked) v; a workgroup takes ROWS rows of one key head (see lib/attention.wgsl), and 32
 // keys at a time. Workgroups: x over ceil(seq * group / ROWS), y over key heads, z over the batch. D16 is head_dim / 16. STAGED
-// brings keys to shared memory first, neighbours by neighbours; rows there are longer by one vec4, so that they begin in
+// brings keys to shared memory first, neighbours by neighbours; rows there are longer by one piece of 4, so that they begin in
 // different banks. With SPLIT a workgroup takes one of `splits` parts of the keys, the split innermost in x, and writes what
 // attention_decode does.
 #variant ELEM = f32 | f16
-#variant CACHE = f32 | f16
+#variant CACHE = f32 | f16 | f8
 #variant D16 = 4 | 1 | 2 | 5 | 6 | 7 | 8 | 16
 #variant HALF_ROWS = 8 | 4 | 2 | 1
 #variant PADDING = false | true
@@ -18,9 +18,21 @@
 enable f16;
 #endif
 
+#if CACHE == f8
+alias Held = u32;
+#else
 alias Held = vec4<$CACHE>;
+#endif
 
 #import attention
+
+fn wide(held: Held) -> vec4<f32> {
+#if CACHE == f8
+    return f8_read(held);
+#else
+    return vec4<f32>(held);
+#endif
+}
 
 const HALF = ${HALF_ROWS}u;
 const ROWS = 2u * HALF;
@@ -34,7 +46,7 @@ var<workgroup> weight_sum: array<f32, ROWS>;
 var<workgroup> rescale: array<f32, ROWS>;
 #if STAGED
 const KEY = HEAD_VEC4S + 1u;
-var<workgroup> keys: array<vec4<f16>, TILE * KEY>;
+var<workgroup> keys: array<Held, TILE * KEY>;
 
 // Brings keys first .. first + 32 to shared memory.
 fn stage_keys(batch: u32, kv: u32, first: u32, local: u32) {
@@ -63,9 +75,9 @@ fn score_tile(batch: u32, kv: u32, row: u32, first: u32, local: u32) {
 #endfor
     for (var d = 0u; d < HEAD_VEC4S; d += one()) {
 #if STAGED
-        let kd = vec4<f32>(keys[j * KEY + d]);
+        let kd = wide(keys[j * KEY + d]);
 #else
-        let kd = vec4<f32>(k[k_from + d]);
+        let kd = wide(k[k_from + d]);
 #endif
 #for r in 0..$HALF_ROWS
         dot$r += dot(vec4<f32>(q[q$r + d]), kd);
@@ -166,13 +178,13 @@ fn main(
 #endfor
         for (var j = 0u; j < TILE / 4u && first + 4u * j < end; j += one()) {
 #for i in 0..4
-            let v${i}_0 = vec4<f32>(v[v_at(batch, kv, first + 4u * j + ${i}u, item0.d)]);
+            let v${i}_0 = wide(v[v_at(batch, kv, first + 4u * j + ${i}u, item0.d)]);
 #endfor
 #for r in 0..$D16
 #if r != 0 && MIXED
             if used$r && item$r.row < ROWS {
 #for i in 0..4
-                let v${i}_$r = vec4<f32>(v[v_at(batch, kv, first + 4u * j + ${i}u, item$r.d)]);
+                let v${i}_$r = wide(v[v_at(batch, kv, first + 4u * j + ${i}u, item$r.d)]);
 #endfor
                 let w = weights[item$r.row * (TILE / 4u) + j];
                 acc$r += w.x * v0_$r + w.y * v1_$r + w.z * v2_$r + w.w * v3_$r;
@@ -195,7 +207,7 @@ fn main(
     if used$r && item$r.row < ROWS && row + item$r.row < rows {
 #if SPLIT
         let at = params.partial_offset / 4u + ((base + item$r.row) * params.splits + split) * (HEAD_VEC4S + 1u);
-        partial[at + item$r.d] = acc$r;
+        partial[at + item$r.d] = acc$r * UNIT;
         if item$r.d == 0u {
             partial[at + HEAD_VEC4S] = vec4(largest[item$r.row], weight_sum[item$r.row], 0.0, 0.0);
         }
@@ -205,7 +217,7 @@ fn main(
         let s = params.out_strides;
         let head = kv * params.group + place % params.group;
         let at = params.out_offset + batch * s.x + head * s.y + place / params.group * s.z;
-        out[at / 4u + item$r.d] = vec4<Elem>(select(acc$r / sum, vec4<f32>(), sum == 0.0));
+        out[at / 4u + item$r.d] = vec4<Elem>(select(acc$r * UNIT / sum, vec4<f32>(), sum == 0.0));
 #endif
     }
 #endfor

@@ -15,8 +15,8 @@
 #variant RESIDUAL = false | true
 #variant EPILOGUE = rows | gate | heads | rope
 #exclude RESIDUAL && EPILOGUE != rows
-#variant HELD = same | f16
-#exclude HELD == f16 && (ELEM == f16 || EPILOGUE == rows || EPILOGUE == gate)
+#variant HELD = same | f16 | f8
+#exclude HELD == f16 && ELEM == f16 || HELD != same && (EPILOGUE == rows || EPILOGUE == gate)
 #let HEADS = EPILOGUE == heads || EPILOGUE == rope
 #variant NORM = false
 #let SCALED = WEIGHT == m0e4 || WEIGHT == affine8

@@ -21,8 +21,8 @@
 #variant STAGED = false | true
 #variant MATH = f32 | f16 | i8
 #variant EPILOGUE = rows | gate | heads | rope
-#variant HELD = same | f16
-#exclude HELD == f16 && (ELEM == f16 || EPILOGUE == rows || EPILOGUE == gate)
+#variant HELD = same | f16 | f8
+#exclude HELD == f16 && ELEM == f16 || HELD != same && (EPILOGUE == rows || EPILOGUE == gate)
 #let HEADS = EPILOGUE == heads || EPILOGUE == rope
 #let SCALED = WEIGHT == m0e4 || WEIGHT == affine8
 #let SPLIT = REDUCE == shared || REDUCE == subgroup || REDUCE == shuffle

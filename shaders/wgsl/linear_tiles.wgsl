@@ -12,8 +12,8 @@
 #variant RESIDUAL = false | true
 #variant EPILOGUE = rows | gate | heads | rope
 #exclude RESIDUAL && EPILOGUE != rows
-#variant HELD = same | f16
-#exclude HELD == f16 && (ELEM == f16 || EPILOGUE == rows || EPILOGUE == gate)
+#variant HELD = same | f16 | f8
+#exclude HELD == f16 && ELEM == f16 || HELD != same && (EPILOGUE == rows || EPILOGUE == gate)
 #exclude WEIGHT == f32 || MATH == f16 && ELEM != f16
 #let HEADS = EPILOGUE == heads || EPILOGUE == rope
 #variant NORM = false

@@ -1,7 +1,7 @@
 //! Writes the SPIR-V of every kernel that models need on device profiles, as the engine hands it to the driver there:
-//! `phone_kernels [--candidates] OUT PROFILE,… MODEL.onnx …`; models may lack their weights. With `--candidates` of every
-//! kernel that may be chosen, else of those that a profile prefers; and of those that multiply in 8 bits where that is asked
-//! for. Prints a line for each kernel of each phase:
+//! `phone_kernels [--candidates] [--f8] OUT PROFILE,… MODEL.onnx …`; models may lack their weights. With `--candidates` of every
+//! kernel that may be chosen, else of those that a profile prefers, and of those that multiply in 8 bits where that is asked for;
+//! with `--f8` for KV caches in 8 bits. Prints a line for each kernel of each phase:
 //! profile, model, phase, calls, bits of memory for each weight (`-` where it is no product), file, spec; between them tabs.
 //! For bench/phones.
 
@@ -33,11 +33,11 @@ const PHASES: [(&str, Phase, bool); 4] = [
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments: Vec<String> = env::args().skip(1).collect();
-    let all = arguments.first().is_some_and(|word| word == "--candidates");
-    arguments.drain(..usize::from(all));
+    let (flags, arguments): (Vec<String>, Vec<String>) =
+        env::args().skip(1).partition(|word| word.starts_with("--"));
+    let [all, f8] = ["--candidates", "--f8"].map(|flag| flags.iter().any(|word| word == flag));
     let [out, profiles, models @ ..] = arguments.as_slice() else {
-        return Err("phone_kernels OUT PROFILE,… MODEL.onnx …".into());
+        return Err("phone_kernels [--candidates] [--f8] OUT PROFILE,… MODEL.onnx …".into());
     };
     for model in models.iter().map(Path::new) {
         let name = model.file_stem().unwrap_or_default().to_string_lossy();
@@ -46,7 +46,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             let target = Target::from_profile(devices::by_name(profile)?);
             fs::create_dir_all(Path::new(out).join(profile))?;
             for (phase, which, in_bytes) in PHASES {
-                for plan in plans(&language, which, &target, in_bytes, all)? {
+                let options = |round| options(&target, round, in_bytes, f8);
+                for plan in plans(&language, which, &options, all)? {
                     let wanted = |call: &Call| !in_bytes || call.spec.choice("MATH") == Some("i8");
                     for (spec, (calls, call)) in kernels(&plan).into_iter().filter(|(_, (_, c))| wanted(c)) {
                         let file = format!("{}.spv", spec.replace([' ', '=', ':'], "_"));
@@ -77,11 +78,9 @@ fn kernels(plan: &Plan) -> BTreeMap<String, (usize, &Call)> {
 fn plans(
     language: &LanguageModel,
     phase: Phase,
-    target: &Target,
-    in_bytes: bool,
+    options: &dyn Fn(Option<usize>) -> LanguageOptions,
     all: bool,
 ) -> Result<Vec<Plan>, Box<dyn Error>> {
-    let options = |round| options(target, round, in_bytes);
     let first = language.prepare(phase, &options(None))?.plan;
     let longest = first.choices.iter().map(|choice| choice.candidates.len()).max().unwrap_or(0);
     let rounds = 0..if all { longest } else { 0 };
@@ -89,7 +88,7 @@ fn plans(
     std::iter::once(Ok(first)).chain(more).collect()
 }
 
-fn options(target: &Target, round: Option<usize>, integer_products: bool) -> LanguageOptions {
+fn options(target: &Target, round: Option<usize>, integer_products: bool, f8: bool) -> LanguageOptions {
     let activations = match target.activations() {
         Activations::F32 => Elem::F32,
         Activations::F16 => Elem::F16,
@@ -108,7 +107,7 @@ fn options(target: &Target, round: Option<usize>, integer_products: bool) -> Lan
         },
         passes: PassOptions { formats, fuse: true },
         context: 4096,
-        cache: activations,
+        cache: if f8 { Elem::F8 } else { activations },
         padding: false,
         all_logits: false,
     }

@@ -76,6 +76,7 @@ impl Products {
                 heads: heads_of,
                 head_dim: HEAD_DIM,
                 turn: Some((rope, 2)),
+                in_rows: false,
                 epsilon,
             };
             self.add(format!("qkv {tokens}"), product, &[x, Some(heads), None, gain, table], 3);

@@ -10,6 +10,7 @@ mod dialects;
 mod encoder_decoders;
 mod encoders;
 mod experts;
+mod f8;
 mod formats;
 mod genai;
 mod generated;

@@ -38,6 +38,7 @@ fn large() -> Vec<Case> {
             heads: [5, 3, 3],
             head_dim: 20,
             turn: Some((rope.clone(), 2)),
+            in_rows: false,
             epsilon: Some(1e-5),
         };
         let table = sample::floats_in(&[1, m, 16], 5, -1.0, 1.0);

@@ -20,14 +20,14 @@ use tests::models;
 const CHUNK: usize = 512;
 const CONTEXT: usize = 4096;
 
-fn options(gpu: &Gpu, format: WeightFormat) -> LanguageOptions {
+fn options(gpu: &Gpu, format: WeightFormat, cache: Option<Elem>) -> LanguageOptions {
     let target = gpu.target();
     let activations = if target.f16 { Elem::F16 } else { Elem::F32 };
     LanguageOptions {
         lower: LowerOptions { target, activations },
         passes: PassOptions { formats: WeightFormats::uniform(format), fuse: true },
         context: CONTEXT,
-        cache: activations,
+        cache: cache.unwrap_or(activations),
         padding: false,
         all_logits: false,
     }
@@ -50,14 +50,25 @@ fn bindings(seq: usize, past: usize) -> Bindings {
 /// Where a slot of the arena begins.
 const ALIGNMENT: u64 = 256;
 
-fn on_profile(profile: &'static Profile, folder: &std::path::Path, format: WeightFormat) {
+fn on_profile(
+    profile: &'static Profile,
+    folder: &std::path::Path,
+    format: WeightFormat,
+    cache: Option<Elem>,
+) {
     let gpu = Gpu::noop(profile).unwrap_or_else(|e| panic!("{}: {e}", profile.name));
-    on(&gpu, profile, folder, format);
+    on(&gpu, profile, folder, format, cache);
 }
 
-fn on(gpu: &Gpu, profile: &'static Profile, folder: &std::path::Path, format: WeightFormat) {
+fn on(
+    gpu: &Gpu,
+    profile: &'static Profile,
+    folder: &std::path::Path,
+    format: WeightFormat,
+    cache: Option<Elem>,
+) {
     let model = model(folder);
-    let options = options(gpu, format);
+    let options = options(gpu, format, cache);
     for (phase, seq, past) in [(Phase::Prefill { chunk: CHUNK }, CHUNK, 0), (Phase::Decode, 1, 2000)] {
         let prepared = model.prepare(phase, &options).unwrap_or_else(|e| panic!("{}: {e}", profile.name));
         let plan = Arc::new(prepared.plan);
@@ -83,12 +94,38 @@ fn every_profile_accepts_every_plan() {
     assert!(folders.len() >= 5 && devices::profiles().count() >= 7);
     for profile in devices::profiles() {
         for format in [WeightFormat::F32, WeightFormat::F16, WeightFormat::M0e4 { group: GroupSize::G32 }] {
-            on_profile(profile, &folders[0], format);
+            on_profile(profile, &folders[0], format, None);
         }
     }
     let profile = devices::profiles().next().unwrap();
     for folder in &folders {
-        on_profile(profile, folder, WeightFormat::Affine8 { group: GroupSize::G32 });
+        on_profile(profile, folder, WeightFormat::Affine8 { group: GroupSize::G32 }, None);
+    }
+}
+
+#[test]
+fn every_profile_accepts_caches_of_8_bits() {
+    let folder = &models("tiny_llama")[0];
+    for profile in devices::profiles() {
+        for format in [WeightFormat::F16, WeightFormat::M0e4 { group: GroupSize::G32 }] {
+            on_profile(profile, folder, format, Some(Elem::F8));
+        }
+    }
+}
+
+#[test]
+fn caches_of_8_bits_take_half_and_no_calls_of_their_own() {
+    let gpu = Gpu::noop(devices::by_name("adreno-750").unwrap()).unwrap();
+    let bytes = |plan: &Plan| plan.bind(&bindings(1, 100), 256).unwrap().cache_bytes.iter().sum::<u64>();
+    // Its rotary embedding stands between product and cache.
+    for folder in models("tiny_llama").into_iter().filter(|folder| !folder.ends_with("dynamo23")) {
+        let model = model(&folder);
+        for phase in [Phase::Prefill { chunk: CHUNK }, Phase::Decode] {
+            let plan = |cache| model.prepare(phase, &options(&gpu, WeightFormat::F32, cache)).unwrap().plan;
+            let (halves, eighths) = (plan(None), plan(Some(Elem::F8)));
+            assert_eq!(halves.calls.len(), eighths.calls.len(), "{} {phase:?}", folder.display());
+            assert_eq!(bytes(&halves), 2 * bytes(&eighths), "{}", folder.display());
+        }
     }
 }
 
@@ -103,10 +140,10 @@ fn every_profile_accepts_every_product_in_eight_bits() {
         let gpu = Gpu::noop(profile).unwrap().with_integer_products(true);
         for round in [0, 1] {
             gpu.choose_by(Choices { round: Some(round), ..Choices::default() });
-            on(&gpu, profile, folder, WeightFormat::M0e4 { group: GroupSize::G32 });
+            on(&gpu, profile, folder, WeightFormat::M0e4 { group: GroupSize::G32 }, None);
         }
         gpu.choose_by(Choices::default());
-        on(&gpu, profile, folder, WeightFormat::Affine8 { group: GroupSize::G32 });
+        on(&gpu, profile, folder, WeightFormat::Affine8 { group: GroupSize::G32 }, None);
     }
 }
 
@@ -115,7 +152,7 @@ fn the_arena_is_within_five_per_cent_of_its_lower_bound() {
     let gpu = Gpu::noop(devices::profiles().next().unwrap()).unwrap();
     for folder in models("tiny_llama") {
         let model = model(&folder);
-        let options = options(&gpu, WeightFormat::F32);
+        let options = options(&gpu, WeightFormat::F32, None);
         let prefill = model.prepare(Phase::Prefill { chunk: CHUNK }, &options).unwrap();
         let decode = model.prepare(Phase::Decode, &options).unwrap();
         for (plan, seq, past) in [
@@ -140,7 +177,7 @@ fn everything_a_language_model_has_is_fused() {
     let gpu = Gpu::noop(devices::profiles().next().unwrap()).unwrap();
     for folder in models("tiny_llama") {
         let model = model(&folder);
-        let decode = model.prepare(Phase::Decode, &options(&gpu, WeightFormat::F32)).unwrap();
+        let decode = model.prepare(Phase::Decode, &options(&gpu, WeightFormat::F32, None)).unwrap();
         let name = folder.display();
         assert!(decode.report.refused.is_empty(), "{name}: {:#?}", decode.report.refused);
         assert_eq!(decode.report.applied["Attention"], 2, "{name}");

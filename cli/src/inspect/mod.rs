@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::{
     error::CliError,
     known::KnownArgs,
-    model::{FormatArgs, preferred_activations, preferred_cache},
+    model::{CacheArgs, FormatArgs, preferred_activations},
     output,
 };
 use graph::{Contents, Port};
@@ -40,6 +40,8 @@ pub struct Args {
     /// For models that generate no text: a size, to tell how large the arena is; once for each
     #[arg(long = "size", value_name = "NAME=N", value_parser = named_size)]
     sizes: Vec<(String, i64)>,
+    #[command(flatten)]
+    cache: CacheArgs,
     #[command(flatten)]
     formats: FormatArgs,
     /// Say what was not recognised, in which line of the graph, and which calls are left
@@ -118,7 +120,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             formats.layers, formats.embedding, formats.head
         ));
         let lower = LowerOptions { target: (&target).into(), activations: preferred_activations(&target) };
-        plan(args, &file, formats, (lower, preferred_cache(&target)), &mut report)?;
+        plan(args, &file, formats, (lower, args.cache.kv_cache(&target)?), &mut report)?;
     }
     if args.json {
         let json = serde_json::to_value(&report).map_err(|e| CliError::other(e.to_string()))?;

@@ -10,6 +10,7 @@ pub mod affine8;
 mod blocks;
 mod container;
 mod error;
+pub mod f8;
 mod format;
 pub mod m0e4;
 mod mapped;

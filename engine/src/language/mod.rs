@@ -282,14 +282,7 @@ impl LanguageModel {
         if !options.all_logits {
             last_position_only(&mut graph, self.logits, &seq)?;
         }
-        let caches = self.caches.iter();
-        let cache = |c: &CachePort| Cache {
-            past: c.past,
-            present: graph.outputs[c.present],
-            axis: c.axis,
-            elem: options.cache,
-        };
-        let caches = caches.map(cache).collect();
+        let caches = self.caches_of(&mut graph, options.cache);
         let options = PlanOptions {
             lower: options.lower.clone(),
             caches,
@@ -299,6 +292,20 @@ impl LanguageModel {
         };
         let plan = Plan::new(&graph, &options)?;
         Ok(Prepared { graph, report, plan, options })
+    }
+
+    /// The caches of a fused graph. Words of 8-bit floats are made of what a thread of a product has.
+    fn caches_of(&self, graph: &mut Graph, elem: Elem) -> Vec<Cache> {
+        let ports: Vec<_> = self.caches.iter().map(|c| (c.past, graph.outputs[c.present])).collect();
+        let in_rows = if elem == Elem::F8 { passes::rows::run(graph, &ports) } else { Vec::new() };
+        let of = |(c, (past, present)): (&CachePort, _)| Cache {
+            past,
+            present,
+            axis: c.axis,
+            elem,
+            in_rows: in_rows.contains(&(past, present)),
+        };
+        self.caches.iter().zip(ports).map(of).collect()
     }
 
     fn check_mask_is_read(&self, planned: &Graph) -> Result<(), EngineError> {

@@ -4,7 +4,7 @@ use onnx_import::{Minifloat, Rounding};
 use shaders::KernelSpec;
 use symbolic::Expr;
 
-use super::{Dim, Dispatch, Elem, Grid, Lowering, Param, Slot, View, broadcast, collapse};
+use super::{Dim, Dispatch, Elem, Grid, Lowering, Param, Slot, View, broadcast, collapse, f8_copy};
 use crate::error::{OpError, invalid};
 
 const WORKGROUP: i64 = 64;
@@ -22,6 +22,12 @@ pub fn elementwise(
     inputs: &[View],
     out: &View,
 ) -> Result<(), OpError> {
+    if let ("identity", [from]) = (function, inputs)
+        && (from.elem == Elem::F8 || out.elem == Elem::F8)
+    {
+        let fitted = fitted(cx, inputs, out)?;
+        return f8_copy::copy(cx, fitted.first().unwrap_or(from), out);
+    }
     let convert = function == "identity" && inputs.first().is_some_and(|from| from.elem != out.elem);
     let to = if convert { out.elem.wgsl() } else { "elem" };
     let spec =

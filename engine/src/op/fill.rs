@@ -10,7 +10,7 @@ use crate::error::OpError;
 pub fn scalar(cx: &mut Lowering<'_>, value: f32, elem: Elem) -> View {
     let out = cx.temporary("scalar", elem, &[]);
     let (start, delta) = match elem {
-        Elem::F32 | Elem::F16 => (Param::Float(value), Param::Float(0.0)),
+        Elem::F32 | Elem::F16 | Elem::F8 => (Param::Float(value), Param::Float(0.0)),
         Elem::I32 | Elem::U32 => (Param::Int(Expr::from(value as i32)), Param::Int(Expr::ZERO)),
     };
     fill(cx, start, delta, &out);
@@ -26,10 +26,10 @@ pub fn range(cx: &mut Lowering<'_>, start: &Expr, delta: &Expr, out: &View) -> R
         (Elem::I32 | Elem::U32, _, _) => {
             fill(cx, Param::Int(start.clone()), Param::Int(delta.clone()), out);
         }
-        (Elem::F32 | Elem::F16, Some(start), Some(delta)) => {
+        (Elem::F32 | Elem::F16 | Elem::F8, Some(start), Some(delta)) => {
             float_range(cx, start as f32, delta as f32, out);
         }
-        (Elem::F32 | Elem::F16, _, _) => {
+        (Elem::F32 | Elem::F16 | Elem::F8, _, _) => {
             let integers = cx.temporary("integers", Elem::I32, &out.shape());
             range(cx, start, delta, &integers)?;
             cx.copy(&integers, out)?;

@@ -246,7 +246,7 @@ impl<'a> Lowering<'a> {
         let fact = self.fact_of(id)?;
         let elem = Elem::of(fact.dtype, self.options.activations);
         if let Some(view) = self.lowered.views.get(&id).cloned() {
-            let other = fact.dtype.is_float() && matches!(view.elem, Elem::F32 | Elem::F16);
+            let other = fact.dtype.is_float() && view.elem.is_float();
             return if other && !self.node.op.converts() { converted(self, view, elem) } else { Ok(view) };
         }
         let value = self.graph.value(id);
@@ -301,6 +301,12 @@ impl<'a> Lowering<'a> {
         Ok(place.map_or_else(|| Elem::of(fact.dtype, self.options.activations), |view| view.elem))
     }
 
+    /// Where a later operator wants output `index`, if one does.
+    #[must_use]
+    pub fn placement(&self, index: usize) -> Option<&View> {
+        self.lowered.placements.get(self.node.outputs.get(index)?)
+    }
+
     /// Where output `index` is to be written: where a later operator wants it, or memory of its own.
     /// The view may have more dimensions than the value; see [`View`].
     ///
@@ -343,7 +349,7 @@ impl<'a> Lowering<'a> {
         Ok(())
     }
 
-    /// The view if it is row-major without gaps, else a copy of it that is.
+    /// The view if it is row-major without gaps, else a copy of it that is, of activations where it is held as f8.
     ///
     /// # Errors
     /// When the copy cannot be made.
@@ -351,7 +357,8 @@ impl<'a> Lowering<'a> {
         if view.is_contiguous() {
             return Ok(view);
         }
-        let out = self.temporary("contiguous", view.elem, &view.shape());
+        let elem = if view.elem == Elem::F8 { self.activations() } else { view.elem };
+        let out = self.temporary("contiguous", elem, &view.shape());
         self.copy(&view, &out)?;
         Ok(out)
     }

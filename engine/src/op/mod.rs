@@ -6,6 +6,7 @@ mod choice;
 mod composite;
 mod destination;
 mod elementwise;
+pub mod f8_copy;
 pub mod fill;
 mod infer;
 mod known;

@@ -15,6 +15,9 @@ pub enum Elem {
     F32,
     /// 16-bit float.
     F16,
+    /// 8-bit float in words of four neighbours, as [`crate::host::f8`] says: a KV cache alone is held so. Kernels write whole
+    /// words.
+    F8,
     /// Signed integers of any width; int64 narrows to it.
     I32,
     /// Unsigned integers of any width, and booleans as 0 or 1; uint64 narrows to it.
@@ -40,15 +43,26 @@ impl Elem {
     /// Bytes of one element.
     #[must_use]
     pub fn size(self) -> u64 {
-        if self == Self::F16 { 2 } else { 4 }
+        match self {
+            Self::F8 => 1,
+            Self::F16 => 2,
+            Self::F32 | Self::I32 | Self::U32 => 4,
+        }
     }
 
-    /// The WGSL type, which is also the value of kernels' template variables.
+    /// Whether it is a float.
+    #[must_use]
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::F32 | Self::F16 | Self::F8)
+    }
+
+    /// The value of kernels' template variables, which but for that of [`Elem::F8`] is the WGSL type.
     #[must_use]
     pub fn wgsl(self) -> &'static str {
         match self {
             Self::F32 => "f32",
             Self::F16 => "f16",
+            Self::F8 => "f8",
             Self::I32 => "i32",
             Self::U32 => "u32",
         }

@@ -3,7 +3,7 @@
 use symbolic::Expr;
 
 use super::{
-    linear::product::{CHUNK, Epilogue, Heads, Input, Norm, Product},
+    linear::product::{CHUNK, Epilogue, Heads, Input, Norm, Product, Turn},
     linear::{self, product_shape, sums},
     rope::Rope,
 };
@@ -12,7 +12,9 @@ use crate::{
     graph::Fact,
     host::{HostTensor, WeightFormat},
     op::{
-        Case, Destination, Elem, Infer, Lowering, Op, Operator, converted, made_by_passes,
+        Case, Destination, Elem, Infer, Lowering, Op, Operator, View, converted,
+        f8_copy::in_words,
+        made_by_passes,
         nd::{floats, given, optional},
         sample,
     },
@@ -33,6 +35,9 @@ pub struct HeadsLinear {
     pub head_dim: usize,
     /// How the first results are turned, and how many they are.
     pub turn: Option<(Rope, usize)>,
+    /// Whether turned heads are left in the order of rows. Products of two heads are the same then, and the four elements that a
+    /// thread has are neighbours.
+    pub in_rows: bool,
     /// Added to the mean of squares where the gain is given: RMSNorm, `x / sqrt(mean(x^2) + epsilon) * gain`.
     pub epsilon: Option<f32>,
 }
@@ -67,6 +72,22 @@ impl HeadsLinear {
         }
     }
 
+    /// Whether the four rows that a thread has are neighbours in a result.
+    fn is_in_rows(&self, result: usize) -> bool {
+        self.in_rows || self.rope_of(result).is_none_or(|rope| rope.interleaved)
+    }
+
+    /// How a kernel writes keys and values, whose activations are held as `elem`: as their places want it, where it can.
+    fn held(&self, cx: &Lowering<'_>, elem: Elem) -> Result<Elem, OpError> {
+        let whole = |view: &View| view.dims.len() == 4 && in_words(view);
+        let words = |result| self.is_in_rows(result) && cx.placement(result).is_some_and(whole);
+        Ok(match [cx.output_elem(1)?, cx.output_elem(2)?] {
+            [Elem::F16, Elem::F16] => Elem::F16,
+            [Elem::F8, Elem::F8] if words(1) && words(2) => Elem::F8,
+            _ => elem,
+        })
+    }
+
     fn rope_of(&self, result: usize) -> Option<&Rope> {
         self.turn.as_ref().filter(|(_, turned)| result < *turned).map(|(rope, _)| rope)
     }
@@ -95,6 +116,10 @@ impl HeadsLinear {
                 if let Some(rope) = rope {
                     let (cos, rest) = table[(b * positions + s) * 2 * width % table.len()..].split_at(width);
                     rope.turn(head, cos, &rest[..width]);
+                    if self.in_rows {
+                        let rows = (0..d).map(|row| head[Self::element_of(row, Some(rope))]);
+                        head.copy_from_slice(&rows.collect::<Vec<_>>());
+                    }
                 }
             }
             results.push(floats(x.dtype(), vec![batch, heads, positions, d], &all)?);
@@ -151,14 +176,16 @@ impl Op for HeadsLinear {
                 if table.dims.len() < 3 {
                     return Err(invalid("a table has fewer than 3 dimensions"));
                 }
-                Some((rope.clone(), *turned, converted(cx, table, elem)?))
+                Some(Turn {
+                    rope: rope.clone(),
+                    turned: *turned,
+                    table: converted(cx, table, elem)?,
+                    in_rows: self.in_rows,
+                })
             }
             None => None,
         };
-        let held = match [cx.output_elem(1)?, cx.output_elem(2)?] {
-            [Elem::F16, Elem::F16] => Elem::F16,
-            _ => elem,
-        };
+        let held = self.held(cx, elem)?;
         let [q, k_out, v] = [(0, elem), (1, held), (2, held)]
             .map(|(result, elem)| Destination::of(cx, result, |view| view.elem == elem));
         let results = [q?, k_out?, v?];
@@ -173,12 +200,13 @@ fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     let rope = |interleaved, rotary_dim, full_table| Rope { interleaved, rotary_dim, full_table };
     for format in WeightFormat::ALL {
-        for (shape, heads, head_dim, turn, [bias, norm]) in [
-            ([1, 1, 64], [4, 2, 2], 16, Some((rope(false, 16, true), 2)), [false, true]),
-            ([1, 1, 64], [3, 1, 1], 12, None, [true, false]),
-            ([1, 3, 96], [4, 2, 2], 24, Some((rope(false, 8, false), 2)), [true, false]),
-            ([2, 5, 64], [2, 1, 1], 64, Some((rope(true, 32, false), 1)), [false, true]),
-            ([2, 35, 64], [2, 2, 2], 16, Some((rope(true, 16, true), 2)), [true, true]),
+        for (shape, heads, head_dim, turn, [bias, norm, in_rows]) in [
+            ([1, 1, 64], [4, 2, 2], 16, Some((rope(false, 16, true), 2)), [false, true, false]),
+            ([1, 1, 64], [3, 1, 1], 12, None, [true, false, false]),
+            ([1, 3, 96], [4, 2, 2], 24, Some((rope(false, 8, false), 2)), [true, false, false]),
+            ([1, 3, 96], [4, 2, 2], 24, Some((rope(false, 8, false), 2)), [true, false, true]),
+            ([2, 5, 64], [2, 1, 1], 64, Some((rope(true, 32, false), 1)), [false, true, false]),
+            ([2, 35, 64], [2, 2, 2], 16, Some((rope(true, 16, true), 2)), [true, true, false]),
         ] {
             let (k, n) = (shape[2], heads.iter().sum::<usize>() * head_dim);
             let with = |wanted: bool, shape: &[usize], seed| wanted.then(|| sample::floats(shape, seed));
@@ -190,9 +218,11 @@ fn cases() -> Vec<Case> {
                 with(norm, &[k], 4),
                 with(turn.is_some(), &[shape[0], shape[1], 2 * width], 5),
             ];
-            let name =
-                format!("{format} {shape:?} to {heads:?} of {head_dim}, {turn:?}, bias {bias}, norm {norm}");
-            let op = HeadsLinear { format, heads, head_dim, turn, epsilon: norm.then_some(1e-5) };
+            let order = if in_rows { " in rows" } else { "" };
+            let name = format!(
+                "{format} {shape:?} to {heads:?} of {head_dim}{order}, {turn:?}, bias {bias}, norm {norm}"
+            );
+            let op = HeadsLinear { format, heads, head_dim, turn, in_rows, epsilon: norm.then_some(1e-5) };
             cases.push(Case::new(name, op, inputs).constants(&[1, 2, 3]));
         }
     }

@@ -107,6 +107,11 @@ impl Op for TensorScatter {
             if !update.is_same(&new) {
                 cx.copy(&update, &new)?;
             }
+        } else if out.view.elem == Elem::F8 {
+            return Err(OpError::Unsupported(
+                "positions that go around, or that data tell, are not written in 8 bits: hold the KV cache in f16 or f32"
+                    .to_owned(),
+            ));
         } else {
             let starts = cx.shaped(2)?;
             let starts = converted(cx, starts, Elem::I32)?;

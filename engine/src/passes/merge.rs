@@ -247,6 +247,7 @@ pub(super) fn heads(cx: &Cx<'_>, node: &Node) -> Option<Rewrite> {
         heads: [runs[0].heads, runs[1].heads, runs[2].heads],
         head_dim,
         turn: turn.map(|(rope, _)| (rope.clone(), turned)),
+        in_rows: false,
         epsilon: None,
     };
     let results = runs.iter().map(|run| run.result).collect();

@@ -19,6 +19,7 @@ mod merge;
 mod norm;
 mod pattern;
 mod rope;
+pub(crate) mod rows;
 mod scores;
 mod unseen;
 

@@ -288,6 +288,7 @@ impl Plan {
                 match view.elem {
                     Elem::F32 => fill.bytes.extend((value as f32).to_le_bytes()),
                     Elem::F16 => fill.bytes.extend(half::f16::from_f64(value as f64).to_le_bytes()),
+                    Elem::F8 => return Err(EngineError::model("bind", "a fill holds no floats of 8 bits")),
                     Elem::I32 | Elem::U32 => fill.bytes.extend(clamp(value).to_le_bytes()),
                 }
             }

@@ -26,7 +26,7 @@ use crate::{
     graph::{Fact, Graph, ValueId},
     op::{
         Choice, Dim, Elem, LowerOptions, Lowering, Root, RootId, RootKind, Slot, Step, View, WeightUse,
-        lower::Lowered,
+        f8_copy, lower::Lowered,
     },
 };
 
@@ -40,8 +40,10 @@ pub struct Cache {
     pub present: ValueId,
     /// The dimension of positions.
     pub axis: usize,
-    /// How its floats are held, where what writes it can.
+    /// How its floats are held: f8 or not at all, f16 where what writes it can.
     pub elem: Elem,
+    /// Whether the elements of a head lie in the order of a product's rows, in which attention alone reads them.
+    pub in_rows: bool,
 }
 
 /// An input or output of a run.
@@ -185,6 +187,9 @@ fn bring_kept(graph: &Graph, options: &PlanOptions, lowered: &mut Lowered) -> Re
         let writer = links.producer(cache.present).map(|at| &graph.nodes[at]);
         let converts = writer.is_some_and(|node| node.op.converts());
         let elem = if converts { cache.elem } else { Elem::of(fact.dtype, options.lower.activations) };
+        if cache.elem == Elem::F8 {
+            check_words(graph, cache, converts)?;
+        }
         let mut shape = fact.shape.clone();
         if shape[cache.axis].constant().is_none() {
             shape[cache.axis] = Expr::from(&options.capacity);
@@ -207,6 +212,21 @@ fn bring_kept(graph: &Graph, options: &PlanOptions, lowered: &mut Lowered) -> Re
         ports.push(Port { name, dtype: fact.dtype, view });
     }
     Ok(ports)
+}
+
+/// Whether a cache can be held in words of four neighbours of a head.
+fn check_words(graph: &Graph, cache: &Cache, converts: bool) -> Result<(), EngineError> {
+    let (name, fact) = (&graph.value(cache.present).name, typed(graph, cache.past)?);
+    let last = fact.shape.len().saturating_sub(1);
+    let text = match fact.shape.last() {
+        _ if !converts => "what writes it knows of no other floats than those of activations".to_owned(),
+        Some(size) if cache.axis == last || size.multiple_of() % f8_copy::WORD != 0 => {
+            format!("it is {fact}, whose last dimension is not of heads of a multiple of {}", f8_copy::WORD)
+        }
+        _ => return Ok(()),
+    };
+    let text = format!("the KV cache {name:?} cannot be held in 8 bits, but in f16 or f32: {text}");
+    Err(EngineError::model("plan", text))
 }
 
 fn bring_inputs(

@@ -89,6 +89,7 @@ impl LoadedModel {
         let prepare = |phase| model.prepare(phase, &options).map(phased);
         let (prefill, decode) = both(|| prepare(Phase::Prefill { chunk }), || prepare(Phase::Decode));
         let (prefill, decode) = (prefill?, decode?);
+        check_caches(&prefill, &decode)?;
         let plan = start.elapsed();
         let plans = [(&*prefill.graph, &*prefill.plan), (&*decode.graph, &*decode.plan)];
         let ((weights, upload), (made, pipelines)) = both(
@@ -231,6 +232,16 @@ impl LoadedModel {
     pub fn memories(&self) -> impl Iterator<Item = &str> {
         self.decode.plan.kept.iter().map(|port| port.name.as_str())
     }
+}
+
+/// Whether both phases lay out the caches that they share in one way.
+fn check_caches(prefill: &Phased, decode: &Phased) -> Result<(), EngineError> {
+    let caches = prefill.made_for.caches.iter().zip(&decode.made_for.caches);
+    let mut apart = caches.filter(|(a, b)| a.in_rows != b.in_rows);
+    let Some((cache, _)) = apart.next() else { return Ok(()) };
+    let name = &prefill.graph.value(cache.present).name;
+    let text = format!("prefill and decode lay out the KV cache {name:?} in two ways: hold it in f16 or f32");
+    Err(EngineError::model("load", text))
 }
 
 /// Does two things at once, the first on this thread.

@@ -6,9 +6,16 @@
 //
 // Loops count by one(), so that drivers do not unroll them and run out of registers.
 //
-// The kernel has `Held`, in which keys and values are read. With SPLIT it has a part of the keys, of `splits`.
+// The kernel has `Held`, in which keys and values are read. With SPLIT it has a part of the keys, of `splits`. Keys and values
+// held as f8 are read as numbers / 256 (lib/f8.wgsl): `scale` makes up for the keys', UNIT for the values'.
 
 alias Elem = $ELEM;
+#if CACHE == f8
+#import f8
+const UNIT = F8_UNIT;
+#else
+const UNIT = 1.0;
+#endif
 
 struct Params {
     q_strides: vec4<u32>,

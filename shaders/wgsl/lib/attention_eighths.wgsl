@@ -3,6 +3,8 @@
 #if CACHE == f16
 // Eight halves each: half as many loads as of four.
 alias Held = vec4<u32>;
+#elif CACHE == f8
+alias Held = vec2<u32>;
 #else
 alias Held = vec4<f32>;
 #endif
@@ -22,11 +24,15 @@ fn eight(w: Held) -> Eight {
         vec4(unpack2x16float(w.z), unpack2x16float(w.w)),
     );
 }
+#elif CACHE == f8
+fn eight(w: Held) -> Eight {
+    return Eight(f8_read(w.x), f8_read(w.y));
+}
 #endif
 
 // Elements 8i .. of the keys.
 fn keys(i: u32) -> Eight {
-#if CACHE == f16
+#if CACHE != f32
     return eight(k[i]);
 #else
     return Eight(k[2u * i], k[2u * i + 1u]);
@@ -34,7 +40,7 @@ fn keys(i: u32) -> Eight {
 }
 
 fn values(i: u32) -> Eight {
-#if CACHE == f16
+#if CACHE != f32
     return eight(v[i]);
 #else
     return Eight(v[2u * i], v[2u * i + 1u]);

@@ -7,19 +7,26 @@
 //   rows   y[m, n] = sum (+ bias[n]) (+ residual[m, n])
 //   gate   rows 2i and 2i+1 are a gate and what it lets through: y[m, i] = activation(sum[2i]) * sum[2i+1]
 //   heads  rows are heads of head_dim in three runs, which end at row ends.x and ends.y: q, k and v of [batch, head,
-//          position, element], m = batch * seq + position; k and v lie in a cache whose floats are HELD
+//          position, element], m = batch * seq + position; k and v lie in a cache whose floats are HELD: with f8 in words of
+//          four (lib/f8.wgsl), in the order of rows, and strides are multiples of 4 but for the last, which is 1
 //   rope   likewise, and the first `turned` runs are turned by a table of cosines and, behind them, sines, where the first
-//          `rotary` rows of a head are pairs: elements i and i + rotary/2, or neighbours where INTERLEAVED is 1
+//          `rotary` rows of a head are pairs: elements i and i + rotary/2, or neighbours where INTERLEAVED is 1; they are
+//          written in the order of rows where IN_ROWS is 1
 // The sums are with bias[n], if there is one. n counts from n_start, the first row of this piece.
 //
 // y index = y_offset + m * y_m_stride + (n / n_inner) * y_outer_stride + (n % n_inner) * y_inner_stride. n_inner is a
 // multiple of 4, or at least n_start + n. head_dim, rotary and the ends of runs are multiples of 4.
 
 #import packed
+#if HELD == f8
+#import f8
+#endif
 
 alias Elem = $ELEM;
 #if HELD == f16
 alias Held = f16;
+#elif HELD == f8
+alias Held = u32;
 #else
 alias Held = $ELEM;
 #endif
@@ -116,6 +123,7 @@ fn head_at(m: u32, h: u32, e: u32, offset: u32, strides: vec4<u32>) -> u32 {
 override INTERLEAVED: u32 = 0;
 // Whether a cosine and a sine are for both of a pair.
 override HALF_TABLE: u32 = 0;
+override IN_ROWS: u32 = 0;
 
 fn turn(m: u32, elements: vec4<u32>, value: vec4<f32>) -> vec4<f32> {
     var column = elements;
@@ -154,6 +162,7 @@ fn store(m: u32, block: u32, sums: vec4<f32>) {
             e = vec4(first / 2u, first / 2u + half, first / 2u + 1u, first / 2u + 1u + half);
         }
         value = turn(m, e, value);
+        if IN_ROWS == 1u { e = vec4(first, first + 1u, first + 2u, first + 3u); }
     }
 #endif
     if run == 0u {
@@ -163,14 +172,22 @@ fn store(m: u32, block: u32, sums: vec4<f32>) {
 #endfor
     } else if run == 1u {
         let at = head_at(m, h, 0u, params.k_offset, params.k_strides);
+#if HELD == f8
+        k[(at + first) / 4u] = f8_word(value);
+#else
 #for i in 0..4
         k[at + e[$i] * params.k_strides.w] = Held(value[$i]);
 #endfor
+#endif
     } else {
         let at = head_at(m, h, 0u, params.v_offset, params.v_strides);
+#if HELD == f8
+        v[(at + first) / 4u] = f8_word(value);
+#else
 #for i in 0..4
         v[at + e[$i] * params.v_strides.w] = Held(value[$i]);
 #endfor
+#endif
     }
 }
 #else

@@ -15,6 +15,9 @@ use crate::{
 /// Head widths that the kernels have.
 const WIDTHS: [i64; 8] = [16, 32, 64, 80, 96, 112, 128, 256];
 
+/// Kernels read keys held as f8 as so many times less.
+const F8_UNIT: f32 = 256.0;
+
 /// Up to this many queries, keys are shared out over workgroups.
 const FEW: i64 = 4;
 
@@ -31,6 +34,12 @@ pub fn fits(q: &View, v: &View) -> bool {
 pub fn lower(op: &Attention, cx: &mut Lowering<'_>, [q, k, v]: [View; 3]) -> Result<(), OpError> {
     let [k, v] =
         if k.elem == v.elem { [k, v] } else { [converted(cx, k, q.elem)?, converted(cx, v, q.elem)?] };
+    let [k, v] = match k.elem {
+        Elem::F8 if [&k, &v].iter().any(|view| !fits_vectors(cx, view, 8)) => {
+            [converted(cx, k, q.elem)?, converted(cx, v, q.elem)?]
+        }
+        _ => [k, v],
+    };
     let [q, k, v] = [in_vectors(cx, q, 4)?, in_vectors(cx, k, 8)?, in_vectors(cx, v, 8)?];
     let padding = cx.has_input(PADDING).then(|| padding(cx)).transpose()?;
     let bias = cx.has_input(BIAS).then(|| cx.shaped(BIAS)).transpose()?;
@@ -116,6 +125,11 @@ impl<'a> Call<'a> {
         self.q.dims[3].size.constant().and_then(|width| u32::try_from(width).ok()).unwrap_or(0)
     }
 
+    /// Of the scores that kernels compute.
+    fn scale(&self) -> f32 {
+        if self.k.elem == Elem::F8 { self.op.scale * F8_UNIT } else { self.op.scale }
+    }
+
     fn params(&self) -> Vec<(&'static str, Param)> {
         let keys = &self.k.dims[2].size;
         let causal = self.op.causal.is_some();
@@ -130,7 +144,7 @@ impl<'a> Call<'a> {
             ("past", Param::Int(past)),
             ("group", Param::Int(self.group.clone())),
             ("window", Param::Int(window)),
-            ("scale", Param::Float(self.op.scale)),
+            ("scale", Param::Float(self.scale())),
             ("softcap", Param::Float(self.op.softcap)),
         ];
         if let Some(padding) = &self.padding {

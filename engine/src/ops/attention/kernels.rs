@@ -154,7 +154,7 @@ const OCTET: u32 = 8;
 
 impl Prefill {
     /// Those that a device can run, what its profile prefers first.
-    /// Staged keys are for those `held` in f16 and for devices whose threads have many registers.
+    /// Staged keys are for those not `held` in f32 and for devices whose threads have many registers.
     pub fn candidates(target: &Target, held: Elem, width: u32, bias: bool) -> Vec<Self> {
         let most = most_half_rows(target, width, bias);
         let preferred = if target.prefill.tokens <= 4 { most.min(4) } else { most };
@@ -162,7 +162,7 @@ impl Prefill {
             [8, 4, 2, 1].into_iter().filter(|half| *half <= most && *half != preferred && most / half <= 4);
         let halves: Vec<u32> = [preferred].into_iter().chain(others).collect();
         let may_stage =
-            target.prefill.tokens >= 8 && !target.row_per_lane() && held == Elem::F16 && width < 256;
+            target.prefill.tokens >= 8 && !target.row_per_lane() && held != Elem::F32 && width < 256;
         let tiles = [false, true].into_iter().filter(|staged| may_stage || !staged).flat_map(|staged| {
             halves.iter().map(move |half_rows| Self::Tiles { half_rows: *half_rows, staged })
         });

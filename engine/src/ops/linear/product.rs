@@ -189,8 +189,21 @@ pub enum Epilogue {
 pub struct Heads {
     /// `[batch, heads, positions, head_dim]`.
     pub results: [View; 3],
-    /// The turning of the first results, how many they are, and cosines and sines, `[batch, .., positions, 2 * width]`.
-    pub turn: Option<(Rope, usize, View)>,
+    /// How the first of them are turned.
+    pub turn: Option<Turn>,
+}
+
+/// The turning of heads.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    /// How.
+    pub rope: Rope,
+    /// How many results are turned, the first ones.
+    pub turned: usize,
+    /// Cosines and sines, `[batch, .., positions, 2 * width]`.
+    pub table: View,
+    /// Whether what is turned is written in the order of rows.
+    pub in_rows: bool,
 }
 
 /// A product with everything found out.
@@ -372,13 +385,16 @@ impl Heads {
             call.slots.push((name, Slot::View(view.clone())));
             call.params.push((strides, all_strides(view)));
         }
-        let Some((rope, turned, table)) = &self.turn else {
+        let Some(Turn { rope, turned, table, in_rows }) = &self.turn else {
             call.spec = call.spec.with("EPILOGUE", "heads");
             return call;
         };
         call.spec = call.spec.with("EPILOGUE", "rope");
         for (number, set) in [("INTERLEAVED", rope.interleaved), ("HALF_TABLE", !rope.full_table)] {
             call.spec = call.spec.set(number, set.into());
+        }
+        if *in_rows {
+            call.spec = call.spec.set("IN_ROWS", 1);
         }
         // A dimension for heads, of size 1, is between batch and positions, or not.
         let [batch, .., positions, columns] = table.dims.as_slice() else { return call };
