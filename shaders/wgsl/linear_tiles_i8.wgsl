@@ -9,9 +9,9 @@
 #variant BIAS = false | true
 #variant RESIDUAL = false | true
 #variant EPILOGUE = rows | gate | heads | rope
-#variant HELD = same | f16
+#variant HELD = same | f16 | f8
 #exclude WEIGHT == f16 || WEIGHT == f32
-#exclude HELD == f16 && (ELEM == f16 || EPILOGUE == rows || EPILOGUE == gate)
+#exclude HELD == f16 && ELEM == f16 || HELD != same && (EPILOGUE == rows || EPILOGUE == gate)
 #exclude RESIDUAL && EPILOGUE != rows
 #let HEADS = EPILOGUE == heads || EPILOGUE == rope
 #variant MATH = i8
