@@ -15,6 +15,7 @@ mod onnx;
 pub mod rows;
 pub mod sample;
 mod step;
+mod target;
 mod typing;
 mod view;
 pub mod window;
@@ -31,11 +32,12 @@ pub use elementwise::{converted, elementwise, low_bits, narrowed, stretched, tru
 pub(crate) use infer::TRACKED;
 pub use infer::{Infer, broadcast, fact_of};
 pub use known::{OnConstants, on_constants};
-pub use lower::{LowerOptions, Lowering, Target};
+pub use lower::{LowerOptions, Lowering};
 pub use onnx::OnnxNode;
 pub use step::{
     Dispatch, Grid, Param, Root, RootId, RootKind, Slot, Step, WeightId, WeightPacking, WeightPart, WeightUse,
 };
+pub use target::Target;
 pub(crate) use typing::FOLDED;
 pub use typing::{Parts, Typing};
 pub use view::{Dim, Elem, View, collapse};
