@@ -30,6 +30,8 @@ pub fn peak_memory() -> Option<u64> {
 pub struct GpuMemory {
     /// Weights, shared by all sessions.
     pub weights: u64,
+    /// Those of them that lie in textures.
+    pub textures: u64,
     /// The session's KV cache.
     pub cache: u64,
     /// The session's arena.
@@ -40,8 +42,9 @@ impl GpuMemory {
     /// Of a session.
     pub fn of(session: &Session) -> Self {
         let memory = session.memory();
-        let weights = session.model().weight_bytes();
-        Self { weights, cache: memory.cache_bytes(), arena: memory.bytes() }
+        let model = session.model();
+        let (weights, textures) = (model.weight_bytes(), model.texture_bytes());
+        Self { weights, textures, cache: memory.cache_bytes(), arena: memory.bytes() }
     }
 
     /// In words.
@@ -50,7 +53,11 @@ impl GpuMemory {
         let peak = self.peak().map_or(String::new(), |(peak, ratio)| {
             format!("; process peak {}, {ratio:.2} times these", size(peak))
         });
-        format!("GPU: weights {weights}, cache {cache}, arena {arena}{peak}")
+        let textures = match self.textures {
+            0 => String::new(),
+            bytes => format!(" ({} in textures)", size(bytes)),
+        };
+        format!("GPU: weights {weights}{textures}, cache {cache}, arena {arena}{peak}")
     }
 
     /// The most that the process has held, and how many times what it needs on the GPU that is.
@@ -63,6 +70,7 @@ impl GpuMemory {
     pub fn json(&self) -> Value {
         let mut json = json!({
             "weights_bytes": self.weights,
+            "texture_bytes": self.textures,
             "cache_bytes": self.cache,
             "arena_bytes": self.arena,
         });

@@ -2,6 +2,7 @@
 
 use std::{env, ops::Deref, path::PathBuf, sync::Arc, time::Duration};
 
+use ::devices::WeightMemory;
 use engine::{
     EngineError,
     gpu::{Gpu, OpenOptions},
@@ -39,6 +40,10 @@ pub struct GpuArgs {
     /// How the KV cache is held: f32 or f16; f16 where the device has it otherwise
     #[arg(long, value_name = "TYPE", value_parser = ["f32", "f16"])]
     kv_cache: Option<String>,
+    /// What packed matrices lie in where kernels read both: storage buffers, or textures, which some GPUs read through caches
+    /// of their own [default: as the GPU's profile says]
+    #[arg(long, value_name = "MEMORY", value_parser = ["buffer", "texture"])]
+    weights: Option<String>,
     /// How long one submission should keep the GPU at most, so that the screen gets its turns; 0 does not cut steps
     /// [default: as the GPU's profile says]
     #[arg(long, value_name = "MS")]
@@ -52,9 +57,17 @@ impl GpuArgs {
             adapter: self.adapter.clone(),
             cache_dir: cache_dir(),
             max_submit: self.max_submit_ms.map(|ms| Duration::from_millis(ms.into())),
+            weights: self.weights(),
             ..OpenOptions::default()
         };
         Ok(Gpu::open(&options).map_err(EngineError::from)?)
+    }
+
+    fn weights(&self) -> Option<WeightMemory> {
+        self.weights.as_deref().map(|word| match word {
+            "texture" => WeightMemory::Texture,
+            _ => WeightMemory::Buffer,
+        })
     }
 
     /// How the KV cache is held on it.

@@ -12,7 +12,8 @@ use crate::{Kernel, ShaderError};
 pub struct SpirvOptions {
     /// `(major, minor)` of SPIR-V; 1.3 goes with Vulkan 1.1.
     pub version: (u8, u8),
-    /// Clamp every index of a buffer or array. Not needed where the device has robustBufferAccess2.
+    /// Clamp every index of a buffer or array. Not needed where the device has robustBufferAccess2. Kernels read no texel
+    /// outside of a texture.
     pub check_bounds: bool,
     /// Let the driver zero workgroup memory (VK_KHR_zero_initialize_workgroup_memory); our kernels do not need it.
     pub zero_workgroup_memory: bool,

@@ -9,6 +9,7 @@
 //   broadcast  likewise, and each thread reads a part of x for its subgroup of 8 threads or more (software Vulkan)
 // With MATH = f16 the products of a chunk, and sums of 4 of them, are f16.
 #variant WEIGHT = m0e4 | affine8 | f16 | f32
+#variant TEXTURE = false | true
 #variant ELEM = f32 | f16
 #variant ROWS = 1 | 2 | 4
 #variant REDUCE = shared | subgroup | shuffle | none | broadcast
@@ -24,6 +25,7 @@
 #exclude HELD == f16 && (ELEM == f16 || EPILOGUE == rows || EPILOGUE == gate)
 #let HEADS = EPILOGUE == heads || EPILOGUE == rope
 #let SCALED = WEIGHT == m0e4 || WEIGHT == affine8
+#exclude TEXTURE && !SCALED
 #let SPLIT = REDUCE == shared || REDUCE == subgroup || REDUCE == shuffle
 #let SUBGROUPS = REDUCE == subgroup || REDUCE == shuffle
 #let LOOKS_AHEAD = AHEAD != 1

@@ -1,12 +1,13 @@
 //! Writes the SPIR-V of every kernel that models need on device profiles, as the engine hands it to the driver there:
-//! `phone_kernels [--candidates] OUT PROFILE,… MODEL.onnx …`; models may lack their weights. With `--candidates` of every
-//! kernel that may be chosen, else of those that a profile prefers. Prints a line for each kernel of each phase:
-//! profile, model, phase, calls, bits of memory for each weight (`-` where it is no product), file, spec; between them tabs.
+//! `phone_kernels [--candidates] [--textures] OUT PROFILE,… MODEL.onnx …`; models may lack their weights. With `--candidates`
+//! of every kernel that may be chosen, else of those that a profile prefers; with `--textures` of weights in textures. Prints a
+//! line for each kernel of each phase: profile, model, phase, calls, bits of memory for each weight (`-` where it is no
+//! product), file, spec; between them tabs.
 //! For bench/phones.
 
 use std::{collections::BTreeMap, env, error::Error, fs, path::Path, sync::Arc};
 
-use devices::{Activations, F16, Target};
+use devices::{Activations, F16, Target, WeightMemory};
 use engine::{
     host::{GroupSize, WeightFormat},
     language::{LanguageModel, LanguageOptions, Phase},
@@ -27,16 +28,23 @@ const PHASES: [(&str, Phase); 2] = [("decode", Phase::Decode), ("prefill", Phase
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments: Vec<String> = env::args().skip(1).collect();
-    let all = arguments.first().is_some_and(|word| word == "--candidates");
-    arguments.drain(..usize::from(all));
+    let mut flag = |name: &str| {
+        let found = arguments.first().is_some_and(|word| word == name);
+        arguments.drain(..usize::from(found));
+        found
+    };
+    let (all, textures) = (flag("--candidates"), flag("--textures"));
     let [out, profiles, models @ ..] = arguments.as_slice() else {
-        return Err("phone_kernels OUT PROFILE,… MODEL.onnx …".into());
+        return Err("phone_kernels [--candidates] [--textures] OUT PROFILE,… MODEL.onnx …".into());
     };
     for model in models.iter().map(Path::new) {
         let name = model.file_stem().unwrap_or_default().to_string_lossy();
         let language = LanguageModel::recognise(ModelFile::inspect(model)?.graph)?;
         for profile in profiles.split(',') {
-            let target = Target::from_profile(devices::by_name(profile)?);
+            let mut target = Target::from_profile(devices::by_name(profile)?);
+            if textures {
+                target.weights = WeightMemory::Texture;
+            }
             fs::create_dir_all(Path::new(out).join(profile))?;
             for (phase, which) in PHASES {
                 for plan in plans(&language, which, &target, all)? {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use devices::WeightMemory;
 use engine::{
     gpu::{Gpu, OpenOptions},
     host::{GroupSize, WeightFormat},
@@ -11,6 +12,7 @@ use engine::{
     },
     qualify::Trial,
 };
+use shaders::Access;
 
 const M0E4: WeightFormat = WeightFormat::M0e4 { group: GroupSize::G32 };
 const AFFINE: WeightFormat = WeightFormat::Affine8 { group: GroupSize::G64 };
@@ -69,22 +71,29 @@ fn with_tolerance(case: Case, activations: Elem) -> Case {
     })
 }
 
-fn every_candidate(activations: Elem) {
+/// Every kernel, of matrices in `memory`, as far as they have codes.
+fn every_candidate(activations: Elem, memory: WeightMemory) {
     let (mut seen, mut wrong) = (BTreeSet::new(), Vec::new());
     for profile in ["lavapipe", "nvidia", "adreno-750", "adreno-830", "mali-g720"] {
         let profile = devices::by_name(profile).unwrap();
-        let gpu = Gpu::open(&OpenOptions::default()).unwrap().acting_as(profile);
+        let gpu = Gpu::open(&OpenOptions::default()).unwrap().acting_as(profile).with_weights(memory);
         if activations == Elem::F16 && !gpu.target().f16 {
             println!("skipped: this GPU has no f16");
             return;
         }
         // Of f16, sizes that end inside of everything are enough: what follows the products is the same.
-        let cases: Vec<Case> = if activations == Elem::F16 { large() } else { all_cases().collect() };
+        let mut cases: Vec<Case> = if activations == Elem::F16 { large() } else { all_cases().collect() };
+        if memory == WeightMemory::Texture {
+            cases.retain(|case| !case.name.starts_with("f16"));
+        }
         for case in cases {
             let case = with_tolerance(case, activations);
             for round in 0.. {
                 gpu.choose_by(Choices { round: Some(round), ..Choices::default() });
                 let trial = Trial::new(gpu.target(), &case, activations).unwrap();
+                let textures = trial.kernels().flat_map(|kernel| &kernel.reflection.slots);
+                let textures = textures.filter(|slot| slot.access == Access::Texture).count();
+                assert_eq!(textures > 0, memory == WeightMemory::Texture, "{}", case.name);
                 let longest = trial.choices().iter().map(|choice| choice.candidates.len()).max().unwrap_or(0);
                 if round >= longest {
                     break;
@@ -107,10 +116,20 @@ fn every_candidate(activations: Elem) {
 
 #[test]
 fn every_candidate_gives_the_reference() {
-    every_candidate(Elem::F32);
+    every_candidate(Elem::F32, WeightMemory::Buffer);
 }
 
 #[test]
 fn every_candidate_in_half_precision_is_near() {
-    every_candidate(Elem::F16);
+    every_candidate(Elem::F16, WeightMemory::Buffer);
+}
+
+#[test]
+fn every_candidate_gives_the_reference_from_textures() {
+    every_candidate(Elem::F32, WeightMemory::Texture);
+}
+
+#[test]
+fn every_candidate_in_half_precision_is_near_from_textures() {
+    every_candidate(Elem::F16, WeightMemory::Texture);
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use devices::Profile;
+use devices::{Profile, WeightMemory};
 use engine::{
     gpu::{Arena, Gpu, Run, Weights},
     host::{Fit, GroupSize, WeightFormat},
@@ -19,6 +19,7 @@ use tests::models;
 
 const CHUNK: usize = 512;
 const CONTEXT: usize = 4096;
+const M0E4: WeightFormat = WeightFormat::M0e4 { group: GroupSize::G32 };
 
 fn options(gpu: &Gpu, format: WeightFormat) -> LanguageOptions {
     let target = gpu.target();
@@ -50,8 +51,13 @@ fn bindings(seq: usize, past: usize) -> Bindings {
 /// Where a slot of the arena begins.
 const ALIGNMENT: u64 = 256;
 
-fn on_profile(profile: &'static Profile, folder: &std::path::Path, format: WeightFormat) {
-    let gpu = Gpu::noop(profile).unwrap_or_else(|e| panic!("{}: {e}", profile.name));
+fn on_profile(
+    profile: &'static Profile,
+    folder: &std::path::Path,
+    format: WeightFormat,
+    memory: WeightMemory,
+) {
+    let gpu = Gpu::noop(profile).unwrap_or_else(|e| panic!("{}: {e}", profile.name)).with_weights(memory);
     let model = model(folder);
     let options = options(&gpu, format);
     for (phase, seq, past) in [(Phase::Prefill { chunk: CHUNK }, CHUNK, 0), (Phase::Decode, 1, 2000)] {
@@ -77,13 +83,18 @@ fn every_profile_accepts_every_plan() {
     let folders = models("tiny_llama");
     assert!(folders.len() >= 5 && devices::profiles().count() >= 7);
     for profile in devices::profiles() {
-        for format in [WeightFormat::F32, WeightFormat::F16, WeightFormat::M0e4 { group: GroupSize::G32 }] {
-            on_profile(profile, &folders[0], format);
+        for format in [WeightFormat::F32, WeightFormat::F16, M0E4] {
+            on_profile(profile, &folders[0], format, WeightMemory::Buffer);
+        }
+        let groups = [M0E4, WeightFormat::Affine8 { group: GroupSize::G64 }];
+        for format in groups {
+            on_profile(profile, &folders[0], format, WeightMemory::Texture);
         }
     }
     let profile = devices::profiles().next().unwrap();
     for folder in &folders {
-        on_profile(profile, folder, WeightFormat::Affine8 { group: GroupSize::G32 });
+        let format = WeightFormat::Affine8 { group: GroupSize::G32 };
+        on_profile(profile, folder, format, WeightMemory::Buffer);
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use devices::{Capabilities, Profile, Target};
+use devices::{Capabilities, Profile, Target, WeightMemory};
 use shaders::KernelSpec;
 
 use super::{
@@ -137,6 +137,13 @@ impl Gpu {
         let Target { limits, f16, coop, subgroups, .. } = self.target;
         let (features, coop) = (self.device.features(), coop.map(|c| c.size));
         self.target = Target::from_live(profile, Capabilities { limits, features, subgroups, f16, coop });
+        self
+    }
+
+    /// Holds packed matrices in this from now on, where there is a choice, whatever the profile prefers.
+    #[must_use]
+    pub fn with_weights(mut self, memory: WeightMemory) -> Self {
+        self.target.weights = memory;
         self
     }
 

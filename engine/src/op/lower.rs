@@ -11,7 +11,7 @@ use super::{
 use crate::{
     error::{OpError, invalid},
     graph::{Constant, Fact, Graph, Node, ValueId},
-    host::{HostTensor, WeightFormat},
+    host::HostTensor,
 };
 
 /// Choices that hold for a whole plan.
@@ -50,7 +50,7 @@ impl Lowered {
         self.choices[before..].iter_mut().for_each(|choice| choice.calls.end = end);
     }
 
-    fn weight(&mut self, wanted: WeightUse) -> WeightId {
+    pub fn weight(&mut self, wanted: WeightUse) -> WeightId {
         let at = self.weights.iter().position(|w| *w == wanted).unwrap_or_else(|| {
             self.weights.push(wanted);
             self.weights.len() - 1
@@ -304,33 +304,6 @@ impl<'a> Lowering<'a> {
     /// When the shapes differ.
     pub fn copy(&mut self, from: &View, to: &View) -> Result<(), OpError> {
         super::elementwise(self, "identity", std::slice::from_ref(from), to)
-    }
-
-    /// A constant matrix `[n, k]` in packed form; several of them, `[.., n, k]`, are one of all their rows.
-    ///
-    /// # Errors
-    /// When input `index` is not a constant matrix.
-    pub fn matrix(
-        &mut self,
-        index: usize,
-        format: WeightFormat,
-        transposed: bool,
-    ) -> Result<(WeightId, usize, usize), OpError> {
-        let fact = self.fact(index)?;
-        let value = self.node.input(index).ok_or(OpError::MissingInput { index })?;
-        let sizes: Option<Vec<i64>> = fact.shape.iter().map(Expr::constant).collect();
-        let not_one = || invalid(format!("input {index} is not a constant matrix"));
-        let (Some([several @ .., a, b]), true) = (sizes.as_deref(), self.graph.is_constant(value)) else {
-            return Err(not_one());
-        };
-        if transposed && !several.is_empty() {
-            return Err(not_one());
-        }
-        let (n, k) = if transposed { (*b, *a) } else { (*a, *b) };
-        let n = several.iter().try_fold(n, |n, count| n.checked_mul(*count)).ok_or_else(not_one)?;
-        let (n, k) = (n.max(0) as usize, k.max(0) as usize);
-        let packing = WeightPacking::Matrix { format, transposed };
-        Ok((self.lowered.weight(WeightUse { value, packing, n, k }), n, k))
     }
 
     /// How many elements a root holds.

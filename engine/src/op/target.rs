@@ -19,6 +19,10 @@ pub struct Target {
     pub max_binding: u64,
     /// Most storage buffers that a kernel may bind.
     pub max_slots: u32,
+    /// What packed matrices are to lie in, where there is a choice.
+    pub weights: devices::WeightMemory,
+    /// Most texels of a texture along one dimension.
+    pub max_texture: u32,
     /// The preferred matrix-vector kernel.
     pub decode: devices::Decode,
     /// The preferred matrix-matrix kernel; its tile tells how many registers a thread has.
@@ -59,6 +63,8 @@ impl From<&devices::Target> for Target {
             octets: device.subgroups.is_some_and(|sizes| sizes.min >= 8),
             max_binding: device.max_binding(),
             max_slots: device.limits.max_storage_buffers_per_shader_stage,
+            weights: device.weights,
+            max_texture: device.limits.max_texture_dimension_2d,
             decode: device.profile.decode,
             prefill: device.profile.prefill,
             subgroup_size: device.subgroups.map_or(1, |sizes| sizes.min),

@@ -184,6 +184,12 @@ impl LoadedModel {
         self.weights.bytes()
     }
 
+    /// Those of them that lie in textures.
+    #[must_use]
+    pub fn texture_bytes(&self) -> u64 {
+        self.weights.texture_bytes()
+    }
+
     /// What loading took.
     #[must_use]
     pub fn times(&self) -> LoadTimes {
