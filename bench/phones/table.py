@@ -45,21 +45,32 @@ GPUS = {
 SPELLED_OUT = ["Adreno 660", "Adreno 740", "Apple G13"]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parse(description):
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=pathlib.Path, default=ROOT / "target/phones", help="for what is fetched and made")
     parser.add_argument("--tools", type=pathlib.Path, help="a folder that setup.sh filled [FOLDER/tools]")
     parser.add_argument("--only", default=",".join(GPUS), help="some of the GPUs; printed instead of written")
     parser.add_argument("--candidates", action="store_true", help="every kernel that tuning may choose, printed instead of written")
     parser.add_argument("--f8", action="store_true", help="KV caches in 8 bits, printed instead of written")
+    parser.add_argument("--textures", action="store_true", help="weights in textures, printed instead of written")
     parser.add_argument("--kernels", help="the program that writes them [cargo's example phone_kernels]")
     options = parser.parse_args()
     options.tools = options.tools or options.folder / "tools"
+    return options
+
+
+def tools(options):
+    """Whether the compilers are there."""
     setup = subprocess.run([HERE / "setup.sh", options.tools])
-    if setup.returncode == 3:
-        return
-    if setup.returncode != 0:
+    if setup.returncode not in (0, 3):
         sys.exit("setup.sh failed")
+    return setup.returncode == 0
+
+
+def main():
+    options = parse(__doc__)
+    if not tools(options):
+        return
     wanted = options.only.split(",")
     specs = kernels(options, sorted({GPUS[g].profile for g in wanted}))
     tables, findings = [], []
@@ -67,7 +78,7 @@ def main():
         rows = [row for spec in specs[GPUS[target].profile] if (row := measure(options, target, spec, findings))]
         tables.append(section(GPUS[target], rows))
     page = heading(options, findings) + "\n".join(tables)
-    if wanted == list(GPUS) and not options.candidates and not options.f8:
+    if wanted == list(GPUS) and not options.candidates and not options.f8 and not options.textures:
         (HERE / "table.md").write_text(page)
     else:
         print(page)
@@ -82,7 +93,7 @@ def kernels(options, profiles):
         (models / f"{name}.onnx").write_bytes(gzip.decompress(graph.read_bytes()))
     command = [options.kernels] if options.kernels else ["cargo", "run", "-q", "-p", "tests", "--example", "phone_kernels", "--"]
     files = [models / f"{name}.onnx" for name in ("smollm2", "llama2_7b", "gemma_2b")]
-    command += ["--candidates"] * options.candidates + ["--f8"] * options.f8
+    command += ["--candidates"] * options.candidates + ["--f8"] * options.f8 + ["--textures"] * options.textures
     told = subprocess.run([*command, options.folder / "spirv", ",".join(profiles), *files], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     if told.returncode != 0:
         sys.exit("the kernels could not be written")
@@ -149,14 +160,20 @@ def section(gpu, rows):
     return "\n".join(lines) + "\n"
 
 
-def heading(options, findings):
+def made(options, script, more=""):
+    """When, from what, and by which compilers."""
     commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     mesa = (options.tools / "mesa_version").read_text().strip()
+    today = datetime.date.today().isoformat()
+    return f"{today}, commit {commit} or the one after it, Mesa {mesa}{more}. Made by `bench/phones/{script}`; nothing here ran."
+
+
+def heading(options, findings):
     radeon = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", "mesa-vulkan-drivers"], capture_output=True, text=True).stdout or "none"
     listed = "\n".join(f"- {finding}" for finding in sorted(set(findings))) or "None: no spills, full occupancy of all GEMVs, at least half of all GEMMs."
     return f"""# Hot kernels on the GPUs of phones, from their machine code
 
-{datetime.date.today().isoformat()}, commit {commit} or the one after it, Mesa {mesa} (RDNA2: {radeon}). Made by `bench/phones/table.py`; nothing here ran.
+{made(options, "table.py", f" (RDNA2: {radeon})")}
 
 These are the kernels that each profile's plans take for a decode step and a prefill chunk of 128 of SmolLM2-135M and of models of the shapes of
 Llama-2-7B and Gemma-2B, weights M0E4 in groups of 32 with embedding and head in affine8, in the SPIR-V that the engine hands to the

@@ -27,9 +27,10 @@ pub fn peak_memory() -> Option<u64> {
 
 /// What a session takes, its model's weights included.
 pub fn memory(session: &Session) -> Memory {
-    let arena = session.memory();
+    let (arena, model) = (session.memory(), session.model());
     Memory {
-        weights_bytes: session.model().weight_bytes(),
+        weights_bytes: model.weight_bytes(),
+        texture_bytes: model.texture_bytes(),
         cache_bytes: arena.cache_bytes(),
         arena_bytes: arena.bytes(),
         process_peak_bytes: peak_memory(),
@@ -42,5 +43,9 @@ pub fn memory_text(memory: &Memory) -> String {
     let peak = memory.process_peak_bytes.zip(memory.peak_ratio()).map_or(String::new(), |(peak, ratio)| {
         format!("; process peak {}, {ratio:.2} times these", size(peak))
     });
-    format!("GPU: weights {weights}, cache {cache}, arena {arena}{peak}")
+    let textures = match memory.texture_bytes {
+        0 => String::new(),
+        bytes => format!(" ({} in textures)", size(bytes)),
+    };
+    format!("GPU: weights {weights}{textures}, cache {cache}, arena {arena}{peak}")
 }

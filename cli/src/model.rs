@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ::devices::WeightMemory;
 use engine::{
     EngineError,
     gpu::{Gpu, OpenOptions},
@@ -48,6 +49,10 @@ pub struct GpuArgs {
     activations: Option<String>,
     #[command(flatten)]
     cache: CacheArgs,
+    /// What packed matrices lie in where kernels read both: storage buffers, or textures, which some GPUs read through caches
+    /// of their own [default: as the GPU's profile says]
+    #[arg(long, value_name = "MEMORY", value_parser = ["buffer", "texture"])]
+    weights: Option<String>,
     /// How long one submission should keep the GPU at most, so that the screen gets its turns; 0 does not cut steps
     /// [default: as the GPU's profile says]
     #[arg(long, value_name = "MS")]
@@ -85,10 +90,18 @@ impl GpuArgs {
             low_priority: !self.default_priority,
             cache_dir: cache_dir(),
             max_submit: self.max_submit_ms.map(|ms| Duration::from_millis(ms.into())),
+            weights: self.weights(),
             ..OpenOptions::default()
         };
         let gpu = Gpu::open(&options).map_err(EngineError::from)?;
         Ok(gpu.with_integer_products(self.integer_products()))
+    }
+
+    fn weights(&self) -> Option<WeightMemory> {
+        self.weights.as_deref().map(|word| match word {
+            "texture" => WeightMemory::Texture,
+            _ => WeightMemory::Buffer,
+        })
     }
 
     /// How activations are held on it.

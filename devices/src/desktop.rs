@@ -4,7 +4,7 @@ use wgpu_types::Limits;
 
 use crate::profile::{
     Activations, Decode, DecodeShape, F16, Family, Prefill, Profile, Reduction, Sourced, Subgroups,
-    WeightLayout, phone_limits,
+    WeightLayout, WeightMemory, phone_limits,
 };
 
 const BASE: Profile = Profile {
@@ -21,6 +21,7 @@ const BASE: Profile = Profile {
     prefill: Prefill { tokens: 8, outputs: 4, workgroup: [16, 4] },
     activations: Activations::F32,
     layout: WeightLayout::FourRows,
+    weights: WeightMemory::Buffer,
     max_submit_ms: 50,
     bandwidth: None,
     f16_tflops: None,

@@ -38,6 +38,6 @@ mod xclipse;
 pub use detect::{Detection, UnknownProfile, by_name, detect, profiles};
 pub use profile::{
     Activations, Decode, DecodeShape, F16, Family, Prefill, Profile, Quirk, Reduction, Sourced, Subgroups,
-    WeightLayout,
+    WeightLayout, WeightMemory,
 };
 pub use target::{Capabilities, Coop, Target};

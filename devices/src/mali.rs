@@ -4,7 +4,7 @@ use crate::{
     detect::number_after,
     profile::{
         Activations, Decode, DecodeShape, F16, Family, Prefill, Profile, Quirk, Reduction, Sourced,
-        Subgroups, WeightLayout, phone_limits,
+        Subgroups, WeightLayout, WeightMemory, phone_limits,
     },
 };
 
@@ -51,6 +51,7 @@ const BASE: Profile = Profile {
     prefill: Prefill { tokens: 2, outputs: 4, workgroup: [16, 4] },
     activations: Activations::F16,
     layout: WeightLayout::FourRows,
+    weights: WeightMemory::Buffer,
     max_submit_ms: 8,
     bandwidth: None,
     f16_tflops: None,

@@ -2,7 +2,7 @@
 
 use crate::profile::{
     Activations, Decode, DecodeShape, F16, Family, Prefill, Profile, Quirk, Reduction, Sourced, Subgroups,
-    WeightLayout, phone_limits,
+    WeightLayout, WeightMemory, phone_limits,
 };
 
 const FIRMWARE: Quirk = Quirk {
@@ -35,6 +35,7 @@ pub(crate) static PROFILES: [Profile; 1] = [Profile {
     prefill: Prefill { tokens: 2, outputs: 4, workgroup: [16, 4] },
     activations: Activations::F32,
     layout: WeightLayout::FourRows,
+    weights: WeightMemory::Buffer,
     max_submit_ms: 4,
     bandwidth: None,
     f16_tflops: None,

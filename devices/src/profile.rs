@@ -1,5 +1,7 @@
 //! The form of a profile: facts with sources, and preferences for kernels.
 
+use std::fmt;
+
 use wgpu_types::Limits;
 
 /// A value and where it is from.
@@ -72,6 +74,24 @@ pub enum Activations {
 pub enum WeightLayout {
     /// `[n/4][k/word][n%4]`: one `vec4<u32>` holds a word along k of four rows.
     FourRows,
+}
+
+/// What packed matrices lie in, where kernels can read their codes from both. No phone was at hand to measure which is faster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WeightMemory {
+    /// Storage buffers.
+    Buffer,
+    /// Textures, which on some GPUs are read through caches of their own. Scales stay in buffers.
+    Texture,
+}
+
+impl fmt::Display for WeightMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Buffer => "buffer",
+            Self::Texture => "texture",
+        })
+    }
 }
 
 /// Threads of a subgroup; the driver picks a power of two between them.
@@ -154,6 +174,8 @@ pub struct Profile {
     pub activations: Activations,
     /// Layout of packed weights.
     pub layout: WeightLayout,
+    /// What packed matrices lie in, unless whoever opens the GPU says otherwise.
+    pub weights: WeightMemory,
     /// Longest GPU time of one submission, milliseconds: our choice, so that the screen gets its turn in every frame.
     pub max_submit_ms: u32,
     /// Memory bandwidth, GB/s; measured rather than theoretical where both are known.

@@ -4,7 +4,7 @@ use wgpu_types::Limits;
 
 use crate::profile::{
     Activations, Decode, DecodeShape, F16, Family, Prefill, Profile, Reduction, Sourced, Subgroups,
-    WeightLayout, phone_limits,
+    WeightLayout, WeightMemory, phone_limits,
 };
 
 const LAVAPIPE: &str = "Mesa 22.3 lavapipe seen through wgpu 30";
@@ -33,6 +33,7 @@ const BASE: Profile = Profile {
     prefill: Prefill { tokens: 8, outputs: 4, workgroup: [64, 1] },
     activations: Activations::F32,
     layout: WeightLayout::FourRows,
+    weights: WeightMemory::Buffer,
     max_submit_ms: 1000,
     bandwidth: None,
     f16_tflops: None,

@@ -2,7 +2,7 @@
 
 use wgpu_types::{Features, Limits};
 
-use crate::{Activations, F16, Profile, Reduction, Subgroups};
+use crate::{Activations, F16, Profile, Reduction, Subgroups, WeightMemory};
 
 /// What an open device offers.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +47,8 @@ pub struct Target {
     pub subgroups: Option<Subgroups>,
     /// How to reduce: the profile's preference where the device has subgroups.
     pub reduction: Reduction,
+    /// What packed matrices are to lie in.
+    pub weights: WeightMemory,
     /// Whether a dispatch can be timed.
     pub timestamps: bool,
 }
@@ -82,6 +84,7 @@ impl Target {
             integer_dot: live.integer_dot.or(profile.integer_dot.map(|i| i.value)).unwrap_or(false),
             subgroups: live.subgroups,
             reduction,
+            weights: profile.weights,
             timestamps: live.features.contains(Features::TIMESTAMP_QUERY),
         }
     }

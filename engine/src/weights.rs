@@ -102,7 +102,7 @@ pub fn device_bytes(
             let tensor = graph.host(wanted.value).or(packed).ok_or_else(|| absent(name, source))?;
             constant(name, tensor, elem).map(DeviceBytes::Plain)
         }
-        WeightPacking::Matrix { format, transposed } => {
+        WeightPacking::Matrix { format, transposed, .. } => {
             matrix(graph, wanted, format, Orientation::of(transposed), source, progress)
                 .map(DeviceBytes::Matrix)
         }

@@ -103,6 +103,8 @@ fn every_case_can_be_planned() {
             octets: subgroups,
             max_binding,
             max_slots,
+            weights: devices::WeightMemory::Buffer,
+            max_texture: 8192,
             decode,
             prefill,
             subgroup_size: if subgroups { 8 } else { 1 },

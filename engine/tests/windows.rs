@@ -50,6 +50,8 @@ fn planned(op: &Arc<dyn Op>, filters: Option<&[usize]>, height: &Expr) -> (Vec<E
         octets: false,
         max_binding: 1 << 27,
         max_slots: 8,
+        weights: devices::WeightMemory::Buffer,
+        max_texture: 8192,
         decode,
         prefill,
         subgroup_size: 1,

@@ -21,8 +21,9 @@
 //!
 //! Conventions, checked by reflection: one entry point; group 0; the uniform `params` has the last binding. Whatever
 //! lives in the activation arena or the KV cache is `read_write` (wgpu tracks usage by buffer); only `weight`,
-//! `scales`, `bias`, `table` and the like are `read`. Bindings are rounded down to the device's alignment, so each
-//! slot `x` has a parameter `x_offset`, counted in the slot's scalars, or in 16-byte words where it is packed.
+//! `scales`, `bias`, `table` and the like are `read`, or `weight` is a texture. Bindings are rounded down to the
+//! device's alignment, so each slot `x` has a parameter `x_offset`, counted in the slot's scalars, in 16-byte words where
+//! it is packed, in rows of texels where it is a texture.
 //! Workgroups are numbered `x + y * num_workgroups.x`, since one dimension ends at 65535.
 //!
 //! ```

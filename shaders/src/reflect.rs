@@ -1,7 +1,8 @@
 //! A kernel's interface, read from its naga module.
 
 use naga::{
-    AddressSpace, ArraySize, Module, ScalarKind, StorageAccess, Type, TypeInner, proc::IndexableLength,
+    AddressSpace, ArraySize, ImageClass, ImageDimension, Module, ScalarKind, StorageAccess, Type, TypeInner,
+    proc::IndexableLength,
 };
 
 use crate::params::{Field, FieldType, ParamLayout};
@@ -16,6 +17,8 @@ pub enum Access {
     ReadWrite,
     /// A uniform buffer.
     Uniform,
+    /// A texture of two dimensions whose texels are read as they are.
+    Texture,
 }
 
 /// What four or two bytes of a buffer hold.
@@ -48,7 +51,7 @@ impl ElemType {
     }
 }
 
-/// A buffer that a kernel is given.
+/// A buffer or texture that a kernel is given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slot {
     /// The name of the variable.
@@ -59,7 +62,7 @@ pub struct Slot {
     pub binding: u32,
     /// How it is bound.
     pub access: Access,
-    /// What it is an array of.
+    /// What it is an array of, or a texel.
     pub elem: ElemType,
 }
 
@@ -106,9 +109,11 @@ pub(crate) fn reflect(module: &Module, overrides: Vec<(String, u32)>) -> Result<
             AddressSpace::Uniform => Access::Uniform,
             AddressSpace::Storage { access } if access.contains(StorageAccess::STORE) => Access::ReadWrite,
             AddressSpace::Storage { .. } => Access::Read,
-            space => return Err(format!("{name} is in {space:?}; slots are storage or uniform")),
+            AddressSpace::Handle => Access::Texture,
+            space => return Err(format!("{name} is in {space:?}; slots are storage, uniform or texture")),
         };
-        let elem = slot_elem(module, ty).ok_or_else(|| format!("{name} is not an array of numbers"))?;
+        let elem =
+            slot_elem(module, ty).ok_or_else(|| format!("{name} is no array of numbers, and no texture"))?;
         slots.push(Slot { name, group: 0, binding: place.binding, access, elem });
     }
     slots.sort_by_key(|s| s.binding);
@@ -157,8 +162,16 @@ fn scalar(inner: &TypeInner) -> Option<(ScalarType, u32)> {
 }
 
 fn slot_elem(module: &Module, ty: &Type) -> Option<ElemType> {
-    let TypeInner::Array { base, .. } = ty.inner else { return None };
-    scalar(&module.types[base].inner).map(|(scalar, lanes)| ElemType { scalar, lanes })
+    const TEXELS: ImageClass = ImageClass::Sampled { kind: ScalarKind::Uint, multi: false };
+    match ty.inner {
+        TypeInner::Array { base, .. } => {
+            scalar(&module.types[base].inner).map(|(scalar, lanes)| ElemType { scalar, lanes })
+        }
+        TypeInner::Image { dim: ImageDimension::D2, arrayed: false, class: TEXELS } => {
+            Some(ElemType { scalar: ScalarType::U32, lanes: 4 })
+        }
+        _ => None,
+    }
 }
 
 fn param_layout(module: &Module, ty: &Type, binding: u32) -> Result<ParamLayout, String> {

@@ -12,7 +12,8 @@ use crate::{Kernel, ShaderError};
 pub struct SpirvOptions {
     /// `(major, minor)` of SPIR-V; 1.3 goes with Vulkan 1.1.
     pub version: (u8, u8),
-    /// Clamp every index of a buffer or array. Not needed where the device has robustBufferAccess2.
+    /// Clamp every index of a buffer or array. Not needed where the device has robustBufferAccess2. Kernels read no texel
+    /// outside of a texture.
     pub check_bounds: bool,
     /// Use products of packed 8-bit integers (SPV_KHR_integer_dot_product); else they are spelled out.
     pub integer_dot: bool,

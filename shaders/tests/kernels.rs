@@ -17,7 +17,13 @@ fn every_variant_keeps_the_conventions() {
             let params = reflection.params.expect("every kernel has parameters");
             for slot in &reflection.slots {
                 let constant = READ_ONLY.contains(&slot.name.as_str());
-                assert_eq!(slot.access == Access::Read, constant, "{spec}: {}", slot.name);
+                let texture = slot.name == "weight" && spec.choice("TEXTURE") == Some("true");
+                let access = match (texture, constant) {
+                    (true, _) => Access::Texture,
+                    (false, true) => Access::Read,
+                    (false, false) => Access::ReadWrite,
+                };
+                assert_eq!(slot.access, access, "{spec}: {}", slot.name);
                 let offset = params.field(&format!("{}_offset", slot.name)).map(|f| f.ty);
                 assert_eq!(offset, Some(FieldType::U32), "{spec}: {}", slot.name);
             }

@@ -6,6 +6,7 @@
 //   subgroup  all WG_X threads go along k, for one block of 4 rows a workgroup, and add up by subgroupAdd
 //   none      each thread has 4 rows of W to itself
 #variant WEIGHT = m0e4 | affine8 | f16 | f32
+#variant TEXTURE = false
 #variant ELEM = f32 | f16
 #variant REDUCE = shared | subgroup | none
 #let SCALED = WEIGHT == m0e4 || WEIGHT == affine8

@@ -6,6 +6,7 @@
 // room of its own where STAGES is 2. Rows there are 16 bytes longer than need be, so that eight of them begin in different
 // banks.
 #variant WEIGHT = m0e4 | affine8 | f16 | f32
+#variant TEXTURE = false | true
 #exclude WEIGHT == f32
 #variant ELEM = f32 | f16
 #variant SIZE = 16 | 8
@@ -20,6 +21,7 @@
 #let HEADS = EPILOGUE == heads || EPILOGUE == rope
 #variant NORM = false
 #let SCALED = WEIGHT == m0e4 || WEIGHT == affine8
+#exclude TEXTURE && !SCALED
 enable f16;
 enable wgpu_cooperative_matrix;
 #if EPILOGUE == gate

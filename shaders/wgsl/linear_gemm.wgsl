@@ -6,6 +6,7 @@
 //                  Vulkan)
 // With MATH = f16 products, and sums of 32 of them, are f16. Where weights go through shared memory too: linear_tiles.
 #variant WEIGHT = m0e4 | affine8 | f16 | f32
+#variant TEXTURE = false | true
 #variant ELEM = f32 | f16
 #variant TILE_M = 4 | 2 | 8
 #variant TILE_N = 4 | 8
@@ -20,6 +21,7 @@
 #let HEADS = EPILOGUE == heads || EPILOGUE == rope
 #variant NORM = false
 #let SCALED = WEIGHT == m0e4 || WEIGHT == affine8
+#exclude TEXTURE && !SCALED
 #let WIDE = TILE_N == 8
 #exclude TILE_N == 8 && (TILE_M == 8 || X == none || !SCALED)
 #exclude X == none && !SCALED

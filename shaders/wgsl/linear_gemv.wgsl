@@ -10,6 +10,7 @@
 // With MATH = f16 the products of a chunk, and sums of 4 of them, are f16. With MATH = i8 a workgroup brings all of x to
 // workgroup memory in 8 bits (lib/bytes.wgsl), normalised or not, and a thread multiplies 32 columns at a time.
 #variant WEIGHT = m0e4 | affine8 | f16 | f32
+#variant TEXTURE = false | true
 #variant ELEM = f32 | f16
 #variant ROWS = 1 | 2 | 4
 #variant REDUCE = shared | subgroup | shuffle | none | broadcast
@@ -25,6 +26,7 @@
 #exclude HELD == f16 && ELEM == f16 || HELD != same && (EPILOGUE == rows || EPILOGUE == gate)
 #let HEADS = EPILOGUE == heads || EPILOGUE == rope
 #let SCALED = WEIGHT == m0e4 || WEIGHT == affine8
+#exclude TEXTURE && !SCALED
 #let SPLIT = REDUCE == shared || REDUCE == subgroup || REDUCE == shuffle
 #let SUBGROUPS = REDUCE == subgroup || REDUCE == shuffle
 #let LOOKS_AHEAD = AHEAD != 1

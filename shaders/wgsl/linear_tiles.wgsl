@@ -4,6 +4,7 @@
 // that neighbours read neighbours. Workgroups: x along n, y along m.
 // With MATH = f16 what is brought, products, and sums of 8 * CHUNKS of them are f16.
 #variant WEIGHT = m0e4 | affine8 | f16 | f32
+#variant TEXTURE = false | true
 #variant ELEM = f32 | f16
 #variant TILE_M = 4 | 8
 #variant TILE_N = 4 | 8
@@ -18,6 +19,7 @@
 #let HEADS = EPILOGUE == heads || EPILOGUE == rope
 #variant NORM = false
 #let SCALED = WEIGHT == m0e4 || WEIGHT == affine8
+#exclude TEXTURE && !SCALED
 #let WIDE = TILE_N == 8
 #if ELEM == f16 || HELD == f16
 enable f16;

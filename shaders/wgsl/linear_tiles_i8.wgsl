@@ -3,6 +3,7 @@
 // workgroup memory, x in 8 bits, the codes as they are, once for all its threads. A thread computes TILE_M rows of x, WG_Y
 // apart, by TILE_N rows of W: blocks of 4, WG_X apart, so that neighbours read neighbours. Workgroups: x along n, y along m.
 #variant WEIGHT = m0e4 | affine8 | f16 | f32
+#variant TEXTURE = false | true
 #variant ELEM = f32 | f16
 #variant TILE_M = 4 | 2 | 8
 #variant TILE_N = 4 | 8

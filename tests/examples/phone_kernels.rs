@@ -1,13 +1,14 @@
 //! Writes the SPIR-V of every kernel that models need on device profiles, as the engine hands it to the driver there:
-//! `phone_kernels [--candidates] [--f8] OUT PROFILE,… MODEL.onnx …`; models may lack their weights. With `--candidates` of every
-//! kernel that may be chosen, else of those that a profile prefers, and of those that multiply in 8 bits where that is asked for;
-//! with `--f8` for KV caches in 8 bits. Prints a line for each kernel of each phase:
-//! profile, model, phase, calls, bits of memory for each weight (`-` where it is no product), file, spec; between them tabs.
+//! `phone_kernels [--candidates] [--f8] [--textures] OUT PROFILE,… MODEL.onnx …`; models may lack their weights. With
+//! `--candidates` of every kernel that may be chosen, else of those that a profile prefers, and of those that multiply in 8 bits
+//! where that is asked for; with `--f8` for KV caches in 8 bits, with `--textures` of weights in textures. Prints a line for
+//! each kernel of each phase: profile, model, phase, calls, bits of memory for each weight (`-` where it is no product), file,
+//! spec; between them tabs.
 //! For bench/phones.
 
 use std::{collections::BTreeMap, env, error::Error, fs, path::Path, sync::Arc};
 
-use devices::{Activations, F16, Target};
+use devices::{Activations, F16, Target, WeightMemory};
 use engine::{
     host::{GroupSize, WeightFormat},
     language::{LanguageModel, LanguageOptions, Phase},
@@ -35,15 +36,19 @@ const PHASES: [(&str, Phase, bool); 4] = [
 fn main() -> Result<(), Box<dyn Error>> {
     let (flags, arguments): (Vec<String>, Vec<String>) =
         env::args().skip(1).partition(|word| word.starts_with("--"));
-    let [all, f8] = ["--candidates", "--f8"].map(|flag| flags.iter().any(|word| word == flag));
+    let [all, f8, textures] =
+        ["--candidates", "--f8", "--textures"].map(|flag| flags.iter().any(|word| word == flag));
     let [out, profiles, models @ ..] = arguments.as_slice() else {
-        return Err("phone_kernels [--candidates] [--f8] OUT PROFILE,… MODEL.onnx …".into());
+        return Err("phone_kernels [--candidates] [--f8] [--textures] OUT PROFILE,… MODEL.onnx …".into());
     };
     for model in models.iter().map(Path::new) {
         let name = model.file_stem().unwrap_or_default().to_string_lossy();
         let language = LanguageModel::recognise(ModelFile::inspect(model)?.graph)?;
         for profile in profiles.split(',') {
-            let target = Target::from_profile(devices::by_name(profile)?);
+            let mut target = Target::from_profile(devices::by_name(profile)?);
+            if textures {
+                target.weights = WeightMemory::Texture;
+            }
             fs::create_dir_all(Path::new(out).join(profile))?;
             for (phase, which, in_bytes) in PHASES {
                 let options = |round| options(&target, round, in_bytes, f8);

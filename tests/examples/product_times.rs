@@ -185,7 +185,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
             let times = samples[1..].iter().map(|times| times[choice.calls.clone()].iter().sum()).collect();
             let time = median(times);
-            let many = if choice.problem.family == "gemm" { tokens } else { 0 };
+            let many = if choice.problem.family.starts_with("gemm") { tokens } else { 0 };
             let rate = rate(&plan, &choice.calls, many, time);
             let deviation = far[outputs].iter().copied().fold(0.0, f32::max);
             let (micros, kernel) = (time.as_secs_f64() * 1e6, &choice.candidates[choice.taken]);

@@ -20,4 +20,5 @@ mod operators;
 mod products;
 mod sessions;
 mod steps;
+mod textures;
 mod tuning;

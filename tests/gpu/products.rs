@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use devices::WeightMemory;
 use engine::{
     gpu::{Gpu, OpenOptions},
     host::{GroupSize, WeightFormat},
@@ -11,6 +12,7 @@ use engine::{
     },
     qualify::Trial,
 };
+use shaders::Access;
 
 const M0E4: WeightFormat = WeightFormat::M0e4 { group: GroupSize::G32 };
 const AFFINE: WeightFormat = WeightFormat::Affine8 { group: GroupSize::G64 };
@@ -70,25 +72,31 @@ fn with_tolerance(case: Case, activations: Elem) -> Case {
     })
 }
 
-/// Every kernel for every case; in bytes, of those that multiply in 8 bits.
-fn every_candidate(activations: Elem, in_bytes: bool) {
+/// Every kernel, of matrices in `memory`, as far as they have codes; in bytes, of those that multiply in 8 bits.
+fn every_candidate(activations: Elem, memory: WeightMemory, in_bytes: bool) {
     let (mut seen, mut wrong) = (BTreeSet::new(), Vec::new());
     for profile in ["lavapipe", "nvidia", "adreno-750", "adreno-830", "mali-g720"] {
         let profile = devices::by_name(profile).unwrap();
         let gpu = Gpu::open(&OpenOptions::default()).unwrap().acting_as(profile);
-        let gpu = gpu.with_integer_products(in_bytes);
+        let gpu = gpu.with_weights(memory).with_integer_products(in_bytes);
         if activations == Elem::F16 && !gpu.target().f16 {
             println!("skipped: this GPU has no f16");
             return;
         }
         // Of f16 and 8 bits, sizes that end inside of everything are enough: what follows the products is the same.
         let few = activations == Elem::F16 || in_bytes;
-        let cases: Vec<Case> = if few { large() } else { all_cases().collect() };
+        let mut cases: Vec<Case> = if few { large() } else { all_cases().collect() };
+        if memory == WeightMemory::Texture {
+            cases.retain(|case| !case.name.starts_with("f16"));
+        }
         for case in cases {
             let case = with_tolerance(case, activations);
             for round in 0.. {
                 gpu.choose_by(Choices { round: Some(round), ..Choices::default() });
                 let trial = Trial::new(gpu.target(), &case, activations).unwrap();
+                let textures = trial.kernels().flat_map(|kernel| &kernel.reflection.slots);
+                let textures = textures.filter(|slot| slot.access == Access::Texture).count();
+                assert_eq!(textures > 0, memory == WeightMemory::Texture, "{}", case.name);
                 let longest = trial.choices().iter().map(|choice| choice.candidates.len()).max().unwrap_or(0);
                 if round >= longest {
                     break;
@@ -113,20 +121,30 @@ fn every_candidate(activations: Elem, in_bytes: bool) {
 
 #[test]
 fn every_candidate_gives_the_reference() {
-    every_candidate(Elem::F32, false);
+    every_candidate(Elem::F32, WeightMemory::Buffer, false);
 }
 
 #[test]
 fn every_candidate_in_half_precision_is_near() {
-    every_candidate(Elem::F16, false);
+    every_candidate(Elem::F16, WeightMemory::Buffer, false);
+}
+
+#[test]
+fn every_candidate_gives_the_reference_from_textures() {
+    every_candidate(Elem::F32, WeightMemory::Texture, false);
+}
+
+#[test]
+fn every_candidate_in_half_precision_is_near_from_textures() {
+    every_candidate(Elem::F16, WeightMemory::Texture, false);
 }
 
 #[test]
 fn every_candidate_in_eight_bits_gives_the_reference_that_rounds_likewise() {
-    every_candidate(Elem::F32, true);
+    every_candidate(Elem::F32, WeightMemory::Buffer, true);
 }
 
 #[test]
 fn every_candidate_in_eight_bits_of_half_precision_is_near() {
-    every_candidate(Elem::F16, true);
+    every_candidate(Elem::F16, WeightMemory::Buffer, true);
 }

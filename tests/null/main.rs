@@ -12,3 +12,4 @@ mod plans;
 mod refused;
 mod sizes;
 mod smollm2;
+mod textures;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use devices::Profile;
+use devices::{Profile, WeightMemory};
 use engine::{
     gpu::{Arena, Gpu, Run, Weights},
     host::{Fit, GroupSize, WeightFormat},
@@ -19,6 +19,7 @@ use tests::models;
 
 const CHUNK: usize = 512;
 const CONTEXT: usize = 4096;
+const M0E4: WeightFormat = WeightFormat::M0e4 { group: GroupSize::G32 };
 
 fn options(gpu: &Gpu, format: WeightFormat, cache: Option<Elem>) -> LanguageOptions {
     let target = gpu.target();
@@ -93,8 +94,12 @@ fn every_profile_accepts_every_plan() {
     let folders = models("tiny_llama");
     assert!(folders.len() >= 5 && devices::profiles().count() >= 7);
     for profile in devices::profiles() {
-        for format in [WeightFormat::F32, WeightFormat::F16, WeightFormat::M0e4 { group: GroupSize::G32 }] {
+        for format in [WeightFormat::F32, WeightFormat::F16, M0E4] {
             on_profile(profile, &folders[0], format, None);
+        }
+        let gpu = Gpu::noop(profile).unwrap().with_weights(WeightMemory::Texture);
+        for format in [M0E4, WeightFormat::Affine8 { group: GroupSize::G64 }] {
+            on(&gpu, profile, &folders[0], format, None);
         }
     }
     let profile = devices::profiles().next().unwrap();
@@ -107,7 +112,7 @@ fn every_profile_accepts_every_plan() {
 fn every_profile_accepts_caches_of_8_bits() {
     let folder = &models("tiny_llama")[0];
     for profile in devices::profiles() {
-        for format in [WeightFormat::F16, WeightFormat::M0e4 { group: GroupSize::G32 }] {
+        for format in [WeightFormat::F16, M0E4] {
             on_profile(profile, folder, format, Some(Elem::F8));
         }
     }
@@ -140,7 +145,7 @@ fn every_profile_accepts_every_product_in_eight_bits() {
         let gpu = Gpu::noop(profile).unwrap().with_integer_products(true);
         for round in [0, 1] {
             gpu.choose_by(Choices { round: Some(round), ..Choices::default() });
-            on(&gpu, profile, folder, WeightFormat::M0e4 { group: GroupSize::G32 }, None);
+            on(&gpu, profile, folder, M0E4, None);
         }
         gpu.choose_by(Choices::default());
         on(&gpu, profile, folder, WeightFormat::Affine8 { group: GroupSize::G32 }, None);

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use devices::WeightMemory;
 use engine::{
     EngineError,
     gpu::{Gpu, OpenOptions},
@@ -35,6 +36,8 @@ pub struct Choices {
     pub chunk: usize,
     /// Most positions of a session.
     pub context: usize,
+    /// What packed matrices lie in.
+    pub weights: WeightMemory,
     /// Bytes of the largest binding to plan for, if not what the GPU allows.
     pub max_binding: Option<u64>,
 }
@@ -50,6 +53,7 @@ impl Default for Choices {
             cache: Elem::F32,
             chunk: 128,
             context: 512,
+            weights: WeightMemory::Buffer,
             max_binding: None,
         }
     }
@@ -70,6 +74,7 @@ pub fn gpu() -> Arc<Gpu> {
 #[must_use]
 pub fn language_options(gpu: &Gpu, choices: Choices) -> LanguageOptions {
     let mut target = gpu.target();
+    target.weights = choices.weights;
     target.max_binding = choices.max_binding.unwrap_or(target.max_binding);
     LanguageOptions {
         lower: LowerOptions { target, activations: choices.activations },

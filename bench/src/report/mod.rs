@@ -181,6 +181,8 @@ pub struct StartTimes {
 pub struct Memory {
     /// Weights, shared by all sessions.
     pub weights_bytes: u64,
+    /// Those of them that lie in textures.
+    pub texture_bytes: u64,
     /// The session's KV cache.
     pub cache_bytes: u64,
     /// The session's arena.

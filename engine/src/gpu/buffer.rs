@@ -109,7 +109,7 @@ impl Gpu {
         Ok(bytes)
     }
 
-    /// Records a copy of `size` bytes between places in buffers. No other function does, so that all copies are counted.
+    /// Records a copy of `size` bytes between places in buffers. No other function does so for buffers, so that all copies are counted.
     pub(super) fn copy(
         &self,
         encoder: &mut wgpu::CommandEncoder,

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use devices::{Capabilities, Profile, Target};
+use devices::{Capabilities, Profile, Target, WeightMemory};
 use shaders::KernelSpec;
 
 use super::{
@@ -148,6 +148,13 @@ impl Gpu {
     #[must_use]
     pub fn with_integer_products(mut self, wanted: bool) -> Self {
         self.integer_products = wanted;
+        self
+    }
+
+    /// Holds packed matrices in this from now on, where there is a choice, whatever the profile prefers.
+    #[must_use]
+    pub fn with_weights(mut self, memory: WeightMemory) -> Self {
+        self.target.weights = memory;
         self
     }
 

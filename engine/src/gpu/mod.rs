@@ -22,6 +22,7 @@ mod recall;
 mod room;
 mod run;
 mod slices;
+mod texture;
 mod upload;
 #[cfg(not(target_vendor = "apple"))]
 mod vulkan;

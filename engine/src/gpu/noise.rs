@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use shaders::{KernelSpec, ParamLayout, ShaderError, compile};
 
-use super::{Buffer, Gpu, WeightBuffers};
+use super::{Buffer, Gpu, WeightBuffers, weights::Codes};
 use crate::{
     error::EngineError,
     graph::{Constant, Graph},
     host::{Noise, WeightFormat, packed_bytes},
-    op::{WeightPacking, WeightUse},
+    op::{WeightPacking, WeightPart, WeightUse},
     weights::WeightSource,
 };
 
@@ -71,7 +71,11 @@ impl Gpu {
         }
         let noise = Noise::new(*seed, &value.name, format, wanted.k);
         let (weight, scales) = self.noise(&value.name, format, (wanted.n, wanted.k), noise)?;
-        Ok(Some(WeightBuffers { weight, scales }))
+        let codes = match wanted.texels(WeightPart::Weight) {
+            Some(size) => Codes::Texture(self.texture_of(&value.name, size, &weight)?),
+            None => Codes::Buffer(weight),
+        };
+        Ok(Some(WeightBuffers { codes, scales }))
     }
 
     /// A packed matrix `[n, k]` of noise, and its scales where the format has some.

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use devices::{Capabilities, F16, Profile, Target};
+use devices::{Capabilities, F16, Profile, Target, WeightMemory};
 use wgpu::Features;
 
 use super::{
@@ -26,11 +26,20 @@ pub struct OpenOptions {
     pub cache_dir: Option<PathBuf>,
     /// How long a submission should keep the GPU at most, instead of what the profile says; 0 submits each step as one.
     pub max_submit: Option<Duration>,
+    /// What packed matrices are to lie in, instead of what the profile says.
+    pub weights: Option<WeightMemory>,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { adapter: None, low_priority: true, f16_passthrough: true, cache_dir: None, max_submit: None }
+        Self {
+            adapter: None,
+            low_priority: true,
+            f16_passthrough: true,
+            cache_dir: None,
+            max_submit: None,
+            weights: None,
+        }
     }
 }
 
@@ -86,7 +95,11 @@ impl Gpu {
         notes.extend(note);
         let summary = DeviceSummary { adapter: found.summary, f16, low_priority, notes };
         let gpu = Self::new(device, queue, target, summary, found.offer, disk, options.max_submit);
-        Ok(gpu.recalling(recall))
+        let gpu = gpu.recalling(recall);
+        Ok(match options.weights {
+            Some(memory) => gpu.with_weights(memory),
+            None => gpu,
+        })
     }
 
     /// A device that computes nothing: it accepts what a device of this profile would, and refuses what that would.

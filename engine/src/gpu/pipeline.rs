@@ -159,18 +159,25 @@ fn bind_group_layout(device: &wgpu::Device, kernel: &Kernel, label: &str) -> wgp
     let entry = |binding, ty| wgpu::BindGroupLayoutEntry {
         binding,
         visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+        ty,
         count: None,
     };
+    let buffer = |ty| wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None };
     let slots = reflection.slots.iter().map(|slot| {
         let ty = match slot.access {
-            Access::Read => wgpu::BufferBindingType::Storage { read_only: true },
-            Access::ReadWrite => wgpu::BufferBindingType::Storage { read_only: false },
-            Access::Uniform => wgpu::BufferBindingType::Uniform,
+            Access::Read => buffer(wgpu::BufferBindingType::Storage { read_only: true }),
+            Access::ReadWrite => buffer(wgpu::BufferBindingType::Storage { read_only: false }),
+            Access::Uniform => buffer(wgpu::BufferBindingType::Uniform),
+            Access::Texture => wgpu::BindingType::Texture {
+                sample_type: wgpu::TextureSampleType::Uint,
+                view_dimension: wgpu::TextureViewDimension::D2,
+                multisampled: false,
+            },
         };
         entry(slot.binding, ty)
     });
-    let params = reflection.params.as_ref().map(|p| entry(p.binding, wgpu::BufferBindingType::Uniform));
+    let uniform = buffer(wgpu::BufferBindingType::Uniform);
+    let params = reflection.params.as_ref().map(|p| entry(p.binding, uniform));
     let entries: Vec<_> = slots.chain(params).collect();
     device
         .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(label), entries: &entries })

@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use shaders::Slot;
 use symbolic::Bindings;
 
 pub use profile::Clock;
@@ -16,8 +17,8 @@ use super::{Arena, Buffer, Gpu, Pipeline, WeightBuffers, Weights, costs::Part, f
 use crate::{
     error::EngineError,
     graph::Graph,
-    op::{Elem, RootKind, WeightPart},
-    plan::{BoundPlan, Memory, Plan, Port},
+    op::{Elem, RootKind, WeightId, WeightPart},
+    plan::{BoundPlan, BoundSlot, Memory, Plan, Port},
 };
 
 /// A plan on a device, with everything that a step needs made beforehand.
@@ -109,19 +110,7 @@ impl Run {
         let bound = &self.bound.calls[index];
         let mut entries = Vec::with_capacity(bound.slots.len() + 1);
         for (slot, at) in call.kernel.reflection.slots.iter().zip(&bound.slots) {
-            let buffer = self.buffer(at.memory, &call.node)?;
-            if at.offset.checked_add(at.size).is_none_or(|end| end > buffer.size()) {
-                let text = format!(
-                    "node {:?}: slot {:?} is {} bytes from byte {} on, its buffer has {}",
-                    call.node,
-                    slot.name,
-                    at.size,
-                    at.offset,
-                    buffer.size()
-                );
-                return Err(EngineError::model("gpu", text));
-            }
-            entries.push(entry(slot.binding, buffer, at.offset, at.size));
+            entries.push(self.bind_slot(slot, at, &call.node)?);
         }
         if let Some(layout) = &call.kernel.reflection.params {
             let size = u64::from(call.params_size);
@@ -130,23 +119,45 @@ impl Run {
         Ok(gpu.bind_group(&self.pipelines[index], &entries)?)
     }
 
-    fn buffer(&self, memory: Memory, node: &str) -> Result<&Buffer, EngineError> {
-        let found = match memory {
-            Memory::Arena => Some(&self.arena.buffer),
-            Memory::Cache(cache) => self.arena.caches.get(cache),
-            Memory::Constant(weight) => self.weight(weight.0).map(|w| &w.weight),
-            Memory::Weight(weight, WeightPart::Weight) => self.weight(weight.0).map(|w| &w.weight),
-            Memory::Weight(weight, WeightPart::Scales) => {
-                self.weight(weight.0).and_then(|w| w.scales.as_ref())
-            }
-        };
-        found.ok_or_else(|| {
-            EngineError::model("gpu", format!("node {node:?} needs a buffer that was not made"))
-        })
+    fn bind_slot(
+        &self,
+        slot: &Slot,
+        at: &BoundSlot,
+        node: &str,
+    ) -> Result<wgpu::BindGroupEntry<'_>, EngineError> {
+        let unmade = || EngineError::model("gpu", format!("node {node:?} needs memory that was not made"));
+        if let Memory::Texture(weight) = at.memory {
+            let texture = self.weight(weight).and_then(WeightBuffers::texture).ok_or_else(unmade)?;
+            return Ok(texture.entry(slot.binding));
+        }
+        let buffer = self.buffer(at.memory).ok_or_else(unmade)?;
+        if at.offset.checked_add(at.size).is_none_or(|end| end > buffer.size()) {
+            let text = format!(
+                "node {node:?}: slot {:?} is {} bytes from byte {} on, its buffer has {}",
+                slot.name,
+                at.size,
+                at.offset,
+                buffer.size()
+            );
+            return Err(EngineError::model("gpu", text));
+        }
+        Ok(entry(slot.binding, buffer, at.offset, at.size))
     }
 
-    fn weight(&self, index: u32) -> Option<&WeightBuffers> {
-        self.weights.get(index as usize).and_then(Option::as_ref)
+    fn buffer(&self, memory: Memory) -> Option<&Buffer> {
+        match memory {
+            Memory::Arena => Some(&self.arena.buffer),
+            Memory::Cache(cache) => self.arena.caches.get(cache),
+            Memory::Constant(weight) | Memory::Weight(weight, WeightPart::Weight) => {
+                self.weight(weight).and_then(WeightBuffers::buffer)
+            }
+            Memory::Weight(weight, WeightPart::Scales) => self.weight(weight)?.scales.as_ref(),
+            Memory::Texture(_) => None,
+        }
+    }
+
+    fn weight(&self, weight: WeightId) -> Option<&WeightBuffers> {
+        self.weights.get(weight.0 as usize).and_then(Option::as_ref)
     }
 
     /// The memory that it runs in.

@@ -6,7 +6,7 @@ use wgpu::Features;
 use super::{Buffer, Gpu, GpuError, buffer::PATIENCE};
 
 /// Bytes that are handed over at once.
-const PIECE: usize = 4 << 20;
+pub(super) const PIECE: usize = 4 << 20;
 /// Bytes that are gathered for one submission.
 const SHARE: u64 = 8 << 20;
 /// Staging memory that uploads take at most: one share is gathered while the one before is copied.
@@ -87,21 +87,20 @@ impl Gpu {
         let whole = bytes.len() / 4 * 4;
         let mut at = offset;
         for piece in bytes[..whole].chunks(PIECE) {
-            self.stage(buffer, at, piece);
+            self.stage(piece.len() as u64, |queue| queue.write_buffer(buffer.raw(), at, piece));
             at += piece.len() as u64;
         }
         if whole < bytes.len() {
             let mut word = [0; 4];
             word[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
-            self.stage(buffer, at, &word);
+            self.stage(4, |queue| queue.write_buffer(buffer.raw(), at, &word));
         }
         self.counters().uploaded(bytes.len() as u64);
     }
 
-    /// Writes a piece through staging memory, when there is room.
-    fn stage(&self, buffer: &Buffer, at: u64, piece: &[u8]) {
+    /// Lets `write` bring so many bytes to staging memory, when there is room.
+    pub(super) fn stage(&self, bytes: u64, write: impl FnOnce(&wgpu::Queue)) {
         let mut staged = self.staged();
-        let bytes = piece.len() as u64;
         if staged.waiting + bytes > SHARE {
             let before = staged.under_way.take();
             staged.submitted(&self.queue().submit([]));
@@ -113,7 +112,7 @@ impl Gpu {
         }
         staged.waiting += bytes;
         self.counters().staged(staged.bytes());
-        self.queue().write_buffer(buffer.raw(), at, piece);
+        write(self.queue());
     }
 }
 

@@ -2,20 +2,45 @@
 
 use std::collections::HashMap;
 
-use super::{Buffer, Gpu, Progress};
+use super::{Buffer, Gpu, Progress, texture::Texture};
 use crate::{
     error::EngineError,
     graph::Graph,
-    op::{WeightPacking, WeightUse},
+    op::{WeightPacking, WeightPart, WeightUse},
     plan::Plan,
     weights::{DeviceBytes, WeightSource, device_bytes},
 };
 
+/// What codes or elements lie in.
+#[derive(Clone, Debug)]
+pub(super) enum Codes {
+    Buffer(Buffer),
+    Texture(Texture),
+}
+
 /// One constant on the device.
 #[derive(Clone, Debug)]
 pub struct WeightBuffers {
-    pub(super) weight: Buffer,
+    pub(super) codes: Codes,
     pub(super) scales: Option<Buffer>,
+}
+
+impl WeightBuffers {
+    /// The buffer of codes or elements.
+    pub(super) fn buffer(&self) -> Option<&Buffer> {
+        match &self.codes {
+            Codes::Buffer(buffer) => Some(buffer),
+            Codes::Texture(_) => None,
+        }
+    }
+
+    /// The texture of codes.
+    pub(super) fn texture(&self) -> Option<&Texture> {
+        match &self.codes {
+            Codes::Texture(texture) => Some(texture),
+            Codes::Buffer(_) => None,
+        }
+    }
 }
 
 /// All constants of a model, by name and form.
@@ -23,6 +48,7 @@ pub struct WeightBuffers {
 pub struct Weights {
     buffers: HashMap<(String, WeightPacking), WeightBuffers>,
     bytes: u64,
+    in_textures: u64,
 }
 
 impl Weights {
@@ -68,9 +94,12 @@ impl Weights {
             let name = graph.value(each.value).name.clone();
             let buffers = match gpu.noise_of(graph, each, source)? {
                 Some(noise) => noise,
-                None => put(gpu, &name, &device_bytes(graph, each, source, &|_| {})?, source)?,
+                None => put(gpu, &name, each, &device_bytes(graph, each, source, &|_| {})?, source)?,
             };
             self.bytes += size(each);
+            if each.texels(WeightPart::Weight).is_some() {
+                self.in_textures += each.bytes(WeightPart::Weight, each.n);
+            }
             self.buffers.insert((name, each.packing), buffers);
             progress(Progress::Weights { done: self.bytes.min(total), total });
         }
@@ -84,15 +113,20 @@ impl Weights {
         self.buffers.get(&(graph.value(wanted.value).name.clone(), wanted.packing))
     }
 
-    /// Bytes on the device.
+    /// Bytes on the device, without what a driver may pad textures with.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
+
+    /// Those of them that lie in textures.
+    #[must_use]
+    pub fn texture_bytes(&self) -> u64 {
+        self.in_textures
+    }
 }
 
 fn size(wanted: &WeightUse) -> u64 {
-    use crate::op::WeightPart;
     match wanted.packing {
         WeightPacking::Plain(_) => wanted.bytes(WeightPart::Weight, 1),
         WeightPacking::Matrix { .. } => {
@@ -104,15 +138,19 @@ fn size(wanted: &WeightUse) -> u64 {
 fn put(
     gpu: &Gpu,
     name: &str,
+    wanted: &WeightUse,
     bytes: &DeviceBytes,
     source: &WeightSource,
 ) -> Result<WeightBuffers, EngineError> {
-    let upload = |data: &[u8]| gpu.filled(name, data, &|piece| source.release(piece));
-    Ok(match bytes {
-        DeviceBytes::Plain(data) => WeightBuffers { weight: upload(data)?, scales: None },
-        DeviceBytes::Matrix(packed) => WeightBuffers {
-            weight: upload(packed.weight())?,
-            scales: packed.scales().map(|s| upload(s)).transpose()?,
-        },
-    })
+    let taken = |piece: &[u8]| source.release(piece);
+    let (codes, scales) = match bytes {
+        DeviceBytes::Plain(data) => (data, None),
+        DeviceBytes::Matrix(packed) => (packed.weight(), packed.scales()),
+    };
+    let codes = match wanted.texels(WeightPart::Weight) {
+        Some(size) => Codes::Texture(gpu.filled_texture(name, size, codes, &taken)?),
+        None => Codes::Buffer(gpu.filled(name, codes, &taken)?),
+    };
+    let scales = scales.map(|scales| gpu.filled(name, scales, &taken)).transpose()?;
+    Ok(WeightBuffers { codes, scales })
 }

@@ -10,6 +10,9 @@
 //! | `f32` | `[n/4][k][n%4]` | one float | none |
 //!
 //! A word of `scales` is two halves: scale `S` low, bias `B` high.
+//!
+//! Where codes lie in a texture, a texel is the four words of four rows, `x` goes along `k` and `y` along `n/4`: the bytes are
+//! the same, row by row, and neighbours in either direction are neighbours in the texture.
 
 use std::{fmt, str::FromStr};
 
@@ -121,6 +124,12 @@ impl WeightFormat {
             Some(group) => group.count(k).checked_mul(16),
             None => Some(0),
         }
+    }
+
+    /// Vec4s of the packed weights of four rows, and how many fours there are: width and height of a texture of them.
+    #[must_use]
+    pub const fn texels(self, n: usize, k: usize) -> [usize; 2] {
+        [k.div_ceil(self.weights_per_word()), n.div_ceil(4)]
     }
 
     /// Bytes of the packed weights of a matrix `[n, k]`; `None` on overflow.

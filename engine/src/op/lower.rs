@@ -1,88 +1,18 @@
 //! Lowering: how operators say what happens on the GPU, as views and dispatches with symbolic sizes.
 
-use std::{collections::BTreeMap, fmt::Display, sync::Arc};
+use std::{collections::BTreeMap, fmt::Display};
 
 use symbolic::Expr;
 
 use super::{
-    Choice, Choices, Dispatch, Elem, Problem, Root, RootId, RootKind, Step, View, WeightId, WeightPacking,
+    Choice, Dispatch, Elem, Problem, Root, RootId, RootKind, Step, Target, View, WeightId, WeightPacking,
     WeightUse, converted,
 };
 use crate::{
     error::{OpError, invalid},
     graph::{Constant, Fact, Graph, Node, ValueId},
-    host::{HostTensor, WeightFormat},
+    host::HostTensor,
 };
-
-/// What lowering asks of a device.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Target {
-    /// Whether kernels may compute in f16.
-    pub f16: bool,
-    /// Whether products may round what they multiply to 8 bits, which changes results and is done on demand only.
-    pub integer_products: bool,
-    /// Cooperative matrices that kernels may use.
-    pub coop: Option<devices::Coop>,
-    /// Whether kernels may reduce over subgroups.
-    pub subgroups: bool,
-    /// Whether kernels may shuffle among eights of threads, which subgroups have whole.
-    pub octets: bool,
-    /// Bytes of the largest storage binding.
-    pub max_binding: u64,
-    /// Most storage buffers that a kernel may bind.
-    pub max_slots: u32,
-    /// The preferred matrix-vector kernel.
-    pub decode: devices::Decode,
-    /// The preferred matrix-matrix kernel; its tile tells how many registers a thread has.
-    pub prefill: devices::Prefill,
-    /// Fewest threads of a subgroup; 1 without subgroups.
-    pub subgroup_size: u32,
-    /// Most threads of a workgroup.
-    pub max_threads: u32,
-    /// Bytes of workgroup memory.
-    pub max_shared: u32,
-    /// Workgroups in two dimensions that give wrong results.
-    pub avoid_workgroups: &'static [devices::Sourced<[u32; 2]>],
-    /// What tuning and qualification know.
-    pub choices: Arc<Choices>,
-}
-
-impl Target {
-    /// Whether one lane should own whole rows: software devices gain nothing from splitting a sum over lanes.
-    #[must_use]
-    pub fn row_per_lane(&self) -> bool {
-        self.decode.shape == devices::DecodeShape::RowPerLane
-    }
-
-    /// Whether kernels may use a workgroup: it is small enough, and not known to give wrong results.
-    #[must_use]
-    pub fn allows_workgroup(&self, [x, y]: [u32; 2]) -> bool {
-        x.saturating_mul(y) <= self.max_threads
-            && !self.avoid_workgroups.iter().any(|bad| bad.value == [x, y])
-    }
-}
-
-impl From<&devices::Target> for Target {
-    fn from(device: &devices::Target) -> Self {
-        Self {
-            f16: device.f16 != devices::F16::None,
-            integer_products: false,
-            coop: device.coop,
-            subgroups: device.reduction == devices::Reduction::Subgroup,
-            octets: device.subgroups.is_some_and(|sizes| sizes.min >= 8),
-            max_binding: device.max_binding(),
-            max_slots: device.limits.max_storage_buffers_per_shader_stage,
-            decode: device.profile.decode,
-            prefill: device.profile.prefill,
-            subgroup_size: device.subgroups.map_or(1, |sizes| sizes.min),
-            max_threads: (device.limits.max_compute_invocations_per_workgroup)
-                .min(device.limits.max_compute_workgroup_size_x),
-            max_shared: device.limits.max_compute_workgroup_storage_size,
-            avoid_workgroups: device.profile.avoid_workgroups,
-            choices: Arc::default(),
-        }
-    }
-}
 
 /// Choices that hold for a whole plan.
 #[derive(Clone, Debug)]
@@ -120,7 +50,7 @@ impl Lowered {
         self.choices[before..].iter_mut().for_each(|choice| choice.calls.end = end);
     }
 
-    fn weight(&mut self, wanted: WeightUse) -> WeightId {
+    pub fn weight(&mut self, wanted: WeightUse) -> WeightId {
         let at = self.weights.iter().position(|w| *w == wanted).unwrap_or_else(|| {
             self.weights.push(wanted);
             self.weights.len() - 1
@@ -381,33 +311,6 @@ impl<'a> Lowering<'a> {
     /// When the shapes differ.
     pub fn copy(&mut self, from: &View, to: &View) -> Result<(), OpError> {
         super::elementwise(self, "identity", std::slice::from_ref(from), to)
-    }
-
-    /// A constant matrix `[n, k]` in packed form; several of them, `[.., n, k]`, are one of all their rows.
-    ///
-    /// # Errors
-    /// When input `index` is not a constant matrix.
-    pub fn matrix(
-        &mut self,
-        index: usize,
-        format: WeightFormat,
-        transposed: bool,
-    ) -> Result<(WeightId, usize, usize), OpError> {
-        let fact = self.fact(index)?;
-        let value = self.node.input(index).ok_or(OpError::MissingInput { index })?;
-        let sizes: Option<Vec<i64>> = fact.shape.iter().map(Expr::constant).collect();
-        let not_one = || invalid(format!("input {index} is not a constant matrix"));
-        let (Some([several @ .., a, b]), true) = (sizes.as_deref(), self.graph.is_constant(value)) else {
-            return Err(not_one());
-        };
-        if transposed && !several.is_empty() {
-            return Err(not_one());
-        }
-        let (n, k) = if transposed { (*b, *a) } else { (*a, *b) };
-        let n = several.iter().try_fold(n, |n, count| n.checked_mul(*count)).ok_or_else(not_one)?;
-        let (n, k) = (n.max(0) as usize, k.max(0) as usize);
-        let packing = WeightPacking::Matrix { format, transposed };
-        Ok((self.lowered.weight(WeightUse { value, packing, n, k }), n, k))
     }
 
     /// How many elements a root holds.

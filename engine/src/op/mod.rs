@@ -11,11 +11,13 @@ pub mod fill;
 mod infer;
 mod known;
 pub(crate) mod lower;
+mod matrix;
 pub mod nd;
 mod onnx;
 pub mod rows;
 pub mod sample;
 mod step;
+mod target;
 mod typing;
 mod view;
 pub mod window;
@@ -32,11 +34,13 @@ pub use elementwise::{converted, elementwise, low_bits, narrowed, stretched, tru
 pub(crate) use infer::TRACKED;
 pub use infer::{Infer, broadcast, fact_of};
 pub use known::{OnConstants, on_constants};
-pub use lower::{LowerOptions, Lowering, Target};
+pub use lower::{LowerOptions, Lowering};
+pub use matrix::Matrix;
 pub use onnx::OnnxNode;
 pub use step::{
     Dispatch, Grid, Param, Root, RootId, RootKind, Slot, Step, WeightId, WeightPacking, WeightPart, WeightUse,
 };
+pub use target::Target;
 pub(crate) use typing::FOLDED;
 pub use typing::{Parts, Typing};
 pub use view::{Dim, Elem, View, collapse};
@@ -83,6 +87,11 @@ pub trait Op: Any + Debug + Send + Sync {
     /// Whether it reads inputs and writes outputs whose floats are held otherwise than activations are, as a KV cache's may be.
     /// Others are given them converted.
     fn converts(&self) -> bool {
+        false
+    }
+
+    /// Whether its kernels read the codes of a packed matrix from a texture too.
+    fn reads_textures(&self) -> bool {
         false
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use devices::WeightMemory;
 use shaders::KernelSpec;
 use symbolic::Expr;
 
@@ -51,6 +52,8 @@ pub enum WeightPacking {
         format: WeightFormat,
         /// Whether the model stores it as `[k, n]`.
         transposed: bool,
+        /// What its codes or elements lie in; scales lie in a buffer.
+        memory: WeightMemory,
     },
 }
 
@@ -67,7 +70,7 @@ pub struct WeightUse {
     pub k: usize,
 }
 
-/// Which buffer of a packed matrix.
+/// Which part of a packed matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WeightPart {
     /// Codes or elements.
@@ -85,7 +88,7 @@ pub enum Slot {
     Weight {
         /// The matrix.
         weight: WeightId,
-        /// Which of its buffers.
+        /// Which of its parts.
         part: WeightPart,
         /// First row.
         first: usize,
@@ -147,7 +150,18 @@ pub enum Step {
 }
 
 impl WeightUse {
-    /// Bytes of the first `rows` rows of one buffer, padded to whole blocks of four rows; of plain data, all of it.
+    /// Width and height of the texture that a part lies in, in texels; `None` where it lies in a buffer.
+    #[must_use]
+    pub fn texels(&self, part: WeightPart) -> Option<[usize; 2]> {
+        match (self.packing, part) {
+            (WeightPacking::Matrix { format, memory: WeightMemory::Texture, .. }, WeightPart::Weight) => {
+                Some(format.texels(self.n, self.k))
+            }
+            _ => None,
+        }
+    }
+
+    /// Bytes of the first `rows` rows of one part, padded to whole blocks of four rows; of plain data, all of it.
     #[must_use]
     pub fn bytes(&self, part: WeightPart, rows: usize) -> u64 {
         let bytes = match (self.packing, part) {

@@ -10,7 +10,7 @@ use crate::{
     graph::Fact,
     host::{HostTensor, WeightFormat},
     op::{
-        Case, Destination, Dispatch, Elem, Grid, Infer, Lowering, Op, Operator, Param, Slot, View,
+        Case, Destination, Dispatch, Elem, Grid, Infer, Lowering, Matrix, Op, Operator, Param, Slot, View,
         WeightPart, converted, made_by_passes,
         nd::{floats, given},
         sample,
@@ -76,7 +76,8 @@ impl Op for ExpertLinear {
     }
 
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
-        let (weight, all, k) = cx.matrix(1, self.format, false)?;
+        let matrix = cx.matrix(1, self.format, false)?;
+        let Matrix { weight, n: all, k, .. } = matrix;
         let experts = cx.fact(1)?.shape[0].constant().and_then(|e| usize::try_from(e).ok()).unwrap_or(0);
         let n = all.checked_div(experts).unwrap_or(0);
         if n % ROWS != 0 || k % linear::CHUNK != 0 {
@@ -95,7 +96,7 @@ impl Op for ExpertLinear {
             (false, false) => ("shared", threads / LANES),
         };
         let grid = Grid::Linear((&rows * &Expr::from(n / ROWS)).ceil_div(i64::from(blocks)));
-        for (first, count) in linear::pieces(cx, self.format, all, k) {
+        for (first, count) in linear::pieces(cx, &matrix) {
             let mut spec = KernelSpec::new("expert_gemv")
                 .with("WEIGHT", linear::variant(self.format))
                 .with("ELEM", x.elem.wgsl())

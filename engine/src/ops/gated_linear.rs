@@ -2,7 +2,8 @@
 
 use super::{
     gated::Activation,
-    linear::product::{CHUNK, Epilogue, Input, Norm, Product},
+    linear::input::{Input, Norm},
+    linear::product::{CHUNK, Epilogue, Product},
     linear::{self, finish, product_shape, result_rows, sums},
 };
 use crate::{
@@ -68,18 +69,22 @@ impl Op for GatedLinear {
         self.computed(inputs, true)
     }
 
+    fn reads_textures(&self) -> bool {
+        true
+    }
+
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
-        let (weight, n, k) = cx.matrix(1, self.format, false)?;
-        if k % CHUNK != 0 {
-            return Err(invalid(format!("rows of {k} weights are no multiple of {CHUNK}")));
+        let matrix = cx.matrix(1, self.format, false)?;
+        if matrix.k % CHUNK != 0 {
+            return Err(invalid(format!("rows of {} weights are no multiple of {CHUNK}", matrix.k)));
         }
         let slots = 4 + u32::from(cx.has_input(Self::BIAS));
         let norm = self.epsilon.map(|epsilon| Norm { gain: Self::GAIN, epsilon });
         let x = Input::of(cx, norm, slots)?;
         let bias = if cx.has_input(Self::BIAS) { Some(cx.constant(Self::BIAS, Elem::F32)?) } else { None };
-        let (y, beside) = result_rows(cx, n / 2)?;
+        let (y, beside) = result_rows(cx, matrix.n / 2)?;
         let epilogue = Epilogue::Gate { y, activation: self.activation };
-        Product { format: self.format, weight, n, k, x, bias, epilogue }.dispatch(cx)?;
+        Product { matrix, x, bias, epilogue }.dispatch(cx)?;
         finish(cx, beside)
     }
 }

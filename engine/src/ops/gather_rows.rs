@@ -8,7 +8,7 @@ use crate::{
     graph::Fact,
     host::{GroupSize, HostTensor, WeightFormat},
     op::{
-        Case, Destination, Dispatch, Elem, Grid, Infer, Lowering, Op, Operator, Param, Slot, View,
+        Case, Destination, Dispatch, Elem, Grid, Infer, Lowering, Matrix, Op, Operator, Param, Slot, View,
         WeightPart, converted, made_by_passes,
         nd::{floats, given},
         sample,
@@ -54,7 +54,8 @@ impl Op for GatherRows {
     }
 
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
-        let (weight, rows, k) = cx.matrix(0, self.format, self.transposed)?;
+        let matrix = cx.matrix(0, self.format, self.transposed)?;
+        let Matrix { weight, n: rows, k, .. } = matrix;
         let indices = cx.shaped(1)?;
         let indices = cx.contiguous(indices)?;
         let indices = converted(cx, indices, Elem::I32)?;
@@ -64,7 +65,7 @@ impl Op for GatherRows {
             return self.unpacked(cx, indices, out);
         }
         let grid = Grid::Linear((&total * &Expr::from(k / linear::CHUNK)).ceil_div(64));
-        for (first, count) in linear::pieces(cx, self.format, rows, k) {
+        for (first, count) in linear::pieces(cx, &matrix) {
             let mut spec = KernelSpec::new("gather_rows")
                 .with("WEIGHT", linear::variant(self.format))
                 .with("ELEM", out.view.elem.wgsl());

@@ -3,7 +3,8 @@
 use symbolic::Expr;
 
 use super::{
-    linear::product::{CHUNK, Epilogue, Heads, Input, Norm, Product, Turn},
+    linear::input::{Input, Norm},
+    linear::product::{CHUNK, Epilogue, Heads, Product, Turn},
     linear::{self, product_shape, sums},
     rope::Rope,
 };
@@ -154,15 +155,22 @@ impl Op for HeadsLinear {
         self.computed(inputs, true)
     }
 
+    fn reads_textures(&self) -> bool {
+        true
+    }
+
     fn converts(&self) -> bool {
         true
     }
 
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
-        let (weight, n, k) = cx.matrix(1, self.format, false)?;
+        let matrix = cx.matrix(1, self.format, false)?;
         let rope = self.turn.as_ref().map(|(rope, _)| rope);
-        if k % CHUNK != 0 || !Self::accepts(self.head_dim, rope) {
-            return Err(invalid(format!("no kernel takes heads of {} with rows of {k}", self.head_dim)));
+        if matrix.k % CHUNK != 0 || !Self::accepts(self.head_dim, rope) {
+            return Err(invalid(format!(
+                "no kernel takes heads of {} with rows of {}",
+                self.head_dim, matrix.k
+            )));
         }
         let slots =
             6 + [Self::BIAS, Self::TABLE].map(|input| u32::from(cx.has_input(input))).iter().sum::<u32>();
@@ -191,7 +199,7 @@ impl Op for HeadsLinear {
         let results = [q?, k_out?, v?];
         let views = results.each_ref().map(|result| result.view.clone());
         let epilogue = Epilogue::Heads(Heads { results: views, turn });
-        Product { format: self.format, weight, n, k, x, bias, epilogue }.dispatch(cx)?;
+        Product { matrix, x, bias, epilogue }.dispatch(cx)?;
         results.into_iter().try_for_each(|result| result.finish(cx))
     }
 }

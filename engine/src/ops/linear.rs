@@ -18,13 +18,16 @@ use crate::{
 mod bytes;
 #[path = "linear/coop.rs"]
 mod coop;
+#[path = "linear/input.rs"]
+pub(super) mod input;
 #[path = "linear/kernels.rs"]
 mod kernels;
 #[path = "linear/product.rs"]
 pub(super) mod product;
 
+use input::{Input, Norm};
 pub(crate) use product::{CHUNK, pieces, variant};
-use product::{Epilogue, Input, Norm, Product, Rows};
+use product::{Epilogue, Product, Rows};
 
 /// `x [.., k]` times a constant matrix of `n` rows, plus, on demand, a bias `[n]`, a constant, and a tensor `[.., n]`.
 /// With a gain `[k]`, a constant, `x` is normalised first.
@@ -142,9 +145,13 @@ impl Op for Linear {
         self.computed(inputs, true)
     }
 
+    fn reads_textures(&self) -> bool {
+        true
+    }
+
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
-        let (weight, n, k) = cx.matrix(1, self.format, self.transposed)?;
-        if k % CHUNK != 0 {
+        let matrix = cx.matrix(1, self.format, self.transposed)?;
+        if matrix.k % CHUNK != 0 {
             return self.unpacked(cx);
         }
         let slots =
@@ -152,10 +159,9 @@ impl Op for Linear {
         let norm = self.epsilon.map(|epsilon| Norm { gain: Self::GAIN, epsilon });
         let x = Input::of(cx, norm, slots)?;
         let bias = if cx.has_input(Self::BIAS) { Some(cx.constant(Self::BIAS, Elem::F32)?) } else { None };
-        let (y, beside) = result_rows(cx, n)?;
+        let (y, beside) = result_rows(cx, matrix.n)?;
         let residual = if cx.has_input(Self::RESIDUAL) { Some(residual(cx)?) } else { None };
-        let product =
-            Product { format: self.format, weight, n, k, x, bias, epilogue: Epilogue::Rows { y, residual } };
+        let product = Product { matrix, x, bias, epilogue: Epilogue::Rows { y, residual } };
         product.dispatch(cx)?;
         finish(cx, beside)
     }

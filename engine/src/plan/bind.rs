@@ -2,6 +2,8 @@
 //! what names the symbols that change, and allocates nothing.
 
 mod advance;
+#[cfg(any(debug_assertions, test))]
+mod check;
 
 use symbolic::{Bindings, Expr};
 
@@ -16,7 +18,7 @@ use crate::{
 /// Workgroups in one dimension that every device allows.
 const GRID_LIMIT: u64 = 65_535;
 
-/// Which buffer a slot is bound to.
+/// What a slot is bound to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Memory {
     /// The session's arena.
@@ -27,12 +29,14 @@ pub enum Memory {
     Constant(WeightId),
     /// A packed matrix of the model, read only.
     Weight(WeightId, WeightPart),
+    /// The texture of a packed matrix.
+    Texture(WeightId),
 }
 
-/// A range of a buffer.
+/// A range of a buffer, or a whole texture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BoundSlot {
-    /// The buffer.
+    /// The buffer or texture.
     pub memory: Memory,
     /// First byte, aligned as the device wants it.
     pub offset: u64,
@@ -237,7 +241,7 @@ impl Plan {
         Ok(())
     }
 
-    /// A slot's range, and the element of it at which the view starts.
+    /// What a slot is bound to, and the element of it at which the view starts.
     fn bind_slot(
         &self,
         slot: &Slot,
@@ -248,9 +252,7 @@ impl Plan {
         let view = match slot {
             Slot::View(view) => view,
             Slot::Weight { weight, part, first, count } => {
-                let offset = self.weight_bytes(*weight, *part, *first);
-                let size = self.weight_bytes(*weight, *part, *count);
-                return Ok((BoundSlot { memory: Memory::Weight(*weight, *part), offset, size }, 0));
+                return Ok(self.bind_weight(*weight, *part, *first, *count));
             }
         };
         let root = &self.roots[view.root.0 as usize];
@@ -270,10 +272,21 @@ impl Plan {
         Ok((BoundSlot { memory, offset: aligned, size }, first))
     }
 
-    /// Bytes of `rows` rows of one buffer of a packed matrix, or of all plain data.
-    fn weight_bytes(&self, weight: WeightId, part: WeightPart, rows: usize) -> u64 {
+    /// Rows of a part of a packed matrix; of a texture, which is bound whole, the first row of texels.
+    fn bind_weight(
+        &self,
+        weight: WeightId,
+        part: WeightPart,
+        first: usize,
+        count: usize,
+    ) -> (BoundSlot, u64) {
         let wanted = &self.weights[weight.0 as usize];
-        wanted.bytes(part, rows)
+        if wanted.texels(part).is_some() {
+            let size = wanted.bytes(part, wanted.n);
+            return (BoundSlot { memory: Memory::Texture(weight), offset: 0, size }, first as u64 / 4);
+        }
+        let (offset, size) = (wanted.bytes(part, first), wanted.bytes(part, count));
+        (BoundSlot { memory: Memory::Weight(weight, part), offset, size }, 0)
     }
 
     fn bind_fills(&self, bindings: &Bindings, bound: &mut BoundPlan) -> Result<(), EngineError> {
@@ -292,64 +305,6 @@ impl Plan {
                     Elem::I32 | Elem::U32 => fill.bytes.extend(clamp(value).to_le_bytes()),
                 }
             }
-        }
-        Ok(())
-    }
-
-    /// No two roots that are alive at once share a byte, roots are inside the arena, and views inside their roots.
-    #[cfg(any(debug_assertions, test))]
-    fn check(&self, bindings: &Bindings, bound: &BoundPlan) -> Result<(), EngineError> {
-        let places = &self.arena.places;
-        let mut ranges = Vec::with_capacity(places.len());
-        for place in places {
-            let start = unsigned(place.offset.eval(&bound.layout)?)?;
-            ranges.push((start, start + unsigned(place.size.eval(&bound.layout)?)?));
-        }
-        for (i, a) in places.iter().enumerate() {
-            let end = ranges[i].1;
-            if end > bound.arena_bytes {
-                let name = &self.roots[a.root].name;
-                return Err(EngineError::model("bind", format!("{name:?} ends at {end}, behind the arena")));
-            }
-            for (j, b) in places.iter().enumerate().skip(i + 1) {
-                let both = a.first <= b.last && b.first <= a.last;
-                if both && ranges[i].0 < ranges[j].1 && ranges[j].0 < ranges[i].1 {
-                    let names = (&self.roots[a.root].name, &self.roots[b.root].name);
-                    return Err(EngineError::model(
-                        "bind",
-                        format!("{names:?} overlap while both are alive"),
-                    ));
-                }
-            }
-        }
-        let views = self.calls.iter().flat_map(|c| c.slots.iter().map(move |s| (&c.node, s)));
-        for (node, slot) in views {
-            if let Slot::View(view) = slot {
-                self.check_view(view, node, bindings)?;
-            }
-        }
-        Ok(())
-    }
-
-    #[cfg(any(debug_assertions, test))]
-    fn check_view(&self, view: &View, node: &str, bindings: &Bindings) -> Result<(), EngineError> {
-        let first = view.offset.eval(bindings)?;
-        let (mut least, mut most) = (first, first);
-        for dim in &view.dims {
-            let (size, stride) = (dim.size.eval(bindings)?, dim.stride.eval(bindings)?);
-            if size <= 0 {
-                return Ok(());
-            }
-            let reach = (size - 1).saturating_mul(stride);
-            (least, most) = (least.saturating_add(reach.min(0)), most.saturating_add(reach.max(0)));
-        }
-        let root = &self.roots[view.root.0 as usize];
-        let len = root.len.eval(bindings)?;
-        if least < 0 || most >= len {
-            let name = &root.name;
-            let text =
-                format!("node {node:?} touches elements {least}..={most} of {name:?}, which holds {len}");
-            return Err(EngineError::model("bind", text));
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Plan;
-use crate::op::{Param, RootKind, Slot, Step, View};
+use crate::op::{Param, RootKind, Slot, Step, View, WeightUse};
 
 impl fmt::Display for View {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -30,13 +30,13 @@ impl fmt::Display for Plan {
             }
         }
         for (at, step) in self.steps.iter().enumerate() {
-            write_step(f, at, step)?;
+            write_step(f, &self.weights, at, step)?;
         }
         Ok(())
     }
 }
 
-fn write_step(f: &mut fmt::Formatter<'_>, at: usize, step: &Step) -> fmt::Result {
+fn write_step(f: &mut fmt::Formatter<'_>, weights: &[WeightUse], at: usize, step: &Step) -> fmt::Result {
     let (node, call) = match step {
         Step::Fill { view, content } => return writeln!(f, "{at}: fill {view} with {content:?}"),
         Step::Dispatch { node, call } => (node, call),
@@ -46,7 +46,9 @@ fn write_step(f: &mut fmt::Formatter<'_>, at: usize, step: &Step) -> fmt::Result
         match slot {
             Slot::View(view) => write!(f, " {name}={view}")?,
             Slot::Weight { weight, part, first, count } => {
-                write!(f, " {name}=weight{}.{part:?}[{first}; {count}]", weight.0)?;
+                let texture = weights.get(weight.0 as usize).is_some_and(|w| w.texels(*part).is_some());
+                let memory = if texture { "texture" } else { "weight" };
+                write!(f, " {name}={memory}{}.{part:?}[{first}; {count}]", weight.0)?;
             }
         }
     }

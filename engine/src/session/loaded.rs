@@ -204,6 +204,12 @@ impl LoadedModel {
         [self.options.lower.activations, self.options.cache]
     }
 
+    /// Those of them that lie in textures.
+    #[must_use]
+    pub fn texture_bytes(&self) -> u64 {
+        self.weights.texture_bytes()
+    }
+
     /// What loading took.
     #[must_use]
     pub fn times(&self) -> LoadTimes {

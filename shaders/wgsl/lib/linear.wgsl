@@ -1,7 +1,7 @@
 // What the linear kernels share: slots, parameters, weights of 4 rows x 8 columns as f32, and what is done with 4 sums.
 //
 // Layouts of packed weights are in lib/packed.wgsl.
-// Offsets of weight and scales count vec4s; x_offset and x_m_stride are multiples of 4.
+// Offsets of weight, in a buffer, and of scales count vec4s; x_offset and x_m_stride are multiples of 4.
 //
 // What is done with the sums of 4 rows of W, by EPILOGUE:
 //   rows   y[m, n] = sum (+ bias[n]) (+ residual[m, n])
@@ -87,7 +87,9 @@ struct Params {
 #else
 @group(0) @binding(1) var<storage, read_write> y: array<Elem>;
 #endif
-#if WEIGHT == f32
+#if TEXTURE
+@group(0) @binding(4) var weight: texture_2d<u32>;
+#elif WEIGHT == f32
 @group(0) @binding(4) var<storage, read> weight: array<vec4<f32>>;
 #else
 @group(0) @binding(4) var<storage, read> weight: array<vec4<u32>>;

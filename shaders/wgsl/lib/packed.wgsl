@@ -1,6 +1,9 @@
 // Weights of 4 rows x 8 columns of a packed matrix as f32. The kernel has `weight` and, where SCALED, `scales`, and in
 // `params` their offsets and k.
 //
+// Codes, of m0e4 and affine8, lie in a buffer of vec4s, or, with TEXTURE, in a texture: a texel a vec4, a row of
+// texels for four rows of the matrix, so that neighbours along n are neighbours there too. Its offset counts rows of texels.
+//
 // Packed weights, one vec4 component a row (row n in vec4 n / 4, component n % 4), the vec4 of columns adjacent:
 //   m0e4     [n/4][k/8]: u32 of 8 codes; columns 2i and 2i+1 of the 8 in bits 4i.. and 16+4i..; w = S * (1 + code/16) + B
 //   affine8  [n/4][k/4]: u32 of 4 codes in byte order; w = S * code + B
@@ -16,13 +19,26 @@ struct Pair {
     odd: vec4<f32>,
 }
 
+#if SCALED
+// Vec4 `column` of the `width` that four rows have.
+#if TEXTURE
+fn code_words(block: u32, width: u32, column: u32) -> vec4<u32> {
+    return textureLoad(weight, vec2(column, params.weight_offset + block), 0);
+}
+#else
+fn code_words(block: u32, width: u32, column: u32) -> vec4<u32> {
+    return weight[params.weight_offset + block * width + column];
+}
+#endif
+#endif
+
 // `words` begins a chunk: columns 8j .. 8j+8 of rows 4 * block .. 4 * block + 4. pair<h><p> has its columns 4h+2p and
 // 4h+2p+1.
 #if WEIGHT == m0e4
 alias Words = vec4<u32>;
 
 fn words(block: u32, j: u32) -> Words {
-    return weight[params.weight_offset + block * (params.k / 8u) + j];
+    return code_words(block, params.k / 8u, j);
 }
 
 // The code is put at the top of an f32 mantissa with exponent 0: 1 + code/16, with no conversion.
@@ -41,8 +57,8 @@ struct Words {
 }
 
 fn words(block: u32, j: u32) -> Words {
-    let at = params.weight_offset + block * (params.k / 4u) + j * 2u;
-    return Words(weight[at], weight[at + 1u]);
+    let width = params.k / 4u;
+    return Words(code_words(block, width, j * 2u), code_words(block, width, j * 2u + 1u));
 }
 
 fn code(bits: vec4<u32>) -> vec4<f32> {

@@ -1,16 +1,18 @@
 //! A product with a packed matrix, and what is done with its sums: which kernel, in which pieces, with which slots.
 
+use devices::WeightMemory;
 use symbolic::Expr;
 
 use super::{
     coop::Coop,
+    input::Input,
     kernels::{Gemm, Gemv, Shape, Variant},
 };
 use crate::{
-    error::{OpError, invalid},
+    error::OpError,
     host::WeightFormat,
-    op::{Dim, Dispatch, Elem, Lowering, Param, Problem, Slot, Target, View, WeightId, WeightPart, collapse},
-    ops::{gated::Activation, rms_norm, rope::Rope},
+    op::{Dim, Dispatch, Elem, Lowering, Matrix, Param, Problem, Slot, Target, View, WeightPart, collapse},
+    ops::{gated::Activation, rope::Rope},
 };
 
 /// The kernels read this many columns at a time.
@@ -71,80 +73,6 @@ impl Rows {
     }
 }
 
-/// An input that is multiplied.
-#[derive(Clone, Debug)]
-pub struct Input {
-    view: View,
-    /// A gain, and what is added to the mean of squares, where it is normalised first.
-    norm: Option<(View, f32)>,
-    /// Whether a kernel can normalise what it multiplies: there is one row, and a slot for the gain.
-    foldable: bool,
-}
-
-impl Input {
-    /// Input 0 of a node, normalised first where `norm` says how; the kernel has `slots` without the gain.
-    ///
-    /// # Errors
-    /// When it is left out, or the gain is no constant.
-    pub fn of(cx: &mut Lowering<'_>, norm: Option<Norm>, slots: u32) -> Result<Self, OpError> {
-        let view = cx.shaped(0)?;
-        let gain = match norm {
-            Some(norm) => Some((cx.constant(norm.gain, Elem::F32)?, norm.epsilon)),
-            None => None,
-        };
-        let one = Rows::plain(&view).is_some_and(|rows| rows.count.range().max == Some(1));
-        let foldable = gain.is_some() && one && cx.target().max_slots > slots;
-        Ok(Self { view, norm: gain, foldable })
-    }
-
-    /// Its element.
-    #[must_use]
-    pub fn elem(&self) -> Elem {
-        self.view.elem
-    }
-
-    /// Most rows that it has, if that is known.
-    fn most(&self) -> Option<i64> {
-        let outer = self.view.dims.split_last().map_or(&[][..], |(_, outer)| outer);
-        outer.iter().fold(Expr::ONE, |n, dim| &n * &dim.size).range().max
-    }
-
-    /// The rows that a kernel reads, and how it normalises them, where it does.
-    fn rows(&self, cx: &mut Lowering<'_>, folded: bool) -> Result<(Rows, Option<(View, f32)>), OpError> {
-        match self.norm.clone() {
-            Some((gain, epsilon)) if !folded => {
-                let normal = cx.temporary("normal", self.view.elem, &self.view.shape());
-                rms_norm::dispatch(cx, self.view.clone(), gain, epsilon, &normal)?;
-                Ok((in_vectors(cx, normal)?, None))
-            }
-            norm => Ok((in_vectors(cx, self.view.clone())?, norm)),
-        }
-    }
-}
-
-/// RMSNorm of what is multiplied.
-#[derive(Clone, Copy, Debug)]
-pub struct Norm {
-    /// The input of the node that is its gain, a constant `[k]`.
-    pub gain: usize,
-    /// Added to the mean of squares.
-    pub epsilon: f32,
-}
-
-/// The input's rows, on whole vectors of four elements; copied if they do not lie so.
-fn in_vectors(cx: &mut Lowering<'_>, x: View) -> Result<Rows, OpError> {
-    let whole = |e: &Expr| e.multiple_of() % 4 == 0;
-    let fits = |cx: &Lowering<'_>, rows: &Rows| {
-        whole(&rows.view.offset) && whole(&rows.stride) && whole(cx.root_len(rows.view.root))
-    };
-    if let Some(rows) = Rows::plain(&x).filter(|rows| fits(cx, rows)) {
-        return Ok(rows);
-    }
-    let copy = cx.temporary("vectors", x.elem, &x.shape());
-    cx.copy(&x, &copy)?;
-    Rows::plain(&copy).ok_or_else(|| invalid("the width of the input must be known"))
-}
-
 /// The kernels' word for a format.
 pub fn variant(format: WeightFormat) -> &'static str {
     match format {
@@ -155,9 +83,14 @@ pub fn variant(format: WeightFormat) -> &'static str {
     }
 }
 
-/// `(first, count)` of runs of rows of a packed matrix `[n, k]` that a binding holds.
-pub fn pieces(cx: &Lowering<'_>, format: WeightFormat, n: usize, k: usize) -> Vec<(usize, usize)> {
-    let block = format.weight_block_bytes(k).unwrap_or(1).max(1);
+/// `(first, count)` of runs of rows of a packed matrix that bindings hold. A texture is bound whole.
+pub fn pieces(cx: &Lowering<'_>, matrix: &Matrix) -> Vec<(usize, usize)> {
+    let Matrix { format, n, k, .. } = *matrix;
+    let block = match matrix.memory {
+        WeightMemory::Buffer => format.weight_block_bytes(k),
+        WeightMemory::Texture => format.scales_block_bytes(k),
+    };
+    let block = block.unwrap_or(1).max(1);
     let room = usize::try_from(cx.target().max_binding).unwrap_or(usize::MAX);
     let rows = ((room / block).saturating_mul(4) / PIECE * PIECE).max(PIECE);
     (0..n).step_by(rows).map(|first| (first, rows.min(n - first))).collect()
@@ -209,14 +142,8 @@ pub struct Turn {
 /// A product with everything found out.
 #[derive(Debug)]
 pub struct Product {
-    /// How the matrix is held.
-    pub format: WeightFormat,
     /// The matrix.
-    pub weight: WeightId,
-    /// Its rows.
-    pub n: usize,
-    /// Its columns.
-    pub k: usize,
+    pub matrix: Matrix,
     /// What it is multiplied with.
     pub x: Input,
     /// Added to the sums, `[n]`.
@@ -236,11 +163,19 @@ impl Product {
         let few = self.x.most().is_some_and(|m| m <= i64::from(most));
         let kernel = if few { self.vector(cx) } else { self.tiles(cx) };
         let (x, norm) = self.x.rows(cx, kernel.normalises())?;
-        for (first, count) in pieces(cx, self.format, self.n, self.k) {
+        for (first, count) in pieces(cx, &self.matrix) {
             let call = self.piece(&kernel, &x, norm.as_ref(), first, count);
             cx.dispatch(call);
         }
         Ok(())
+    }
+
+    /// Kernels that read a texture are others, which are tuned and found sound for themselves.
+    fn family(&self, buffer: &'static str, texture: &'static str) -> &'static str {
+        match self.matrix.memory {
+            WeightMemory::Buffer => buffer,
+            WeightMemory::Texture => texture,
+        }
     }
 
     fn problem(&self, family: &'static str, rows: &str, bytes: bool) -> Problem {
@@ -257,7 +192,8 @@ impl Product {
             (Some(_), false) => " norm before",
         };
         let math = if bytes { " i8" } else { "" };
-        let (format, elem, n, k) = (self.format, self.x.elem().wgsl(), self.n, self.k);
+        let Matrix { format, n, k, .. } = self.matrix;
+        let elem = self.x.elem().wgsl();
         Problem { family, shape: format!("{format} {elem} n {n} k {k} rows {rows} {epilogue}{norm}{math}") }
     }
 
@@ -269,21 +205,25 @@ impl Product {
         first: usize,
         count: usize,
     ) -> Dispatch {
-        let (spec, grid) = kernel.of(count, self.k, &x.count);
+        let Matrix { weight, format, k, memory, .. } = self.matrix;
+        let (spec, grid) = kernel.of(count, k, &x.count);
         let mut spec = spec
-            .with("WEIGHT", variant(self.format))
+            .with("WEIGHT", variant(format))
             .with("ELEM", x.view.elem.wgsl())
             .flag("BIAS", self.bias.is_some());
-        let part = |part| Slot::Weight { weight: self.weight, part, first, count };
+        if memory == WeightMemory::Texture {
+            spec = spec.flag("TEXTURE", true);
+        }
+        let part = |part| Slot::Weight { weight, part, first, count };
         let mut slots = vec![("x", Slot::View(x.view.clone())), ("weight", part(WeightPart::Weight))];
         let mut params = vec![
             ("m", Param::Int(x.count.clone())),
             ("n", int(count)),
-            ("k", int(self.k)),
+            ("k", int(k)),
             ("n_start", int(first)),
             ("x_m_stride", Param::Int(x.stride.clone())),
         ];
-        if let Some(group) = self.format.group() {
+        if let Some(group) = format.group() {
             spec = spec.set("GROUP", group.weights() as u32);
             slots.push(("scales", part(WeightPart::Scales)));
         }
@@ -302,10 +242,11 @@ impl Product {
     }
 
     fn shape(&self, target: &Target) -> Shape {
-        let half = self.x.elem() == Elem::F16 && matches!(self.format, WeightFormat::M0e4 { .. });
-        let scaled = self.format.group().is_some();
+        let Matrix { format, n, k, .. } = self.matrix;
+        let half = self.x.elem() == Elem::F16 && matches!(format, WeightFormat::M0e4 { .. });
+        let scaled = format.group().is_some();
         let bytes = target.integer_products && scaled;
-        Shape { n: self.n, k: self.k, scaled, half, bytes, norm: self.x.foldable }
+        Shape { n, k, scaled, half, bytes, norm: self.x.foldable }
     }
 
     /// The kernel for few rows of `x`.
@@ -317,7 +258,8 @@ impl Product {
         };
         let shape = self.shape(cx.target());
         let candidates = Gemv::candidates(cx.target(), shape, rows);
-        let chosen = cx.choose(self.problem("gemv", &rows.to_string(), shape.bytes), &candidates);
+        let family = self.family("gemv", "gemv-texture");
+        let chosen = cx.choose(self.problem(family, &rows.to_string(), shape.bytes), &candidates);
         Variant::Gemv(chosen.unwrap_or(candidates[0]), rows)
     }
 
@@ -326,12 +268,13 @@ impl Product {
     fn tiles(&self, cx: &mut Lowering<'_>) -> Variant {
         let target = cx.target();
         let shape = self.shape(target);
-        let coop = Coop::candidates(target, self.format, self.k).into_iter().map(Variant::Coop);
+        let coop = Coop::candidates(target, self.matrix.format, self.matrix.k).into_iter().map(Variant::Coop);
         let mut candidates: Vec<Variant> =
             Gemm::candidates(target, shape).into_iter().map(Variant::Gemm).collect();
         let at = if target.coop.is_some_and(|c| c.size == 16) { 0 } else { candidates.len() };
         candidates.splice(at..at, coop);
-        let chosen = cx.choose(self.problem("gemm", "many", shape.bytes), &candidates);
+        let family = self.family("gemm", "gemm-texture");
+        let chosen = cx.choose(self.problem(family, "many", shape.bytes), &candidates);
         chosen.unwrap_or(candidates[0])
     }
 }
