@@ -11,6 +11,10 @@ use crate::op::{Elem, Grid, Target};
 /// Matrices of fewer rows are shared out in small workgroups where each thread has rows of its own, so that no core idles.
 const MANY_ROWS: usize = 2048;
 
+/// Of longer rows in 8 bits, a workgroup takes so much memory that few run at once: each should have many threads.
+const LONG: usize = 8192;
+const MANY_THREADS: u32 = 256;
+
 /// Threads that share a block of rows where sums go through shared memory, unless there is a reason for another number.
 const LANES: u32 = 16;
 
@@ -75,7 +79,7 @@ impl Gemv {
     /// Those that a device can run for `rows` rows of `x`: in 8 bits if it may, then what its profile prefers.
     pub fn candidates(target: &Target, shape: Shape, rows: u32) -> Vec<Self> {
         let first = Self::preferred(target, shape);
-        let in_bytes = if shape.bytes { Self::in_bytes(target) } else { Vec::new() };
+        let in_bytes = if shape.bytes { Self::in_bytes(target, shape) } else { Vec::new() };
         let mut all = Vec::new();
         for base in in_bytes.into_iter().chain([first]).chain(Self::others(target, shape)) {
             let fits =
@@ -103,14 +107,15 @@ impl Gemv {
     }
 
     /// In 8 bits every workgroup rounds all of `x`, so it has 32 rows at least.
-    fn in_bytes(target: &Target) -> Vec<Self> {
+    fn in_bytes(target: &Target, shape: Shape) -> Vec<Self> {
         let in_bytes = |reduce, threads| Self { math: Math::I8, ..Self::new(reduce, threads) };
         if target.row_per_lane() {
             return [64, 16].map(|threads| in_bytes(Reduce::None, threads)).to_vec();
         }
         let mut all = Vec::new();
+        let first = if shape.k > LONG { MANY_THREADS } else { target.decode.threads };
         for (threads, sets) in
-            [target.decode.threads, 64, 128, 256].into_iter().flat_map(|t| [8, 16, 32].map(|s| (t, s)))
+            [first, target.decode.threads, 64, 128, 256].into_iter().flat_map(|t| [8, 16, 32].map(|s| (t, s)))
         {
             let lanes = threads / sets;
             let reduce = if target.subgroups { Reduce::Shuffle(lanes) } else { Reduce::Shared(lanes) };
