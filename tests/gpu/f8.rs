@@ -134,8 +134,7 @@ fn every_candidate(
 }
 
 fn near(got: &[f32], want: &[f32], absolute: f32, relative: f32) -> Result<(), String> {
-    let apart =
-        |(a, b): (&f32, &f32)| a.is_nan() || b.is_nan() || (a - b).abs() > absolute + relative * b.abs();
+    let apart = |(a, b): (&f32, &f32)| a.is_nan() || (a - b).abs() > absolute + relative * b.abs();
     match got.iter().zip(want).position(apart) {
         _ if got.len() != want.len() => Err(format!("{} numbers instead of {}", got.len(), want.len())),
         Some(at) => Err(format!("element {at}: {} instead of {}", got[at], want[at])),
