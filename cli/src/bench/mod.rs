@@ -1,6 +1,9 @@
 //! `halfbyte bench`: the throughput of prefill and decode, as crate `bench` measures it.
 
+mod page;
 mod report;
+
+use std::path::PathBuf;
 
 use bench::{Conditions, Lengths, Steps, Workload, csv, jsonl, lengths, measure, predict, roofline, sql};
 use clap::ValueEnum;
@@ -33,7 +36,10 @@ enum Format {
 
 /// Measure prefill and decode throughput.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     #[command(flatten)]
     model: KnownArgs,
     #[command(flatten)]
@@ -62,10 +68,22 @@ pub struct Args {
     /// Print everything as JSON
     #[arg(long, conflicts_with = "output")]
     json: bool,
+    /// Write the measurements to a page too, with charts
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["roofline", "predict"])]
+    html: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Make a page from reports that `bench --json` wrote; several are compared
+    Report(page::Args),
 }
 
 /// See the module.
 pub fn run(args: &Args) -> Result<(), CliError> {
+    if let Some(Command::Report(args)) = &args.command {
+        return page::run(args);
+    }
     let work = Workload {
         prefill: lengths(&args.prefill),
         decode: lengths(&args.decode),
@@ -122,6 +140,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     report.peaks = conditions.peaks;
     report.sensors = conditions.thermometer.sensors().clone();
     report.measurements = measured?;
+    if let Some(path) = &args.html {
+        page::write(path, std::slice::from_ref(&report))?;
+    }
     match if args.json { Format::Json } else { args.output } {
         Format::Markdown => {
             output::text(&report.to_string())?;

@@ -1,0 +1,48 @@
+//! `halfbyte bench report`: saved reports as a page.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use bench::{Report, SCHEMA, html};
+
+use crate::{error::CliError, output};
+
+/// Make a page from reports that `bench --json` wrote; several are compared.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The reports; the first is what others are compared with
+    #[arg(required = true)]
+    reports: Vec<PathBuf>,
+    /// The page; standard output otherwise
+    #[arg(short = 'o', long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// See the module.
+pub fn run(args: &Args) -> Result<(), CliError> {
+    let reports = args.reports.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
+    match &args.output {
+        Some(path) => write(path, &reports),
+        None => output::text(&html(&reports)),
+    }
+}
+
+/// Writes a page.
+pub fn write(path: &Path, reports: &[Report]) -> Result<(), CliError> {
+    fs::write(path, html(reports)).map_err(CliError::file(path))
+}
+
+/// Reads a report.
+fn read(path: &Path) -> Result<Report, CliError> {
+    let text = fs::read_to_string(path).map_err(CliError::file(path))?;
+    let refused = |what: &str| {
+        CliError::other(format!("{}: {what}; write it by `halfbyte bench … --json`", path.display()))
+    };
+    let report: Report = serde_json::from_str(&text).map_err(|e| refused(&format!("no report: {e}")))?;
+    match report.schema {
+        SCHEMA => Ok(report),
+        other => Err(refused(&format!("a report of form {other}, this program reads form {SCHEMA}"))),
+    }
+}
