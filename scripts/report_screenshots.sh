@@ -29,18 +29,28 @@ frame() { # width
 addEventListener("load", () => setTimeout(() => {
   const { contentDocument: page, contentWindow: view } = document.querySelector("iframe");
   const root = page.documentElement;
+  const all = (what) => [...page.querySelectorAll(what)];
+  const [height, charts] = [root.scrollHeight, all("svg[role=img]").length];
+  let width = root.scrollWidth;
+  // A picture is of the page as it opens; else each report is looked at with all that it can show.
+  for (let i = 0; location.hash && (i === 0 || i < all(".which input").length); i += 1) {
+    all(".which input")[i]?.click();
+    for (const input of all("main .picker:not(.which .picker) input")) input.click();
+    for (const fold of all("details")) fold.open = true;
+    width = Math.max(width, root.scrollWidth);
+  }
   document.getElementById("found").textContent =
-    `errors=${root.dataset.errors} width=${root.scrollWidth} of ${view.innerWidth} height=${root.scrollHeight} charts=${page.querySelectorAll("svg[role=img]").length};`;
+    `errors=${root.dataset.errors} width=${width} of ${view.innerWidth} height=${height} charts=${charts};`;
 }, 500));
 </script>
 END
 }
 
-look() { # scheme, further options
-    local scheme=$1
-    shift
+look() { # mark of the address, scheme, further options
+    local mark=$1 scheme=$2
+    shift 2
     "$chromium" --headless --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir="$work/profile" --virtual-time-budget=3000 \
-        --enable-logging=stderr --blink-settings=preferredColorScheme="$scheme" "$@" "file://$work/frame.html"
+        --enable-logging=stderr --blink-settings=preferredColorScheme="$scheme" "$@" "file://$work/frame.html$mark"
 }
 
 wrong=0
@@ -49,7 +59,7 @@ for place in wide:1280 phone:360; do
     frame "$width" >"$work/frame.html"
     for theme in "${themes[@]}"; do
         name=${place%:*}-${theme%:*}
-        found=$(look "${theme#*:}" --window-size="$width,900" --dump-dom 2>"$work/log" | grep -o 'errors=[0-9a-z]* width=[^;]*' || true)
+        found=$(look "#all" "${theme#*:}" --window-size="$width,900" --dump-dom 2>"$work/log" | grep -o 'errors=[0-9a-z]* width=[^;]*' || true)
         echo "$name: ${found:-the page did not load}"
         if grep 'CONSOLE' "$work/log" >&2 || ! [[ $found =~ ^errors=0\ width=([0-9]+)\ of\ ([0-9]+)\ height=([0-9]+) ]]; then
             wrong=1
@@ -57,7 +67,7 @@ for place in wide:1280 phone:360; do
             echo "$name: the page is wider than the screen" >&2
             wrong=1
         elif [ -n "$folder" ]; then
-            look "${theme#*:}" --window-size="$width,${BASH_REMATCH[3]}" --screenshot="$folder/$name.png" 2>"$work/log" || wrong=1
+            look "" "${theme#*:}" --window-size="$width,${BASH_REMATCH[3]}" --screenshot="$folder/$name.png" 2>"$work/log" || wrong=1
         fi
     done
 done

@@ -77,8 +77,8 @@ fn a_browser_draws_pages_at_any_width() {
     let folder = tempfile::tempdir().unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/report_screenshots.sh");
     let pages = [
-        ("one", vec![phone()], 13),
-        ("five", vec![phone(), odd(), phone(), bare(), phone()], 15),
+        ("one", vec![phone()], 17),
+        ("five", vec![phone(), odd(), phone(), bare(), phone()], 22),
         ("odd", vec![odd()], 2),
         ("bare", vec![bare()], 2),
         ("none", Vec::new(), 0),

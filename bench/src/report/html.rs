@@ -5,7 +5,7 @@ use super::Report;
 const PAGE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/style.css");
 /// In the order in which they stand: what charts are made of, sections, the page.
-const SCRIPTS: [&str; 13] = [
+const SCRIPTS: [&str; 14] = [
     include_str!("page/format.js"),
     include_str!("page/chart.js"),
     include_str!("page/lines.js"),
@@ -18,6 +18,7 @@ const SCRIPTS: [&str; 13] = [
     include_str!("page/memory.js"),
     include_str!("page/kernels.js"),
     include_str!("page/compare.js"),
+    include_str!("page/together.js"),
     include_str!("page/main.js"),
 ];
 

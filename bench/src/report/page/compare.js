@@ -70,7 +70,9 @@ function comparison(reports, names) {
     el("ol", { class: "names" }, names.map((name, i) => el("li", {}, swatch({ colour: colour(i) }), el("b", {}, letter(i)), ` ${name}`))),
     charts.length ? pair(charts) : absent("None of the reports has measurements."),
     tests.length > 0 && [picker("Ratios are to", names.map((name, i) => `${letter(i)} ${short(name, 24)}`), 0, show), body],
-    differences(reports, names));
+    differences(reports, names),
+    longRuns(reports, names),
+    operatorsTogether(reports, names));
 }
 
 function compareChart(tests, kind, names) {

@@ -6,6 +6,7 @@ const finite = (x) => typeof x === "number" && Number.isFinite(x);
 const list = (xs) => (Array.isArray(xs) ? xs : []);
 const sum = (xs) => xs.reduce((all, x) => all + (finite(x) ? x : 0), 0);
 const largest = (xs) => xs.filter(finite).reduce((a, b) => Math.max(a, b), -Infinity);
+const distinct = (xs) => [...new Set(xs)].sort((a, b) => a - b);
 const smallest = (xs) => xs.filter(finite).reduce((a, b) => Math.min(a, b), Infinity);
 
 /** A number with so many digits that count; no more than `decimals` behind the point. */

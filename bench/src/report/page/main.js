@@ -40,7 +40,7 @@ function page(reports) {
   const show = (index) => {
     const report = reports[index];
     const sections = SECTIONS.map((part) => attempt(part, report));
-    const top = attempt(overview, report);
+    const top = attempt(overview, report, !together);
     const choice = together && picker("Report in detail", names.map((name, i) => `${letter(i)} ${short(name, 40)}`), index, show);
     choice?.addEventListener("change", () => document.querySelector(".which :checked").focus({ preventScroll: true }));
     head.replaceChildren(...(together ? [el("header", {}, el("p", { class: "kicker" }, "Halfbyte benchmark"), el("h1", {}, "Comparison"))] : [top]));

@@ -1,11 +1,12 @@
 // What was measured on what, the numbers that matter most, and what the start took.
 
-function overview(report) {
+/** `alone` where nothing else is on the page. */
+function overview(report, alone) {
   const { device, program, model, settings } = report;
   const began = list(report.measurements).map((m) => m.began).filter(Boolean).sort()[0];
   return el("header", {},
-    el("p", { class: "kicker" }, "Halfbyte benchmark"),
-    el("h1", {}, device.name || "A device without a name"),
+    alone && el("p", { class: "kicker" }, "Halfbyte benchmark"),
+    el(alone ? "h1" : "h2", { class: "device" }, device.name || "A device without a name"),
     el("p", { class: "lede" }, `${model.name}, ${si(model.parameters, "")} parameters in ${model.format}`),
     warnings(report).map((text) => el("p", { class: "warning", role: "note" }, text)),
     facts([

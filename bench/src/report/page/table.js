@@ -6,10 +6,9 @@
  */
 function table({ caption, columns, rows, foot = [], wide = true }) {
   const cell = (row) => (column) => {
-    const value = column.value(row);
-    return column.head
-      ? el("th", { scope: "row", class: String(value).length > 24 ? "long" : null }, value)
-      : el("td", { class: column.text ? "text" : null }, value ?? NONE);
+    const value = column.value(row) ?? NONE;
+    const kind = [column.text && "text", (column.text || column.head) && String(value).length > 24 && "long"].filter(Boolean).join(" ");
+    return column.head ? el("th", { scope: "row", class: kind || null }, value) : el("td", { class: kind || null }, value);
   };
   // Where rows have short names, these stay in sight.
   const pinned = columns[0].head && rows.every((row) => String(columns[0].value(row)).length <= 24);

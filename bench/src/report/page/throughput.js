@@ -1,7 +1,5 @@
 // Rates by prompt length and by depth.
 
-const distinct = (xs) => [...new Set(xs)].sort((a, b) => a - b);
-
 function rateTip(m) {
   return {
     title: testName(m),
@@ -110,7 +108,7 @@ function costTable(tests) {
       { name: "submission, median", value: (m) => number(m.submit_ms?.median) },
       { name: "p90", value: (m) => number(m.submit_ms?.p90) },
       { name: "longest", value: (m) => number(m.submit_ms?.longest) },
-      { name: "repetitions, tokens/s", text: true, value: (m) => list(m.rates).map((r) => number(r, 4)).join("  ") || NONE },
+      { name: "repetitions, tokens/s", value: (m) => list(m.rates).map((r) => number(r, 4)).join("  ") || NONE },
     ],
   });
 }
