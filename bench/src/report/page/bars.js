@@ -35,7 +35,8 @@ function drawBar(root, bar, left, y, scale, thick, width) {
   const error = bar.sd > 0 ? scale(bar.sd) : 0;
   if (error > 1) {
     const middle = y + thick / 2;
-    group.append(svg("path", { class: "error over", d: `M${left + length - error},${middle}H${left + length + error}m0,-3v6` }));
+    const d = `M${left + length - error},${middle}H${left + length + error}m0,-3v6`;
+    group.append(svg("path", { class: "error over", d }));
   }
   group.append(svg("text", { class: "value", x: left + length + error + 7, y: y + thick / 2 + 4 }, bar.text));
   root.append(tip(group, bar.tip.title, bar.tip.lines));
@@ -47,7 +48,10 @@ function stackChart({ title, description, note, legend, columns, xLabel, yLabel 
   const most = largest(columns.map((c) => sum(c.parts.map((p) => p.value))));
   const draw = (root, width) => {
     const scales = {
-      x: (range) => Object.assign((i) => range[0] + ((i + 0.5) / columns.length) * (range[1] - range[0]), { ticks: roundTicks(0, columns.length - 1, Math.min(columns.length - 1, width / 50)) }),
+      x: ([from, to]) => {
+        const at = (i) => from + ((i + 0.5) / columns.length) * (to - from);
+        return Object.assign(at, { ticks: roundTicks(0, columns.length - 1, Math.min(columns.length - 1, width / 50)) });
+      },
       y: (range) => linear(0, most, range, { wanted: 4 }),
     };
     const area = plot(root, { width, height, ...scales, xLabel, yLabel, xText: (i) => columns[i].name, yText: tidy });
@@ -56,7 +60,8 @@ function stackChart({ title, description, note, legend, columns, xLabel, yLabel 
       let base = 0;
       for (const part of column.parts.filter((p) => p.value > 0)) {
         const [y, x] = [area.y(base + part.value), area.x(i) - wide / 2];
-        const rect = svg("rect", { x, y, width: wide, height: Math.max(0.5, area.y(base) - y), fill: part.colour, class: "part" });
+        const tall = Math.max(0.5, area.y(base) - y);
+        const rect = svg("rect", { x, y, width: wide, height: tall, fill: part.colour, class: "part" });
         root.append(tip(rect, part.tip.title, part.tip.lines));
         base += part.value;
       }
@@ -75,7 +80,8 @@ function stripChart({ title, description, note, legend, parts }) {
     let at = 0;
     for (const part of parts) {
       const [x, end] = [scale(at), scale(at + Math.max(0, part.value || 0))];
-      const rect = svg("rect", { x, y: 0, width: Math.max(0.3, end - x - (end - x > 3 ? 1 : 0)), height: 40, fill: part.colour });
+      const gap = end - x > 3 ? 1 : 0;
+      const rect = svg("rect", { x, y: 0, width: Math.max(0.3, end - x - gap), height: 40, fill: part.colour });
       root.append(tip(rect, part.tip.title, part.tip.lines));
       at += Math.max(0, part.value || 0);
     }
@@ -109,10 +115,15 @@ function mapChart({ title, description, note, steps, size, slots }) {
         class: "slot", x, y, width: Math.max(0.8, end - x), height: Math.max(0.8, bottom - y),
         "fill-opacity": (0.35 + 0.5 * Math.min(1, Math.sqrt(slot.bytes / size))).toFixed(2),
       });
-      const lines = [["bytes", `${whole(slot.bytes)} (${bytes(slot.bytes)})`], ["offset", whole(slot.offset)], ["steps", `${slot.first} to ${slot.last}`]];
+      const lines = [
+        ["bytes", `${whole(slot.bytes)} (${bytes(slot.bytes)})`],
+        ["offset", whole(slot.offset)],
+        ["steps", `${slot.first} to ${slot.last}`],
+      ];
       root.append(tip(rect, slot.name, lines));
       if (end - x > 90 && bottom - y > 15) {
-        root.append(svg("text", { class: "inside", x: x + 5, y: Math.min(bottom - 4, y + 13) }, short(slot.name, Math.floor((end - x - 8) / 6.4))));
+        const label = short(slot.name, Math.floor((end - x - 8) / 6.4));
+        root.append(svg("text", { class: "inside", x: x + 5, y: Math.min(bottom - 4, y + 13) }, label));
       }
     }
     return height;

@@ -60,7 +60,8 @@ const textWidth = (text) => String(text).length * 7.1;
  * Grid, axes and their labels. `x` and `y` make a scale from a range of pixels; what they are called stands at their ends.
  * Charts above each other have their axes in line where `least` leaves room for the labels of all.
  */
-function plot(root, { width, height, x, y, xLabel, yLabel, xText = tidy, yText = tidy, right = 12, least = 28, cross = false }) {
+function plot(root, options) {
+  const { width, height, x, y, xLabel, yLabel, xText = tidy, yText = tidy, right = 12, least = 28, cross = false } = options;
   const top = yLabel ? 26 : 8;
   const bottom = height - (xLabel ? 42 : 24);
   const yScale = y([bottom, top]);
@@ -79,7 +80,8 @@ function plot(root, { width, height, x, y, xLabel, yLabel, xText = tidy, yText =
     const anchor = at + reach > width ? "end" : "middle";
     if (cross) root.append(svg("line", { class: "grid", x1: at, x2: at, y1: top, y2: bottom }));
     root.append(svg("line", { class: "axis", x1: at, x2: at, y1: bottom, y2: bottom + 4 }));
-    root.append(svg("text", { class: "tick", x: anchor === "end" ? width : at, y: bottom + 18, "text-anchor": anchor }, xText(tick)));
+    const place = { x: anchor === "end" ? width : at, y: bottom + 18, "text-anchor": anchor };
+    root.append(svg("text", { class: "tick", ...place }, xText(tick)));
   }
   if (yLabel) root.append(svg("text", { class: "name", x: 0, y: 12 }, yLabel));
   if (xLabel) root.append(svg("text", { class: "name", x: width - right, y: height - 4, "text-anchor": "end" }, xLabel));
@@ -118,7 +120,8 @@ function figure({ title, description, legend = [], note, draw }) {
 function swatch({ colour: fill, dash, mark, line }) {
   const wide = line || mark !== undefined ? 22 : 12;
   const box = svg("svg", { class: "swatch", viewBox: `0 0 ${wide} 12`, style: `width:${wide}px`, "aria-hidden": "true" });
-  if (line) box.append(svg("line", { x1: 0, x2: 22, y1: 6, y2: 6, stroke: fill, "stroke-width": 2, "stroke-dasharray": dash || null }));
+  const stroke = { stroke: fill, "stroke-width": 2, "stroke-dasharray": dash || null };
+  if (line) box.append(svg("line", { x1: 0, x2: 22, y1: 6, y2: 6, ...stroke }));
   else if (mark === undefined) box.append(svg("rect", { x: 0, y: 0, width: 12, height: 12, rx: 2, fill }));
   if (mark !== undefined) box.append(marker(mark, 11, 6, 4, fill));
   return box;
@@ -153,7 +156,8 @@ function watchTips() {
     box.hidden = !found;
     if (!found) return;
     const rows = found.lines.filter((line) => line[1] !== NONE);
-    box.replaceChildren(el("strong", {}, found.title), el("dl", {}, rows.map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])));
+    const terms = rows.map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]);
+    box.replaceChildren(el("strong", {}, found.title), el("dl", {}, terms));
     const { offsetWidth: width, offsetHeight: height } = box;
     const screen = document.documentElement.clientWidth;
     const x = Math.min(Math.max(8, event.clientX + 14), screen - width - 8);

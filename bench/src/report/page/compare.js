@@ -2,6 +2,8 @@
 
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const letter = (index) => LETTERS[index] ?? `#${index + 1}`;
+/** What each report has, behind its letter. */
+const lettered = (reports, text) => reports.map((_, i) => `${letter(i)} ${text(i)}`).join(", ");
 
 /** What may differ between reports, in words. */
 const TRAITS = [
@@ -46,7 +48,8 @@ function testsOf(reports) {
       all.get(name).of[i] ??= m;
     }
   }
-  return [...all.values()].sort((a, b) => (a.kind === b.kind ? a.depth - b.depth || a.tokens - b.tokens : a.kind === "prefill" ? -1 : 1));
+  const order = (a, b) => (a.kind !== b.kind ? (a.kind === "prefill" ? -1 : 1) : a.depth - b.depth || a.tokens - b.tokens);
+  return [...all.values()].sort(order);
 }
 
 /** A rate over the base's, with the deviation of both. */
@@ -57,17 +60,23 @@ function ratio(m, base) {
   return { value, sd: value * Math.hypot(part(m.rate), part(base.rate)) };
 }
 
-const ratioText = (r) => (r ? el("span", { class: Math.abs(r.value - 1) <= r.sd ? "same" : r.value > 1 ? "better" : "worse" }, `${fixed(r.value, 2)} ± ${fixed(r.sd, 2)}`) : NONE);
+function ratioText(r) {
+  if (!r) return NONE;
+  const verdict = Math.abs(r.value - 1) <= r.sd ? "same" : r.value > 1 ? "better" : "worse";
+  return el("span", { class: verdict }, `${fixed(r.value, 2)} ± ${fixed(r.sd, 2)}`);
+}
 
 function comparison(reports, names) {
   const tests = testsOf(reports);
   const body = el("div", {});
   const show = (base) => body.replaceChildren(ratios(reports, names, tests, base));
   show(0);
-  const charts = ["prefill", "decode"].map((kind) => compareChart(tests.filter((t) => t.kind === kind), kind, names)).filter(Boolean);
+  const chart = (kind) => compareChart(tests.filter((t) => t.kind === kind), kind, names);
+  const charts = ["prefill", "decode"].map(chart).filter(Boolean);
+  const entry = (name, i) => el("li", {}, swatch({ colour: colour(i) }), el("b", {}, letter(i)), ` ${name}`);
   return section("compare", "Side by side",
     `${plural(reports.length, "report")}. Means of the repetitions; bars are one standard deviation.`,
-    el("ol", { class: "names" }, names.map((name, i) => el("li", {}, swatch({ colour: colour(i) }), el("b", {}, letter(i)), ` ${name}`))),
+    el("ol", { class: "names" }, names.map(entry)),
     charts.length ? pair(charts) : absent("None of the reports has measurements."),
     tests.length > 0 && [picker("Ratios are to", names.map((name, i) => `${letter(i)} ${short(name, 24)}`), 0, show), body],
     differences(reports, names),
@@ -86,14 +95,19 @@ function compareChart(tests, kind, names) {
   };
   return barChart({
     title: `${sentence(kind)}, tokens/s`,
-    description: tests.map((t) => `${t.name}: ${names.map((_, i) => `${letter(i)} ${number(t.of[i]?.rate?.mean)}`).join(", ")}`).join("; "),
+    description: tests.map((t) => `${t.name}: ${lettered(names, (i) => number(t.of[i]?.rate?.mean))}`).join("; "),
     groups: tests.map((test) => ({ name: test.name, bars: names.map(bar(test)).filter(Boolean) })).filter((g) => g.bars.length),
   });
 }
 
 function ratios(reports, names, tests, base) {
   const others = names.map((_, i) => i).filter((i) => i !== base);
-  const row = (test) => ({ name: test.name, base: test.of[base], ratios: others.map((i) => ratio(test.of[i], test.of[base])), rates: others.map((i) => test.of[i]) });
+  const row = (test) => ({
+    name: test.name,
+    base: test.of[base],
+    ratios: others.map((i) => ratio(test.of[i], test.of[base])),
+    rates: others.map((i) => test.of[i]),
+  });
   // The mean of ratios is a geometric one: it is the same whichever report is the base.
   const mean = (kind) => {
     const rows = tests.filter((t) => t.kind === kind).map(row);
@@ -101,7 +115,7 @@ function ratios(reports, names, tests, base) {
       const values = rows.map((r) => r.ratios[place]?.value).filter((v) => v > 0);
       return values.length ? `${fixed(Math.exp(sum(values.map(Math.log)) / values.length), 2)} (${values.length})` : NONE;
     };
-    return { name: `${kind}, geometric mean`, means: others.map((_, place) => of(place)) };
+    return { name: `${kind}, geometric mean (tests)`, means: others.map((_, place) => of(place)) };
   };
   return table({
     caption: `Tokens a second, and how many times those of the base, ${letter(base)} ${names[base]}, they are`,
@@ -121,6 +135,7 @@ function ratios(reports, names, tests, base) {
 function differences(reports, names) {
   const differs = ([, of]) => new Set(reports.map(of)).size > 1;
   const [other, same] = [TRAITS.filter(differs), TRAITS.filter((trait) => !differs(trait))];
+  const words = same.map(([name, of]) => `${name} ${of(reports[0])}`).filter((text) => !text.endsWith(NONE));
   return [
     other.length > 0 && table({
       caption: "What differs",
@@ -130,6 +145,6 @@ function differences(reports, names) {
         ...names.map((_, i) => ({ name: letter(i), text: true, value: ([, of]) => of(reports[i]) })),
       ],
     }),
-    same.length > 0 && el("p", { class: "note" }, `The same in all: ${same.map(([name, of]) => `${name} ${of(reports[0])}`).filter((text) => !text.endsWith(NONE)).join(", ")}.`),
+    words.length > 0 && el("p", { class: "note" }, `The same in all: ${words.join(", ")}.`),
   ];
 }

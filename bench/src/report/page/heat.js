@@ -10,7 +10,8 @@ function told(report, kind, readings) {
 
 /** The hottest temperature of a reading. */
 function hottest(report, reading) {
-  const values = list(report.sensors?.present).map((sensor, i) => (sensor.kind === "temperature" ? reading?.values?.[i] : null));
+  const of = (sensor, i) => (sensor.kind === "temperature" ? reading?.values?.[i] : null);
+  const values = list(report.sensors?.present).map(of);
   const most = largest(values);
   return finite(most) ? most : null;
 }
@@ -54,7 +55,8 @@ const overSeconds = (clock) => (clock >= 300 ? { label: "minutes", scale: 1 / 60
 
 function rateOverTime(long, points, clock) {
   const { label, scale } = overSeconds(clock);
-  const band = (from, to, name, rate) => finite(rate) && points.length > 9 && { from: from * scale, to: to * scale, text: `${name}: ${number(rate, 4)}` };
+  const band = (from, to, name, rate) =>
+    finite(rate) && points.length > 9 && { from: from * scale, to: to * scale, text: `${name}: ${number(rate, 4)}` };
   return lineChart({
     title: "Tokens a second", height: 240,
     description: `${long.test} over ${time(clock)}: from ${number(long.first)} to ${number(long.last)} tokens a second`,
@@ -64,7 +66,10 @@ function rateOverTime(long, points, clock) {
       name: long.test, colour: colour(0),
       points: points.map(({ sample, at }) => ({
         x: at * scale, y: sample.rate,
-        tip: { title: `at ${time(at)}`, lines: [["rate", measure(sample.rate, "tokens/s", 4)], ["took", time(sample.seconds)]] },
+        tip: {
+          title: `at ${time(at)}`,
+          lines: [["rate", measure(sample.rate, "tokens/s", 4)], ["took", time(sample.seconds)]],
+        },
       })),
     }],
   });
@@ -77,19 +82,21 @@ function sensorsOverTime(report, points, kind, title) {
   const peak = (i) => largest(points.map((p) => p.sample.heat?.values?.[i]));
   const shown = [...places].sort((a, b) => peak(b) - peak(a)).slice(0, 5);
   if (!shown.length) return null;
+  const unit = kind === "clock" ? "MHz" : "°C";
   const series = shown.map((place, i) => {
     const name = report.sensors.present[place].name;
     return {
       name, colour: colour(i), dash: DASHES[i % DASHES.length],
       points: points.map(({ sample, at }) => ({
         x: at * scale, y: sample.heat?.values?.[place],
-        tip: { title: name, lines: [["at", time(at)], [kind, measure(sample.heat?.values?.[place], kind === "clock" ? "MHz" : "°C")]] },
+        tip: { title: name, lines: [["at", time(at)], [kind, measure(sample.heat?.values?.[place], unit)]] },
       })),
     };
   });
   const rest = places.length - shown.length;
   return lineChart({
-    title, height: 200, description: series.map((s) => `${s.name}: from ${number(s.points[0].y)} to ${number(s.points.at(-1).y)}`).join(", "),
+    title, height: 200,
+    description: series.map((s) => `${s.name}: from ${number(s.points[0].y)} to ${number(s.points.at(-1).y)}`).join(", "),
     note: rest > 0 ? `The ${shown.length} greatest; ${plural(rest, "more is", "more are")} in the table.` : null,
     x: { label, ends: [0, points.at(-1).at * scale] }, y: { zero: kind === "clock" }, series, least: TIME_LEFT,
   });
@@ -108,7 +115,8 @@ function conditions(report) {
     if (!finite(before) && !finite(after)) return NONE;
     return before === after ? number(before) : `${number(before)} → ${number(after)}`;
   };
-  const warm = tests.map((m) => ({ m, ends: [0, 1].map((k) => hottest(report, list(m.heat)[k])) })).filter(({ ends }) => ends.every(finite));
+  const ends = (m) => [0, 1].map((k) => hottest(report, list(m.heat)[k]));
+  const warm = tests.map((m) => ({ m, ends: ends(m) })).filter((test) => test.ends.every(finite));
   const all = warm.flatMap(({ ends }) => ends);
   const lede = warm.length
     ? `The hottest sensor was between ${number(smallest(all))} and ${number(largest(all))} °C while tests ran.`

@@ -6,7 +6,8 @@ function kernels(report) {
   const struck = list(qualified.struck);
   const limits = device.limits ?? {};
   const tuned = choices.filter((c) => c.tuned).length;
-  const lede = `${plural(qualified.sound, "variant")} gave the reference's results here, ${plural(qualified.unproven, "variant has", "variants have")} no case` +
+  const lede = `${plural(qualified.sound, "variant")} gave the reference's results here` +
+    `, ${plural(qualified.unproven, "variant has", "variants have")} no case` +
     `, ${plural(struck.length, "variant was", "variants were")} struck off.`;
   return section("kernels", "Kernels and device", lede,
     struck.length > 0 && el("div", { class: "warning" }, el("ul", {}, struck.map((text) => el("li", {}, text)))),
@@ -35,7 +36,8 @@ function kernels(report) {
     })),
     peaksTable(report.peaks),
     list(device.features).length
-      ? folded("Features that are on", device.features.length, el("ul", { class: "features" }, device.features.map((f) => el("li", {}, f))))
+      ? folded("Features that are on", device.features.length,
+        el("ul", { class: "features" }, device.features.map((f) => el("li", {}, f))))
       : absent("No feature of the device is on."));
 }
 

@@ -18,10 +18,14 @@ function lineChart({ title, description, note, x, y, series, bands = [], height 
       const scale = make(smallest(xs), largest(xs), range, { nice: false, wanted: Math.max(3, range[1] / 110) });
       return x.ticks ? Object.assign(scale, { ticks: x.ticks }) : scale;
     },
-    y: (range) => linear(y.zero === false ? smallest(lows) : Math.min(0, smallest(lows)), largest(highs), range, { wanted: height / 55 }),
+    y: (range) => {
+      const low = y.zero === false ? smallest(lows) : Math.min(0, smallest(lows));
+      return linear(low, largest(highs), range, { wanted: height / 55 });
+    },
   };
   const draw = (root, width) => {
-    const area = plot(root, { width, height, ...scales, xLabel: x.label, yLabel: y.label, xText: x.text, yText: y.text, right: 16, least });
+    const labels = { xLabel: x.label, yLabel: y.label, xText: x.text, yText: y.text };
+    const area = plot(root, { width, height, ...scales, ...labels, right: 16, least });
     for (const band of bands) drawBand(root, area, band);
     shown.forEach((s) => drawLine(root, area, s));
     return height;
@@ -53,10 +57,14 @@ function drawBand(root, area, { from, to, text }) {
   const [x, end] = [area.x(from), area.x(to)];
   const late = x > (area.left + area.right) / 2;
   root.append(svg("rect", { class: "band", x, y: area.top, width: Math.max(1, end - x), height: area.bottom - area.top }));
-  root.append(svg("text", { class: "label halo", x: late ? end : x, dx: late ? -6 : 6, y: area.bottom - 8, "text-anchor": late ? "end" : "start" }, text));
+  const place = late ? { x: end, dx: -6, "text-anchor": "end" } : { x, dx: 6, "text-anchor": "start" };
+  root.append(svg("text", { class: "label halo", ...place, y: area.bottom - 8 }, text));
 }
 
-/** Points at flops/byte and FLOP/s. `roofs`: `{ name, rate }`, `read`: bytes/s. `points`: `{ x, y, size, colour, mark, label, tip }`. */
+/**
+ * Points at flops/byte and FLOP/s: `{ x, y, size, colour, mark, label, tip }`, under `roofs`: `{ name, rate }`, and `read`,
+ * bytes/s.
+ */
 function rooflineChart({ title, description, note, legend, points, read, roofs }) {
   const height = 420;
   const ridge = finite(read) ? roofs.map((roof) => roof.rate / read) : [];
@@ -73,7 +81,8 @@ function rooflineChart({ title, description, note, legend, points, read, roofs }
       yText: (t) => si(t, "", tidy), cross: true,
     });
     drawRoofs(root, area, read, roofs);
-    const dots = [...points].sort((a, b) => b.size - a.size).map((p) => ({ ...p, cx: area.x(p.x), cy: area.y(p.y), r: 4 + 14 * Math.sqrt(p.size) }));
+    const placed = (p) => ({ ...p, cx: area.x(p.x), cy: area.y(p.y), r: 4 + 14 * Math.sqrt(p.size) });
+    const dots = [...points].sort((a, b) => b.size - a.size).map(placed);
     for (const { cx, cy, r, mark, colour: fill, tip: { title: name, lines } } of dots) {
       const dot = mark ? marker(mark, cx, cy, r * 0.9, fill) : svg("circle", { cx, cy, r, fill });
       dot.classList.add("dot");
@@ -103,16 +112,20 @@ function drawRoofs(root, area, read, roofs) {
   const clamp = (x) => Math.max(area.left, Math.min(area.right, x));
   if (finite(read) && top > 0) {
     const start = Math.max(area.x.low, area.y.low / read);
-    root.append(svg("line", { class: "roof", x1: area.x(start), y1: area.y(start * read), x2: area.x(top / read), y2: area.y(top) }));
+    const ends = { x1: area.x(start), y1: area.y(start * read), x2: area.x(top / read), y2: area.y(top) };
+    root.append(svg("line", { class: "roof", ...ends }));
     const [x, y] = [area.x(start), area.y(start * read)];
     const slope = Math.atan2(area.y(top) - y, area.x(top / read) - x) * (180 / Math.PI);
     const along = 0.12;
     const at = [x + along * (area.x(top / read) - x), y + along * (area.y(top) - y)];
-    root.append(svg("text", { class: "label halo", transform: `translate(${at[0]} ${at[1]}) rotate(${slope})`, y: -7 }, `read ${si(read, "B/s")}`));
+    const turned = `translate(${at[0]} ${at[1]}) rotate(${slope})`;
+    root.append(svg("text", { class: "label halo", transform: turned, y: -7 }, `read ${si(read, "B/s")}`));
   }
   for (const { name, rate } of roofs) {
     const at = area.y(rate);
-    root.append(svg("line", { class: "roof", x1: clamp(finite(read) ? area.x(rate / read) : area.left), x2: area.right, y1: at, y2: at }));
-    root.append(svg("text", { class: "label halo", x: area.right, y: at - 6, "text-anchor": "end" }, `${name} ${si(rate, "FLOP/s")}`));
+    const from = clamp(finite(read) ? area.x(rate / read) : area.left);
+    root.append(svg("line", { class: "roof", x1: from, x2: area.right, y1: at, y2: at }));
+    const place = { x: area.right, y: at - 6, "text-anchor": "end" };
+    root.append(svg("text", { class: "label halo", ...place }, `${name} ${si(rate, "FLOP/s")}`));
   }
 }

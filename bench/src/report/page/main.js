@@ -3,10 +3,6 @@
 const SECTIONS = [headline, throughput, sustained, conditions, profiled, memoryMap, startAndMemory, kernels];
 const ROOT = document.documentElement;
 
-function redraw(node) {
-  for (const chart of node.querySelectorAll("figure")) chart.redraw();
-}
-
 /** A part of the page; one that fails says so in its place, and the others stand. */
 function attempt(part, ...given) {
   try {
@@ -17,19 +13,31 @@ function attempt(part, ...given) {
   }
 }
 
+/** Draws the charts of a part that has just come into the page. */
+function redraw(node) {
+  for (const chart of node.querySelectorAll("figure")) {
+    const failed = attempt(chart.redraw);
+    if (failed) chart.replaceChildren(failed);
+  }
+}
+
 function contents(sections) {
-  const links = sections.filter((s) => s.id).map((s) => el("li", {}, el("a", { href: `#${s.id}` }, s.querySelector("h2").textContent)));
+  const link = (s) => el("li", {}, el("a", { href: `#${s.id}` }, s.querySelector("h2").textContent));
+  const links = sections.filter((s) => s.id).map(link);
   return el("nav", { "aria-label": "Sections" }, el("ul", {}, links));
 }
 
 function save(reports) {
   const keep = () => {
-    const link = el("a", { href: URL.createObjectURL(new Blob([JSON.stringify(reports, null, 1)])), download: "halfbyte-bench.json" });
+    const data = new Blob([JSON.stringify(reports, null, 1)], { type: "application/json" });
+    const link = el("a", { href: URL.createObjectURL(data), download: "halfbyte-bench.json" });
     link.click();
     URL.revokeObjectURL(link.href);
   };
   return el("footer", {}, el("button", { type: "button", onclick: keep }, "Save the data as JSON"));
 }
+
+const comparisonHead = () => el("header", {}, el("p", { class: "kicker" }, "Halfbyte benchmark"), el("h1", {}, "Comparison"));
 
 function page(reports) {
   const names = namesOf(reports);
@@ -41,10 +49,12 @@ function page(reports) {
     const report = reports[index];
     const sections = SECTIONS.map((part) => attempt(part, report));
     const top = attempt(overview, report, !together);
-    const choice = together && picker("Report in detail", names.map((name, i) => `${letter(i)} ${short(name, 40)}`), index, show);
+    const choices = names.map((name, i) => `${letter(i)} ${short(name, 40)}`);
+    const choice = together && picker("Report in detail", choices, index, show);
     choice?.addEventListener("change", () => document.querySelector(".which :checked").focus({ preventScroll: true }));
-    head.replaceChildren(...(together ? [el("header", {}, el("p", { class: "kicker" }, "Halfbyte benchmark"), el("h1", {}, "Comparison"))] : [top]));
-    main.replaceChildren(...[together, choice && el("div", { class: "which", id: "detail" }, choice), together && top, ...sections].filter(Boolean));
+    head.replaceChildren(together ? comparisonHead() : top);
+    const which = choice && el("div", { class: "which", id: "detail" }, choice);
+    main.replaceChildren(...[together, which, together && top, ...sections].filter(Boolean));
     aside.replaceChildren(contents([together, ...sections].filter(Boolean)));
     redraw(main);
   };

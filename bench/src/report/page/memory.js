@@ -19,7 +19,8 @@ function memoryMap(report) {
   const maps = list(report.maps).filter((m) => list(m.slots).length);
   if (!maps.length) return section("memory", "Memory plan", null, absent("The report has no memory plan."));
   return section("memory", "Memory plan",
-    "Each rectangle is a value in the arena: as wide as the steps that touch it, as high as its bytes. Weights and the KV cache lie elsewhere.",
+    "Each rectangle is a value in the arena: as wide as the steps that touch it, as high as its bytes. " +
+      "Weights and the KV cache lie elsewhere.",
     maps.map(arena));
 }
 
@@ -29,12 +30,14 @@ function arena(map) {
   const name = map.kind === "prefill" ? `Prefill of ${plural(map.tokens, "token")}` : "Decode";
   const ends = map.slots.map((s) => s.offset + s.bytes).sort((a, b) => a - b);
   const close = ends[Math.floor(ends.length * 0.95)] ?? map.bytes;
+  const values = plural(map.slots.length, "value");
+  const alive = `at most ${bytes(most.bytes)} live at once, at step ${whole(most.step)}`;
   const holder = el("div", {});
   const show = (size) => {
     holder.replaceChildren(mapChart({
       title: `${name}: ${bytes(map.bytes)}, ${plural(map.steps, "step")}`,
-      description: `${plural(map.slots.length, "value")} in ${bytes(map.bytes)}; at most ${bytes(most.bytes)} live at once, at step ${most.step}`,
-      note: `${plural(map.slots.length, "value")}. At most ${bytes(most.bytes)} live at once (step ${whole(most.step)}); the arena is ${number(map.bytes / most.bytes)} times that.`,
+      description: `${values} in ${bytes(map.bytes)}; ${alive}`,
+      note: `${values}, ${alive}; the arena is ${number(map.bytes / most.bytes)} times that.`,
       steps: map.steps, size, slots: map.slots,
     }));
     redraw(holder);

@@ -35,7 +35,8 @@ function warnings({ program, qualified }) {
   const struck = list(qualified.struck).length;
   return [
     !program.optimised && "This is a debug build: nothing here is worth comparing.",
-    struck > 0 && `${plural(struck, "kernel variant")} gave wrong results on this device and ${struck === 1 ? "is" : "are"} not used; see Kernels.`,
+    struck > 0 && `${plural(struck, "kernel variant")} gave wrong results on this device and ` +
+      `${struck === 1 ? "is" : "are"} not used; see Kernels and device.`,
   ].filter(Boolean);
 }
 
@@ -57,7 +58,8 @@ function headline(report) {
   if (decode) cards.push(rateCard("Decode", decode, "of the read bandwidth", decode.of_read));
   const first = prefill?.first_token_ms;
   if (first) {
-    cards.push(card("First token", number(first.median, 4), "ms", [`median, after ${plural(prefill.tokens, "prompt token")}`, range(first)]));
+    const after = `median, after ${plural(prefill.tokens, "prompt token")}`;
+    cards.push(card("First token", number(first.median, 4), "ms", [after, range(first)]));
   }
   const token = decode?.token_ms;
   if (token) cards.push(card("Each token", number(token.median, 4), "ms", [`median of ${whole(token.count)}`, range(token)]));
@@ -70,7 +72,10 @@ function rateCard(name, m, part, share) {
   const { mean, sd } = m.rate;
   const decimals = decimalsOf(mean, 4);
   const spread = finite(sd) && m.rate.count > 1 ? `± ${fixed(sd, decimals)}, ` : "";
-  return card(name, number(mean, 4), "tokens/s", [`${testName(m)}: ${spread}${plural(m.rate.count, "repetition")}`, finite(share) && `${percent(share)} ${part} that this device has shown`]);
+  return card(name, number(mean, 4), "tokens/s", [
+    `${testName(m)}: ${spread}${plural(m.rate.count, "repetition")}`,
+    finite(share) && `${percent(share)} ${part} that this device has shown`,
+  ]);
 }
 
 function card(name, value, unit, lines) {
@@ -95,14 +100,20 @@ function startAndMemory({ start, memory, settings }) {
   const bars = (pairs, text) => pairs.filter(([, value]) => finite(value)).map(([name, value]) => ({
     name, bars: [{ value, text: text(value), colour: colour(0), tip: { title: name, lines: [["", text(value)]] } }],
   }));
+  const texts = (pairs, text) => pairs.map(([name, value]) => [name, text(value)]);
+  const words = (pairs, text) => texts(pairs, text).map((pair) => pair.join(" ")).join(", ");
   return section("start", "Start and memory",
-    `A ${start.kind} start took ${time(start.seconds)}. The GPU holds ${bytes(all)} with room for ${plural(settings.context, "token")}` +
-      (finite(peak) ? `; the process held ${bytes(peak)} at most, ${number(peak / all)} times that.` : "; the system does not tell the most that the process held."),
+    `A ${start.kind} start took ${time(start.seconds)}. ` +
+      `The GPU holds ${bytes(all)} with room for ${plural(settings.context, "token")}; ` +
+      (finite(peak)
+        ? `the process held ${bytes(peak)} at most, ${number(peak / all)} times that.`
+        : "the system does not tell the most that the process held."),
     pair(
-      barChart({ title: "Parts of the start", description: parts.map(([n, s]) => `${n} ${time(s)}`).join(", "), groups: bars(parts, time) }),
-      barChart({ title: "Memory on the GPU", description: held.map(([n, s]) => `${n} ${bytes(s)}`).join(", "), groups: bars(held, bytes) })),
+      barChart({ title: "Parts of the start", description: words(parts, time), groups: bars(parts, time) }),
+      barChart({ title: "Memory on the GPU", description: words(held, bytes), groups: bars(held, bytes) })),
     folded("As a table", undefined, table({
-      caption: "Start and memory", wide: false, rows: [...parts.map(([n, s]) => [n, time(s)]), ...held.map(([n, s]) => [n, bytes(s)]), ["process, at most", bytes(peak)]],
+      caption: "Start and memory", wide: false,
+      rows: [...texts(parts, time), ...texts(held, bytes), ["process, at most", bytes(peak)]],
       columns: [{ name: "what", head: true, value: (row) => row[0] }, { name: "seconds or bytes", value: (row) => row[1] }],
     })));
 }

@@ -1,7 +1,9 @@
 // Where the time of a step goes: kernels under the device's roofs, operators, layers, and calls.
 
 const phaseName = (p) => (p.kind === "prefill" ? `Prefill of ${whole(p.tokens)}` : "Decode");
-const total = (phase) => sum(list(phase.kernels).map((k) => k.seconds));
+const phaseColour = (p) => colour(p.kind === "prefill" ? 0 : 1);
+const secondsOf = (parts) => sum(parts.map((part) => part.seconds));
+const total = (phase) => secondsOf(list(phase.kernels));
 
 function profiled(report) {
   const phases = list(report.profile?.phases).filter((p) => list(p.kernels).length);
@@ -23,7 +25,9 @@ function profiled(report) {
   };
   show(0);
   const clock = report.profile.gpu_clock ? "the GPU's own clock" : "submissions of single calls, whose own cost is included";
-  const lede = `${phases.filter((p) => p.depth === depths[0]).map((p) => `${phaseName(p)}: ${time(total(p))}`).join("; ")}, by kernels at depth ${whole(depths[0])}. Times are those of ${clock}, medians of repetitions.`;
+  const times = phases.filter((p) => p.depth === depths[0]).map((p) => `${phaseName(p)}: ${time(total(p))}`);
+  const lede = `${times.join("; ")}, by kernels at depth ${whole(depths[0])}. ` +
+    `Times are those of ${clock}, medians of repetitions.`;
   return section("profile", "Where the time goes", lede,
     depths.length > 1 && picker("Tokens in the cache", depths.map(whole), 0, show), body);
 }
@@ -77,7 +81,8 @@ function roofline(report, phases) {
   });
   if (!points.length) return absent("No kernel of these steps computes anything, so that there is no roofline.");
   const notes = [
-    "Areas are shares of the step's time; labels are rows of the tables below. Bytes and operations are what the plan must move and compute, each byte once, so that data which stays in a cache can pass the roof.",
+    "Areas are shares of the step's time; labels are rows of the tables below. Bytes and operations are what the plan must " +
+      "move and compute, each byte once, so that data which stays in a cache can pass the roof.",
     left > 0 && `${plural(left, "kernel")} without arithmetic ${left === 1 ? "is" : "are"} only in the tables.`,
     !report.peaks && "The device's peaks were not measured, so that there are no roofs.",
   ];
@@ -85,7 +90,7 @@ function roofline(report, phases) {
     title: "Roofline: kernels under what the device has shown in the same run",
     description: points.map((p) => `${p.tip.title}: ${number(p.x)} operations per byte, ${si(p.y, "FLOP/s")}`).join("; "),
     note: notes.filter(Boolean).join(" "),
-    legend: phases.map((p) => ({ name: phaseName(p), colour: colour(p.kind === "prefill" ? 0 : 1), mark: p.kind === "prefill" ? 0 : 2 })),
+    legend: phases.map((p) => ({ name: phaseName(p), colour: phaseColour(p), mark: p.kind === "prefill" ? 0 : 2 })),
     points, read: report.peaks?.read, roofs: roofsOf(report.peaks),
   });
 }
@@ -96,7 +101,8 @@ function kernelTables(report, phases) {
     const all = total(phase);
     const letter = phase.kind === "prefill" ? "P" : "D";
     const sumOf = (field) => sum(phase.kernels.map((k) => k[field]));
-    const everything = { kernel: "all", calls: sumOf("calls"), seconds: all, bytes: sumOf("bytes"), flops: sumOf("flops"), coop_flops: sumOf("coop_flops") };
+    const sums = ["calls", "bytes", "flops", "coop_flops"].map((field) => [field, sumOf(field)]);
+    const everything = { kernel: "all", seconds: all, ...Object.fromEntries(sums) };
     return folded(`Kernels of ${phaseName(phase).toLowerCase()}`, phase.kernels.length, table({
       caption: `Kernels of ${phaseName(phase).toLowerCase()} at depth ${whole(phase.depth)}`,
       rows: phase.kernels.map((k, i) => ({ ...k, label: `${letter}${i + 1}` })),
@@ -137,8 +143,16 @@ function operatorChart(phase) {
     groups: times.map((t) => ({
       name: t.operator || "other",
       bars: [{
-        value: t.seconds, text: `${time(t.seconds)} · ${share(t.seconds / all)}`, colour: colour(phase.kind === "prefill" ? 0 : 1),
-        tip: { title: t.operator || "other", lines: [["time", time(t.seconds)], ["share", share(t.seconds / all)], ["calls", whole(t.calls)], ["each", time(t.seconds / t.calls)]] },
+        value: t.seconds, text: `${time(t.seconds)} · ${share(t.seconds / all)}`, colour: phaseColour(phase),
+        tip: {
+          title: t.operator || "other",
+          lines: [
+            ["time", time(t.seconds)],
+            ["share", share(t.seconds / all)],
+            ["calls", whole(t.calls)],
+            ["each", time(t.seconds / t.calls)],
+          ],
+        },
       }],
     })),
   });
@@ -170,22 +184,28 @@ function layerChart(phase, colours) {
     name,
     parts: parts.sort((a, b) => rank(a) - rank(b)).map((o) => ({
       value: o.seconds * 1e3, colour: colours.of(o.operator),
-      tip: { title: `${title}: ${o.operator}`, lines: [["time", time(o.seconds)], ["calls", whole(o.calls)], ["of the layer", percent(o.seconds / sum(parts.map((p) => p.seconds)))]] },
+      tip: {
+        title: `${title}: ${o.operator}`,
+        lines: [["time", time(o.seconds)], ["calls", whole(o.calls)], ["of the layer", share(o.seconds / secondsOf(parts))]],
+      },
     })),
   });
   const outside = operators.filter((o) => !finite(o.layer));
-  const rest = sum(outside.map((o) => o.seconds));
+  const rest = secondsOf(outside);
+  const besides = outside.map((o) => `${o.operator} ${time(o.seconds)}`);
   return stackChart({
     title: phaseName(phase), xLabel: "layer", yLabel: "ms",
-    description: layers.map((l) => `layer ${l}: ${time(sum(operators.filter((o) => o.layer === l).map((o) => o.seconds)))}`).join(", "),
-    note: rest > 0 ? `Besides, ${time(rest)} outside of layers: ${outside.map((o) => `${o.operator} ${time(o.seconds)}`).join(", ")}.` : null,
+    description: layers.map((l) => `layer ${l}: ${time(secondsOf(operators.filter((o) => o.layer === l)))}`).join(", "),
+    note: rest > 0 ? `Besides, ${time(rest)} outside of layers: ${besides.join(", ")}.` : null,
     legend: legendOf(colours, distinct(operators.filter((o) => finite(o.layer)).map((o) => o.operator)).length),
     columns: layers.map((l) => column(String(l), `layer ${l}`, operators.filter((o) => o.layer === l))),
   });
 }
 
 function operatorTables(phases) {
-  return phases.filter((p) => list(p.operators).length).map((phase) => folded(`Operators of ${phaseName(phase).toLowerCase()}, by layer`, phase.operators.length, table({
+  const name = (phase) => `Operators of ${phaseName(phase).toLowerCase()}, by layer`;
+  const shown = phases.filter((p) => list(p.operators).length);
+  return shown.map((phase) => folded(name(phase), phase.operators.length, table({
     caption: `Operators of ${phaseName(phase).toLowerCase()} at depth ${whole(phase.depth)}, by layer`,
     rows: phase.operators,
     columns: [
@@ -203,10 +223,11 @@ function callChart(phase) {
   if (!calls.length) return absent(`${phaseName(phase)}: no times of single calls.`);
   const most = list(phase.kernels).slice(0, 5).map((k) => k.kernel);
   const of = (kernel) => (most.includes(kernel) ? colour(most.indexOf(kernel)) : "var(--rest)");
+  const longest = [...calls].sort((a, b) => b.seconds - a.seconds).slice(0, 3);
   let at = 0;
   return stripChart({
     title: `${phaseName(phase)}: ${plural(calls.length, "call")} in the order of the step`,
-    description: `${plural(calls.length, "call")}; the longest: ${[...calls].sort((a, b) => b.seconds - a.seconds).slice(0, 3).map((c) => `${c.node} ${time(c.seconds)}`).join(", ")}`,
+    description: `The longest: ${longest.map((c) => `${c.node} ${time(c.seconds)}`).join(", ")}`,
     legend: legendOf({ most, of }, phase.kernels.length),
     parts: calls.map((c, i) => {
       const lines = [["call", whole(i)], ["kernel", c.kernel], ["time", time(c.seconds)], ["from", time(at)]];
@@ -217,7 +238,9 @@ function callChart(phase) {
 }
 
 function callTables(phases) {
-  return phases.filter((p) => list(p.calls).length).map((phase) => folded(`Calls of ${phaseName(phase).toLowerCase()}`, phase.calls.length, table({
+  const name = (phase) => `Calls of ${phaseName(phase).toLowerCase()}`;
+  const shown = phases.filter((p) => list(p.calls).length);
+  return shown.map((phase) => folded(name(phase), phase.calls.length, table({
     caption: `Calls of ${phaseName(phase).toLowerCase()} at depth ${whole(phase.depth)}`,
     rows: phase.calls,
     columns: [

@@ -7,15 +7,17 @@
 function table({ caption, columns, rows, foot = [], wide = true }) {
   const cell = (row) => (column) => {
     const value = column.value(row) ?? NONE;
-    const kind = [column.text && "text", (column.text || column.head) && String(value).length > 24 && "long"].filter(Boolean).join(" ");
+    const words = column.text || column.head;
+    const kind = [column.text && "text", words && String(value).length > 24 && "long"].filter(Boolean).join(" ");
     return column.head ? el("th", { scope: "row", class: kind || null }, value) : el("td", { class: kind || null }, value);
   };
   // Where rows have short names, these stay in sight.
   const pinned = columns[0].head && rows.every((row) => String(columns[0].value(row)).length <= 24);
   const line = (row) => el("tr", {}, columns.map(cell(row)));
+  const head = (c) => el("th", { scope: "col", class: c.text || c.head ? "text" : null }, c.name);
   const grid = el("table", { class: pinned ? "pinned" : null },
     el("caption", {}, caption),
-    el("thead", {}, el("tr", {}, columns.map((c) => el("th", { scope: "col", class: c.text || c.head ? "text" : null }, c.name)))),
+    el("thead", {}, el("tr", {}, columns.map(head))),
     el("tbody", {}, rows.map(line)),
     foot.length > 0 && el("tfoot", {}, foot.map(line)));
   return wide ? el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, grid) : grid;
@@ -47,5 +49,7 @@ const pair = (...charts) => el("div", { class: "pair" }, charts);
 function picker(label, choices, chosen, choose) {
   const name = `pick-${(figures += 1)}`;
   return el("fieldset", { class: "picker" }, el("legend", {}, label), choices.map((text, i) =>
-    el("label", {}, el("input", { type: "radio", name, checked: i === chosen, onchange: () => choose(i) }), el("span", {}, text))));
+    el("label", {},
+      el("input", { type: "radio", name, checked: i === chosen, onchange: () => choose(i) }),
+      el("span", {}, text))));
 }

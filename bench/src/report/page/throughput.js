@@ -65,7 +65,9 @@ function throughputLede(prefill, decode) {
     const tokens = largest(tests.map((m) => m.tokens));
     const line = tests.filter((m) => m.tokens === tokens && m.rate.mean > 0).sort((a, b) => a.depth - b.depth);
     const [first, last] = [line[0], line.at(-1)];
-    return line.length > 1 && `keeps ${percent(last.rate.mean / first.rate.mean)} of its rate from depth ${whole(first.depth)} to ${whole(last.depth)}`;
+    if (line.length < 2) return null;
+    const part = percent(last.rate.mean / first.rate.mean);
+    return `keeps ${part} of its rate from depth ${whole(first.depth)} to ${whole(last.depth)}`;
   };
   const parts = [["prefill", kept(prefill)], ["decode", kept(decode)]].filter(([, text]) => text);
   const lede = parts.length ? sentence(`${parts.map((part) => part.join(" ")).join("; ")}. `) : "";
@@ -75,7 +77,8 @@ function throughputLede(prefill, decode) {
 function rateTable(tests, kind) {
   const times = kind === "prefill"
     ? [{ name: "first token, ms", value: (m) => number(m.first_token_ms?.median) }]
-    : [["token, ms", "median"], ["p5", "p5"], ["p95", "p95"]].map(([name, of]) => ({ name, value: (m) => number(m.token_ms?.[of]) }));
+    : [["token, ms", "median"], ["p5", "p5"], ["p95", "p95"]]
+      .map(([name, of]) => ({ name, value: (m) => number(m.token_ms?.[of]) }));
   return tests.length > 0 && table({
     caption: `${sentence(kind)}, tokens a second`,
     rows: tests,

@@ -6,8 +6,7 @@ function longRuns(reports, names) {
   if (runs.length < 2) return null;
   const ends = runs.map(({ long }) => sum(long.samples.map((s) => s.seconds)));
   const { label, scale } = overSeconds(largest(ends));
-  const kept = ({ i, long }) => ({ i, name: names[i], test: long.test, first: long.first, last: long.last, part: long.last / long.first });
-  const rows = runs.map(kept);
+  const rows = runs.map(({ i, long }) => ({ ...long, i, part: long.last / long.first }));
   return [
     lineChart({
       title: "Long runs, tokens a second",
@@ -56,7 +55,14 @@ function operatorBars(phases, names) {
     const found = of.get(operator);
     return found && {
       value: found.seconds, colour: colour(i), text: `${letter(i)}  ${time(found.seconds)}`,
-      tip: { title: `${letter(i)} ${names[i]}: ${operator}`, lines: [["time", time(found.seconds)], ["calls", whole(found.calls)], ["share", share(found.seconds / total(phases[i]))]] },
+      tip: {
+        title: `${letter(i)} ${names[i]}: ${operator}`,
+        lines: [
+          ["time", time(found.seconds)],
+          ["calls", whole(found.calls)],
+          ["share", share(found.seconds / total(phases[i]))],
+        ],
+      },
     };
   };
   const { depth, ...step } = phases.find(Boolean);
@@ -65,8 +71,11 @@ function operatorBars(phases, names) {
   return el("div", {},
     barChart({
       title,
-      description: rows.map((r) => `${r.operator}: ${r.seconds.map((s, i) => `${letter(i)} ${time(s)}`).join(", ")}`).join("; "),
-      groups: operators.slice(0, 8).map((operator) => ({ name: operator || "other", bars: times.map(bar(operator)).filter(Boolean) })),
+      description: rows.map((r) => `${r.operator}: ${lettered(r.seconds, (i) => time(r.seconds[i]))}`).join("; "),
+      groups: operators.slice(0, 8).map((operator) => ({
+        name: operator || "other",
+        bars: times.map(bar(operator)).filter(Boolean),
+      })),
       note: operators.length > 8 ? "The eight longest; all are in the table." : null,
     }),
     folded("As a table", operators.length, table({
