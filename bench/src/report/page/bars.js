@@ -102,8 +102,10 @@ function mapChart({ title, description, note, steps, size, slots }) {
   const draw = (root, width) => {
     const unit = [2 ** 30, 2 ** 20, 2 ** 10, 1].find((u) => size >= u) ?? 1;
     const name = { 1: "B", 1024: "KiB", 1048576: "MiB", 1073741824: "GiB" }[unit];
+    // What is read after the last step reaches one further.
+    const ends = Math.max(1, steps, ...slots.map((slot) => slot.last + 1));
     const scales = {
-      x: (range) => linear(0, Math.max(1, steps), range, { nice: false, wanted: Math.max(2, width / 100) }),
+      x: (range) => linear(0, ends, range, { nice: false, wanted: Math.max(2, width / 100) }),
       y: (range) => linear(0, size / unit || 1, range, { nice: false, wanted: 6 }),
     };
     const area = plot(root, { width, height, ...scales, xLabel: "step", yLabel: `offset, ${name}` });

@@ -6,7 +6,9 @@ function kernels(report) {
   const struck = list(qualified.struck);
   const limits = device.limits ?? {};
   const tuned = choices.filter((c) => c.tuned).length;
-  const lede = `${plural(qualified.sound, "variant")} gave the reference's results here` +
+  const tried = qualified.sound + qualified.unproven + struck.length > 0;
+  const lede = !tried ? "No variant of a kernel has been held to the reference on this device." :
+    `${plural(qualified.sound, "variant")} gave the reference's results here` +
     `, ${plural(qualified.unproven, "variant has", "variants have")} no case` +
     `, ${plural(struck.length, "variant was", "variants were")} struck off.`;
   return section("kernels", "Kernels and device", lede,
