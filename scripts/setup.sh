@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes sure that what the build and the tests need is there: a Vulkan driver, and the cargo tools.
+# Makes sure that what the build and the tests need is there: a Vulkan driver, and the cargo tools. `setup.sh runtime` leaves
+# the tools out; `setup.sh browser` adds Chromium, without which the test of a report in a browser says that it is skipped.
 set -euo pipefail
 
 packages=()
@@ -9,6 +10,7 @@ ldconfig -p | grep -q 'libvulkan\.so\.1' || packages+=(libvulkan1)
 command -v cc >/dev/null || packages+=(gcc libc6-dev)
 command -v python3 >/dev/null || packages+=(python3)
 python3 -m pip --version >/dev/null 2>&1 || packages+=(python3-pip)
+[ "${1:-}" != browser ] || command -v chromium >/dev/null || packages+=(chromium)
 
 if [ "${#packages[@]}" -gt 0 ] && [ "$(uname)" = Linux ]; then
     if ! command -v apt-get >/dev/null; then

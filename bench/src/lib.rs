@@ -44,7 +44,7 @@ pub use regress::{Change, Changes};
 pub use report::{
     Chosen, CpuParts, Device, Kind, Limits, Measurement, Memory, MemoryMap, Model, Peaks, Profile, Program,
     Qualified, Reading, Report, Row, SCHEMA, Sample, Sensor, Sensors, Settings, Slot, StartTimes, SubmitMs,
-    Sustained, csv, jsonl, sql,
+    Sustained, csv, html, jsonl, sql,
 };
 pub use rivals::Rival;
 pub use roofline::{Roofline, roofline};

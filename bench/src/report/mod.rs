@@ -2,6 +2,7 @@
 
 mod device;
 mod heat;
+mod html;
 mod map;
 mod markdown;
 mod rows;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use device::{Device, Limits};
 pub use heat::{Reading, Sample, Sensor, Sensors, Sustained};
+pub use html::html;
 pub use map::{MemoryMap, Slot};
 pub use rows::{Row, csv, jsonl, sql};
 

@@ -3,6 +3,7 @@
 mod compare;
 mod duel;
 mod frames;
+mod page;
 mod report;
 
 use std::{fmt, fs, path::PathBuf, time::Duration};
@@ -79,12 +80,17 @@ pub struct Args {
     /// Print everything as JSON
     #[arg(long, conflicts_with = "output")]
     json: bool,
+    /// Write the measurements to a page too, with charts
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["roofline", "predict", "ab", "ui"])]
+    html: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Compare two reports; the exit status is 1 where something has become slower
     Compare(compare::Args),
+    /// Make a page from reports that `bench --json` wrote; several are compared
+    Report(page::Args),
 }
 
 /// What to measure.
@@ -129,8 +135,10 @@ impl WorkArgs {
 
 /// See the module.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    if let Some(Command::Compare(args)) = &args.command {
-        return compare::run(args);
+    match &args.command {
+        Some(Command::Compare(args)) => return compare::run(args),
+        Some(Command::Report(args)) => return page::run(args),
+        None => {}
     }
     let work = args.work.workload()?;
     if args.model.listed()? {
@@ -235,6 +243,9 @@ fn measured(args: &Args, work: &Workload, (bars, cancel): (&Bars, &Cancel)) -> R
     if let (Some(path), Some(profile)) = (&args.trace, &report.profile) {
         let text = trace(profile, &report.device.to_string()).to_string();
         fs::write(path, text).map_err(CliError::file(path))?;
+    }
+    if let Some(path) = &args.html {
+        page::write(path, std::slice::from_ref(&report))?;
     }
     print(&report, if args.json { Format::Json } else { args.output }, &start)
 }

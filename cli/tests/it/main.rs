@@ -11,6 +11,7 @@ mod infer;
 mod inspect;
 mod known;
 mod models;
+mod pages;
 mod refusals;
 
 use std::{
