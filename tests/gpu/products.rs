@@ -75,7 +75,10 @@ fn with_tolerance(case: Case, activations: Elem) -> Case {
 /// Every kernel, of matrices in `memory`, as far as they have codes; in bytes, of those that multiply in 8 bits.
 fn every_candidate(activations: Elem, memory: WeightMemory, in_bytes: bool) {
     let (mut seen, mut wrong) = (BTreeSet::new(), Vec::new());
-    for profile in ["lavapipe", "nvidia", "adreno-750", "adreno-830", "mali-g720"] {
+    // What reads weights from textures, and what multiplies in 8 bits, is the same in many.
+    let few = memory == WeightMemory::Texture || in_bytes;
+    let profiles = ["adreno-750", "mali-g720", "lavapipe", "nvidia", "adreno-830"];
+    for profile in &profiles[..if few { 3 } else { 5 }] {
         let profile = devices::by_name(profile).unwrap();
         let gpu = Gpu::open(&OpenOptions::default()).unwrap().acting_as(profile);
         let gpu = gpu.with_weights(memory).with_integer_products(in_bytes);
@@ -83,8 +86,8 @@ fn every_candidate(activations: Elem, memory: WeightMemory, in_bytes: bool) {
             println!("skipped: this GPU has no f16");
             return;
         }
-        // Of f16 and 8 bits, sizes that end inside of everything are enough: what follows the products is the same.
-        let few = activations == Elem::F16 || in_bytes;
+        // There sizes that end inside of everything are enough, as of f16: what follows the products is the same.
+        let few = few || activations == Elem::F16;
         let mut cases: Vec<Case> = if few { large() } else { all_cases().collect() };
         if memory == WeightMemory::Texture {
             cases.retain(|case| !case.name.starts_with("f16"));
