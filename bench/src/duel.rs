@@ -10,8 +10,11 @@ use crate::{Statistics, Test, Workload, signed_rank::Middle};
 /// How sure an interval is: one of a hundred does not hold the ratio.
 pub const CONFIDENCE: f64 = 0.99;
 
+/// A ratio nearer to 1 is no difference: two loads of one model lie elsewhere in memory, and may differ by so much.
+pub const SAME: f64 = 0.005;
+
 /// Pairs that an interval takes at least.
-pub const FEWEST: usize = 8;
+pub const FEWEST: usize = 16;
 
 /// One of two configurations.
 #[derive(Debug)]
@@ -32,7 +35,7 @@ pub enum Verdict {
     Faster,
     /// The first.
     Slower,
-    /// The pairs speak for neither.
+    /// The pairs speak for neither, or for less than [`SAME`].
     Same,
 }
 
@@ -74,17 +77,20 @@ pub struct Duel {
 }
 
 impl Ratio {
-    /// Of pairs of rates; `None` where there are too few.
+    /// Of pairs of rates, run in the order ABBA; `None` where there are less than [`FEWEST`]. Two neighbours count as one, so
+    /// that neither a drift nor going first is in it.
     #[must_use]
     pub fn of(pairs: &[[f64; 2]]) -> Option<Self> {
-        let differences: Vec<f64> = pairs.iter().map(|[a, b]| (b / a).ln()).collect();
+        let logs: Vec<f64> = pairs.iter().map(|[a, b]| (b / a).ln()).collect();
+        let differences: Vec<f64> = logs.as_chunks::<2>().0.iter().map(|[ab, ba]| (ab + ba) / 2.0).collect();
         let Middle { estimate, low, high } = Middle::of(&differences, CONFIDENCE)?;
-        let verdict = match (low > 0.0, high < 0.0) {
+        let [ratio, low, high] = [estimate, low, high].map(f64::exp);
+        let verdict = match (low > 1.0 + SAME, high < 1.0 - SAME) {
             (true, _) => Verdict::Faster,
             (_, true) => Verdict::Slower,
             _ => Verdict::Same,
         };
-        Some(Self { ratio: estimate.exp(), low: low.exp(), high: high.exp(), verdict })
+        Some(Self { ratio, low, high, verdict })
     }
 }
 
@@ -111,12 +117,9 @@ impl fmt::Display for Ratio {
                     percent(*low)
                 )
             }
-            Verdict::Same => write!(
-                f,
-                "no difference seen: B is at most {:.1} % slower and at most {:.1} % faster",
-                percent(*low),
-                percent(*high)
-            ),
+            Verdict::Same => {
+                write!(f, "no difference seen: B has {:.1} to {:.1} % of A's rate", low * 100.0, high * 100.0)
+            }
         }
     }
 }
@@ -210,7 +213,7 @@ mod tests {
     fn a_verdict_needs_pairs_that_agree() {
         let noise = |i: usize| 1.0 + 0.02 * ((i * 7 % 11) as f64 / 10.0 - 0.5);
         let pairs = |by: f64| -> Vec<[f64; 2]> {
-            (0..20).map(|i| [100.0 * noise(i), 100.0 * by * noise(i + 5)]).collect()
+            (0..40).map(|i| [100.0 * noise(i), 100.0 * by * noise(i + 5)]).collect()
         };
         let verdict = |by: f64| Ratio::of(&pairs(by)).unwrap();
         assert_eq!(verdict(1.0).verdict, Verdict::Same);
@@ -223,6 +226,6 @@ mod tests {
         let text = Ratio { ratio: 0.95, low: 0.94, high: 0.97, verdict: Verdict::Slower }.to_string();
         assert_eq!(text, "B is 5.0 % slower (3.0 to 6.0 %)");
         assert!(verdict(1.0).to_string().starts_with("no difference seen"), "{}", verdict(1.0));
-        assert_eq!(Ratio::of(&pairs(1.0)[..7]), None);
+        assert_eq!(Ratio::of(&pairs(1.0)[..15]), None);
     }
 }

@@ -56,32 +56,32 @@ pub struct Args {
     #[command(flatten)]
     heat: HeatArgs,
     /// Tell also where the time of steps goes: by kernel, operator and layer
-    #[arg(long)]
+    #[arg(long, conflicts_with = "instead")]
     profile: bool,
     /// Write that to a file too, call by call, for Perfetto or chrome://tracing
     #[arg(long, value_name = "FILE", requires = "profile")]
     trace: Option<PathBuf>,
     /// Show instead which of two sets of options is faster, in turns; each as on a command line
-    #[arg(long, num_args = 2, value_names = ["A", "B"], allow_hyphen_values = true)]
+    #[arg(long, group = "instead", num_args = 2, value_names = ["A", "B"], allow_hyphen_values = true)]
     ab: Option<Vec<String>>,
     /// Show instead how the frames of a screen fare while the first test is run, for so long each way
-    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "5s", value_parser = humantime::parse_duration, conflicts_with = "ab")]
+    #[arg(long, group = "instead", value_name = "TIME", num_args = 0..=1, default_missing_value = "5s", value_parser = humantime::parse_duration)]
     ui: Option<Duration>,
     /// Show instead what each kernel takes in a step, against what the GPU can do at most
-    #[arg(long, conflicts_with_all = ["ab", "ui"])]
+    #[arg(long, group = "instead")]
     roofline: bool,
     /// Show instead what this kind of GPU could do at most, from the plans and its published rates; needs no GPU. `all` shows
     /// every kind
-    #[arg(long, value_name = "PROFILE", conflicts_with_all = ["roofline", "ab", "ui"])]
+    #[arg(long, group = "instead", value_name = "PROFILE")]
     predict: Option<String>,
     /// How to print the measurements
-    #[arg(short = 'o', long, value_enum, default_value = "markdown", conflicts_with_all = ["roofline", "predict", "ab", "ui"])]
+    #[arg(short = 'o', long, value_enum, default_value = "markdown", conflicts_with = "instead")]
     output: Format,
     /// Print everything as JSON
     #[arg(long, conflicts_with = "output")]
     json: bool,
     /// Write the measurements to a page too, with charts
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["roofline", "predict", "ab", "ui"])]
+    #[arg(long, value_name = "FILE", conflicts_with = "instead")]
     html: Option<PathBuf>,
 }
 
@@ -114,7 +114,7 @@ struct WorkArgs {
 #[derive(Debug, clap::Args)]
 struct HeatArgs {
     /// Repeat the last test for so long, and tell throughput over time, such as 10m
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with_all = ["ab", "roofline", "predict", "ui"])]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with = "instead")]
     sustained: Option<Duration>,
     /// Rest so long before each test
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "0s")]
