@@ -34,7 +34,7 @@ mod statistics;
 mod sustain;
 mod trace;
 
-pub use duel::{CONFIDENCE, Duel, FEWEST, Ratio, Round, Side, Verdict, duel};
+pub use duel::{CONFIDENCE, Duel, FEWEST, Ratio, Round, SAME, Side, Verdict, duel};
 pub use frames::{FrameReport, FrameTimes, Load, frames};
 pub use lengths::{Lengths, NoLengths, lengths};
 pub use measure::{Conditions, Repetition, Test, Workload, measure};

@@ -1,4 +1,4 @@
-//! A profile as a trace that Perfetto and Chrome show: https://ui.perfetto.dev, in the format of trace events.
+//! A profile as a trace that Perfetto and Chrome show: <https://ui.perfetto.dev>, in the format of trace events.
 
 use serde_json::{Value, json};
 
