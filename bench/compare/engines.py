@@ -91,9 +91,9 @@ class Halfbyte:
         """Tokens a second, after a repetition that does not count."""
         lengths = ["--prefill", tokens, "--decode", 0] if kind == "prefill" else ["--prefill", 0, "--decode", tokens]
         report = json.loads(output([*self.command, *lengths, "--depth", depth]))
-        about = report["device"]
+        about, program = report["device"], report["program"]
         self.device = about["name"]
-        self.version = f"{about['build']}, {about['driver']}, f16 {about['f16']}"
+        self.version = f"halfbyte {program['version']} ({program['commit']}), {about['driver']}, f16 {about['f16']}"
         return report["measurements"][0]["rate"]["median"]
 
 
