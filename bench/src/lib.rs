@@ -35,6 +35,7 @@ mod sustain;
 mod trace;
 
 pub use duel::{CONFIDENCE, Duel, FEWEST, Ratio, Round, SAME, Side, Verdict, duel};
+pub use engine::gpu::Peaks;
 pub use frames::{FrameReport, FrameTimes, Load, frames};
 pub use lengths::{Lengths, NoLengths, lengths};
 pub use measure::{Conditions, Repetition, Test, Workload, measure};
@@ -42,8 +43,8 @@ pub use predict::{Predicted, Prediction, Published, predict};
 pub use profile::{CallTime, KernelTime, OperatorTime, PhaseTime, Steps, profile};
 pub use regress::{Change, Changes};
 pub use report::{
-    Chosen, CpuParts, Device, Kind, Limits, Measurement, Memory, MemoryMap, Model, Peaks, Profile, Program,
-    Qualified, Reading, Report, Row, SCHEMA, Sample, Sensor, Sensors, Settings, Slot, StartTimes, SubmitMs,
+    Chosen, CpuParts, Device, Kind, Limits, Measurement, Memory, MemoryMap, Model, Profile, Program,
+    Qualified, Reading, Report, Row, SCHEMA, Sample, Sensor, Sensors, Settings, StartTimes, SubmitMs,
     Sustained, csv, html, jsonl, sql,
 };
 pub use rivals::Rival;

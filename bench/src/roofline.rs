@@ -25,7 +25,7 @@ pub struct Roofline {
 /// When the session has no room for them, or the GPU fails.
 pub fn roofline(session: &mut Session, steps: &Steps) -> Result<Roofline, EngineError> {
     let model = session.model().clone();
-    let peaks = Peaks::from(model.gpu().peaks()?);
+    let peaks = model.gpu().peaks()?;
     Ok(Roofline { device: Device::of(model.gpu()), peaks, profile: profile(session, steps)? })
 }
 

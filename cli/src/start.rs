@@ -87,21 +87,22 @@ impl Start {
         self.whole = self.began.elapsed();
     }
 
-    fn kind(&self) -> &'static str {
-        if self.warm { "warm" } else { "cold" }
-    }
-
     /// In words.
     pub fn text(&self) -> String {
-        let seconds = |d: Duration| format!("{:.2} s", d.as_secs_f64());
-        let LoadTimes { plan, upload, pipelines, .. } = self.load;
-        let [whole, read, gpu, plan, upload, pipelines] =
-            [self.whole, self.read, self.gpu_open, plan, upload, pipelines].map(seconds);
-        let tune =
-            if self.tune.is_zero() { String::new() } else { format!(", tuning {}", seconds(self.tune)) };
+        let times = self.times();
+        let tune = match times.tune_seconds {
+            0.0 => String::new(),
+            seconds => format!(", tuning {seconds:.2} s"),
+        };
         format!(
-            "{} start in {whole}: read {read} beside GPU {gpu}, plan {plan}, weights {upload} beside pipelines {pipelines}{tune}",
-            self.kind()
+            "{} start in {:.2} s: read {:.2} s beside GPU {:.2} s, plan {:.2} s, weights {:.2} s beside pipelines {:.2} s{tune}",
+            times.kind,
+            times.seconds,
+            times.read_seconds,
+            times.gpu_seconds,
+            times.plan_seconds,
+            times.upload_seconds,
+            times.pipelines_seconds
         )
     }
 
@@ -119,7 +120,7 @@ impl Start {
         ] = [self.whole, self.read, self.gpu_open, plan, upload, pipelines, self.tune]
             .map(|d| d.as_secs_f64());
         StartTimes {
-            kind: self.kind().to_owned(),
+            kind: if self.warm { "warm" } else { "cold" }.to_owned(),
             seconds,
             read_seconds,
             gpu_seconds,

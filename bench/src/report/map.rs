@@ -17,22 +17,7 @@ pub struct MemoryMap {
     /// Bytes in all.
     pub bytes: u64,
     /// What lies in it.
-    pub slots: Vec<Slot>,
-}
-
-/// A value in the arena.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Slot {
-    /// Its name.
-    pub name: String,
-    /// First byte.
-    pub offset: u64,
-    /// Bytes.
-    pub bytes: u64,
-    /// First step that touches it.
-    pub first: usize,
-    /// Last step that touches it.
-    pub last: usize,
+    pub slots: Vec<Placed>,
 }
 
 impl MemoryMap {
@@ -46,15 +31,9 @@ impl MemoryMap {
             let plan = model.plan(kind == Kind::Decode);
             let bindings = model.bindings(tokens, capacity.saturating_sub(tokens), capacity);
             let bytes = plan.arena_bytes(&bindings)?;
-            let slots = plan.map(&bindings)?.into_iter().map(Slot::from).collect();
+            let slots = plan.map(&bindings)?;
             Ok(Self { kind, tokens, steps: plan.steps.len(), bytes, slots })
         };
         [(Kind::Prefill, session.chunk()), (Kind::Decode, 1)].into_iter().map(map).collect()
-    }
-}
-
-impl From<Placed> for Slot {
-    fn from(Placed { name, offset, bytes, first, last }: Placed) -> Self {
-        Self { name, offset, bytes, first, last }
     }
 }

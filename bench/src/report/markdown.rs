@@ -133,20 +133,6 @@ fn write_operators(f: &mut fmt::Formatter<'_>, phase: &PhaseTime) -> fmt::Result
         .try_for_each(|(name, calls, seconds)| writeln!(f, "| {name} | {calls} | {:.3} |", seconds * 1e3))
 }
 
-impl Display for super::Peaks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let giga = |rate: f64| rate / 1e9;
-        write!(f, "peaks: read {:.2} GB/s, copy {:.2} GB/s, ", giga(self.read), giga(self.copy))?;
-        write!(f, "multiply-add f32 {:.1} GFLOP/s", giga(self.f32))?;
-        for (name, rate) in [("f16", self.f16), ("cooperative matrices", self.coop)] {
-            if let Some(rate) = rate {
-                write!(f, ", {name} {:.1} GFLOP/s", giga(rate))?;
-            }
-        }
-        Ok(())
-    }
-}
-
 fn details(m: &Measurement) -> [String; 12] {
     let absent = || "-".to_owned();
     let percent = |part: Option<f64>| part.map_or_else(absent, |part| format!("{:.1} %", part * 100.0));

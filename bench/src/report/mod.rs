@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 pub use device::{Device, Limits};
 pub use heat::{Reading, Sample, Sensor, Sensors, Sustained};
 pub use html::html;
-pub use map::{MemoryMap, Slot};
+pub use map::MemoryMap;
 pub use rows::{Row, csv, jsonl, sql};
 
-use crate::{PhaseTime, Statistics, Test};
+use crate::{Peaks, PhaseTime, Statistics, Test};
 
 /// The form of the JSON; a program reads reports of its own form.
 pub const SCHEMA: u32 = 1;
@@ -204,35 +204,6 @@ impl Memory {
     #[must_use]
     pub fn peak_ratio(&self) -> Option<f64> {
         self.process_peak_bytes.map(|peak| peak as f64 / self.needed().max(1) as f64)
-    }
-}
-
-/// What the device can do at most, measured in the same run, per second.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Peaks {
-    /// Bytes read in vectors.
-    pub read: f64,
-    /// Bytes copied in vectors: read and written.
-    pub copy: f64,
-    /// Operations in f32.
-    pub f32: f64,
-    /// Operations in f16, where there is f16.
-    pub f16: Option<f64>,
-    /// Operations by cooperative matrices, where there are such.
-    pub coop: Option<f64>,
-}
-
-impl Peaks {
-    /// Seconds that operations take at the rates which their kernels can use: of cooperative matrices, else of f32.
-    #[must_use]
-    pub fn least_seconds(&self, flops: f64, coop_flops: f64) -> f64 {
-        (flops - coop_flops) / self.f32 + coop_flops / self.coop.unwrap_or(self.f32)
-    }
-}
-
-impl From<engine::gpu::Peaks> for Peaks {
-    fn from(engine::gpu::Peaks { read, copy, f32, f16, coop }: engine::gpu::Peaks) -> Self {
-        Self { read, copy, f32, f16, coop }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bench::{FEWEST, Side, Workload, duel};
 use clap::Parser;
-use engine::{generate::Generator, sampler::Sampling, session::Session};
+use engine::generate::Generator;
 
 use crate::{bars::Bars, cancel::Cancel, error::CliError, known::KnownArgs, model::LoadArgs, output};
 
@@ -57,11 +57,6 @@ impl Opened {
 fn open(model: &KnownArgs, options: &str, work: &Workload, bars: &Bars) -> Result<Opened, CliError> {
     let refused = |e: clap::Error| CliError::Usage(format!("--ab {options:?}: {}", e.kind()));
     let args = SideArgs::try_parse_from(options.split_whitespace()).map_err(refused)?;
-    let starting = args.how.start();
-    let file = model.open()?;
-    let context = args.how.context(model.limit(&file)?)?;
-    super::check_room(work, context)?;
-    let (loaded, _) = args.how.load(&file, starting, work.longest(), bars)?;
-    let generator = Generator::new(Session::new(loaded, work.longest())?, Sampling::default())?;
+    let generator = super::open(model, &args.how, work.longest(), bars)?;
     Ok(Opened { generator, slow_by: args.slow_by / 100.0 })
 }

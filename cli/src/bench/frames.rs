@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bench::{FrameReport, Load, Test, Workload, frames};
-use engine::{generate::Generator, sampler::Sampling, session::Session};
+use engine::generate::Generator;
 
 use crate::{bars::Bars, cancel::Cancel, error::CliError, known::KnownArgs, model::LoadArgs, output};
 
@@ -28,7 +28,7 @@ pub fn run(
         if cancel.requested() {
             break;
         }
-        let mut opened = open(model, &how.yielding(cut, low), test)?;
+        let mut opened = super::open(model, &how.yielding(cut, low), test.positions(), &Bars::default())?;
         let has_low = opened.session().model().gpu().summary().low_priority;
         // A driver that has no low priority makes both the same.
         if low && !has_low {
@@ -40,13 +40,6 @@ pub fn run(
     bars.clear();
     cancel.end();
     if json { output::json(&output::value(&report)?) } else { output::text(&report.to_string()) }
-}
-
-fn open(model: &KnownArgs, how: &LoadArgs, test: Test) -> Result<Generator, CliError> {
-    let starting = how.start();
-    let file = model.open()?;
-    let (loaded, _) = how.load(&file, starting, test.positions(), &Bars::default())?;
-    Ok(Generator::new(Session::new(loaded, test.positions())?, Sampling::default())?)
 }
 
 fn name(generator: &Generator, test: Test) -> String {

@@ -156,9 +156,17 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     }
 }
 
+/// A model in a session of so many positions.
+fn open(model: &KnownArgs, how: &LoadArgs, positions: usize, bars: &Bars) -> Result<Generator, CliError> {
+    let starting = how.start();
+    let file = model.open()?;
+    check_room(positions, how.context(model.limit(&file)?)?)?;
+    let (loaded, _) = how.load(&file, starting, positions, bars)?;
+    Ok(Generator::new(Session::new(loaded, positions)?, Sampling::default())?)
+}
+
 /// Whether a context holds what is to be run.
-fn check_room(work: &Workload, context: usize) -> Result<(), CliError> {
-    let longest = work.longest();
+fn check_room(longest: usize, context: usize) -> Result<(), CliError> {
     if longest <= context {
         return Ok(());
     }
@@ -171,7 +179,7 @@ fn check_room(work: &Workload, context: usize) -> Result<(), CliError> {
 fn predict(args: &Args, profile: &str, work: &Workload) -> Result<(), CliError> {
     let file = args.model.open()?;
     let context = args.how.context(args.model.limit(&file)?)?;
-    check_room(work, context)?;
+    check_room(work.longest(), context)?;
     let model = recognise(&file)?;
     let profiles = match profile {
         "all" => ::devices::profiles().collect(),
@@ -201,7 +209,7 @@ fn measured(args: &Args, work: &Workload, (bars, cancel): (&Bars, &Cancel)) -> R
     let starting = args.how.start();
     let file = args.model.open()?;
     let longest = work.longest();
-    check_room(work, args.how.context(args.model.limit(&file)?)?)?;
+    check_room(longest, args.how.context(args.model.limit(&file)?)?)?;
     let (model, mut start) = args.how.load(&file, starting, longest, bars)?;
     let mut session = Session::new(model.clone(), longest)?;
     start.end(&model);
@@ -214,8 +222,7 @@ fn measured(args: &Args, work: &Workload, (bars, cancel): (&Bars, &Cancel)) -> R
         return show(args.json, &roofline(&mut session, &steps)?);
     }
     let HeatArgs { sustained, rest, cool_to } = args.heat;
-    let conditions =
-        Conditions { peaks: Some(model.gpu().peaks()?.into()), rest, cool_to, ..Conditions::here() };
+    let conditions = Conditions { peaks: Some(model.gpu().peaks()?), rest, cool_to, ..Conditions::here() };
     let profile = args.profile.then(|| profile(&mut session, &steps)).transpose()?;
     let mut generator = Generator::new(session, Sampling::default())?;
     cancel.begin();

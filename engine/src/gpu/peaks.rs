@@ -1,8 +1,9 @@
 //! What the device can do at most, by kernels that do nothing else.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use devices::{Coop, F16};
+use serde::{Deserialize, Serialize};
 use shaders::{KernelSpec, compile};
 
 use super::{Buffer, Gpu};
@@ -26,7 +27,7 @@ const PRODUCTS: u64 = 1024;
 const ROW: u64 = 65_535;
 
 /// Measured rates, per second.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Peaks {
     /// Bytes read by vectors of 16 from neighbouring addresses.
     pub read: f64,
@@ -38,6 +39,28 @@ pub struct Peaks {
     pub f16: Option<f64>,
     /// Of f16 with sums in f32 by cooperative matrices, where the device has them.
     pub coop: Option<f64>,
+}
+
+impl Peaks {
+    /// Seconds that operations take at the rates which their kernels can use: of cooperative matrices, else of f32.
+    #[must_use]
+    pub fn least_seconds(&self, flops: f64, coop_flops: f64) -> f64 {
+        (flops - coop_flops) / self.f32 + coop_flops / self.coop.unwrap_or(self.f32)
+    }
+}
+
+impl fmt::Display for Peaks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let giga = |rate: f64| rate / 1e9;
+        write!(f, "peaks: read {:.2} GB/s, copy {:.2} GB/s, ", giga(self.read), giga(self.copy))?;
+        write!(f, "multiply-add f32 {:.1} GFLOP/s", giga(self.f32))?;
+        for (name, rate) in [("f16", self.f16), ("cooperative matrices", self.coop)] {
+            if let Some(rate) = rate {
+                write!(f, ", {name} {:.1} GFLOP/s", giga(rate))?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Gpu {

@@ -1,6 +1,7 @@
 //! The arena: roots that are never alive together share bytes. Offsets are expressions, proven disjoint for every
 //! binding that the symbols' ranges allow; what cannot be proven is placed behind everything it might meet.
 
+use serde::{Deserialize, Serialize};
 use symbolic::{Bindings, Expr};
 
 use super::{Port, touched};
@@ -37,7 +38,7 @@ pub struct Arena {
 }
 
 /// [`Place`] in numbers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placed {
     /// The value's name.
     pub name: String,
