@@ -197,8 +197,9 @@ fn median(mut times: Vec<f64>) -> f64 {
     times.get(times.len() / 2).copied().unwrap_or(0.0)
 }
 
-/// The layer of each call: what the name of its node or of a weight that it reads tells. A call whose names tell nothing, and
-/// which reads no weight, is in the layer of the one before it.
+/// The layer of each call: what the name of its node or of a weight that it reads tells. A call whose names tell nothing is in
+/// the layer of the one before it; one that reads a weight which is a module's, and of no layer, as a norm behind the last of
+/// them, is in none.
 fn layers(graph: &Graph, plan: &Plan) -> Vec<Option<u32>> {
     let mut now = None;
     let told = |call: &Call| {
@@ -212,7 +213,8 @@ fn layers(graph: &Graph, plan: &Plan) -> Vec<Option<u32>> {
         let names: Vec<&str> =
             weights.map(|weight| graph.value(plan.weights[weight.0 as usize].value).name.as_str()).collect();
         let layer = [call.node.as_str()].iter().chain(&names).find_map(|name| layer(name));
-        (layer, layer.is_some() || !names.is_empty())
+        // Exporters number what they have folded or transposed; the path of a module's parameter has dots.
+        (layer, layer.is_some() || names.iter().any(|name| name.contains('.')))
     };
     let mut of = |call| {
         if let (layer, true) = told(call) {
