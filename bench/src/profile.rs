@@ -143,6 +143,9 @@ fn phase(
     let (mut kernels, mut operators) = (BTreeMap::new(), Vec::new());
     let mut calls = Vec::with_capacity(plan.calls.len());
     for (index, call) in plan.calls.iter().enumerate() {
+        if call.grid.is_empty(&bindings)? {
+            continue;
+        }
         let times = trials.iter().map(|trial| trial[index]);
         let work = plan.work(index, &bindings)?;
         let kernel = label(plan, call);

@@ -25,6 +25,12 @@ pub fn peak_memory() -> Option<u64> {
     Some(kib * 1024)
 }
 
+/// Lets [`peak_memory`] begin anew, where the system can; elsewhere the peak so far stays.
+pub fn forget_peak_memory() {
+    // 5 resets the "high water mark" (proc_pid_clear_refs(5)).
+    let _ = fs::write("/proc/self/clear_refs", "5");
+}
+
 /// What a session takes, its model's weights included.
 pub fn memory(session: &Session) -> Memory {
     let (arena, model) = (session.memory(), session.model());

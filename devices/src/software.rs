@@ -30,7 +30,7 @@ const BASE: Profile = Profile {
     reduction: Sourced::new(Reduction::Subgroup, LAVAPIPE),
     avoid_workgroups: &[],
     decode: Decode { shape: DecodeShape::RowPerLane, threads: 64 },
-    prefill: Prefill { tokens: 8, outputs: 4, workgroup: [64, 1] },
+    prefill: Prefill { tokens: 8, outputs: 8, workgroup: [64, 1] },
     activations: Activations::F32,
     layout: WeightLayout::FourRows,
     weights: WeightMemory::Buffer,

@@ -1,5 +1,5 @@
-// Attention of few rows over one of `splits` parts of the keys: writes, unscaled, the weighted values of part i of row r
-// to partial[(r * splits + i) * (head_dim + 4) ..], followed by the maximum and the sum of weights; attention_merge joins
+// Attention of few rows over one of `splits` parts of the keys: writes the output where there is one part, and otherwise,
+// unscaled, the weighted values of part i of row r to partial[(r * splits + i) * (head_dim + 4) ..], followed by the maximum and the sum of weights; attention_merge joins
 // them. Row r of key head kv of the batch counts (batch * kv_heads + kv) * seq * group + r. Workgroups: x over
 // ceil(seq * group / ROWS) * splits with the split innermost, y over key heads, z over the batch.
 //
@@ -225,16 +225,18 @@ fn main(
     workgroupBarrier();
     if row + ${r}u < rows {
         let at = place + ${r}u * params.splits * (vec4s + 1u);
+        var weight = 0.0;
+        for (var i = 0u; i < WG_X / 8u; i += one()) { weight += sums[i]; }
         for (var d = local; d < vec4s; d += WG_X * one()) {
             var whole = vec4<f32>();
             for (var i = 0u; i < WG_X / 8u; i += one()) { whole += joined[d * (WG_X / 8u) + i]; }
-            partial[at + d] = whole;
+            if alone() {
+                write_out(batch, kv, row + ${r}u, d, whole, weight);
+            } else {
+                partial[at + d] = whole;
+            }
         }
-        if local == 0u {
-            var whole = 0.0;
-            for (var i = 0u; i < WG_X / 8u; i += one()) { whole += sums[i]; }
-            partial[at + vec4s] = vec4(all$r, whole, 0.0, 0.0);
-        }
+        if local == 0u && !alone() { partial[at + vec4s] = vec4(all$r, weight, 0.0, 0.0); }
     }
     workgroupBarrier();
 #endfor

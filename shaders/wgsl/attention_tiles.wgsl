@@ -205,19 +205,17 @@ fn main(
 #endif
 #for r in 0..$D16
     if used$r && item$r.row < ROWS && row + item$r.row < rows {
+        let sum = weight_sum[item$r.row];
 #if SPLIT
-        let at = params.partial_offset / 4u + ((base + item$r.row) * params.splits + split) * (HEAD_VEC4S + 1u);
-        partial[at + item$r.d] = acc$r * UNIT;
-        if item$r.d == 0u {
-            partial[at + HEAD_VEC4S] = vec4(largest[item$r.row], weight_sum[item$r.row], 0.0, 0.0);
+        if !alone() {
+            let at = params.partial_offset / 4u + ((base + item$r.row) * params.splits + split) * (HEAD_VEC4S + 1u);
+            partial[at + item$r.d] = acc$r * UNIT;
+            if item$r.d == 0u { partial[at + HEAD_VEC4S] = vec4(largest[item$r.row], sum, 0.0, 0.0); }
+        } else {
+            write_out(batch, kv, row + item$r.row, item$r.d, acc$r * UNIT, sum);
         }
 #else
-        let sum = weight_sum[item$r.row];
-        let place = row + item$r.row;
-        let s = params.out_strides;
-        let head = kv * params.group + place % params.group;
-        let at = params.out_offset + batch * s.x + head * s.y + place / params.group * s.z;
-        out[at / 4u + item$r.d] = vec4<Elem>(select(acc$r * UNIT / sum, vec4<f32>(), sum == 0.0));
+        write_out(batch, kv, row + item$r.row, item$r.d, acc$r * UNIT, sum);
 #endif
     }
 #endfor

@@ -8,7 +8,7 @@
 #variant WEIGHT = m0e4 | affine8 | f16 | f32
 #variant TEXTURE = false | true
 #variant ELEM = f32 | f16
-#variant TILE_M = 4 | 2 | 8
+#variant TILE_M = 4 | 2 | 8 | 16
 #variant TILE_N = 4 | 8
 #variant X = shared | none | broadcast
 #variant MATH = f32 | f16
@@ -23,7 +23,8 @@
 #let SCALED = WEIGHT == m0e4 || WEIGHT == affine8
 #exclude TEXTURE && !SCALED
 #let WIDE = TILE_N == 8
-#exclude TILE_N == 8 && (TILE_M == 8 || X == none || !SCALED)
+#exclude TILE_N == 8 && (TILE_M == 8 && X != broadcast || X == none || !SCALED)
+#exclude TILE_M == 16 && (X != broadcast || TILE_N == 4)
 #exclude X == none && !SCALED
 #exclude MATH == f16 && !(ELEM == f16 && WEIGHT == m0e4 && X != broadcast && TILE_N == 4)
 #if ELEM == f16 || HELD == f16

@@ -1,7 +1,7 @@
-// out[row, i] = x * weight[i] / sqrt(mean(x^2) + eps) with x = a[row, i], or x = a + residual, written to `sum` too.
-// One workgroup a row. shape and strides are of the rows; a row is contiguous.
+// out[row, i] = x[row, i] * weight[i] / sqrt(mean(x^2) + eps). One workgroup a row. shape and strides are of the rows; a row is
+// contiguous. With WIDE threads take 4 elements at a time: offsets, strides and n are multiples of 4.
 #variant ELEM = f32 | f16
-#variant RESIDUAL = false | true
+#variant WIDE = false | true
 #variant SUBGROUPS = false | true
 #if ELEM == f16
 enable f16;
@@ -13,65 +13,53 @@ override WG_X: u32 = 64;
 #import rows
 #import combine
 
-alias Elem = $ELEM;
+#if WIDE
+alias Elems = vec4<$ELEM>;
+alias Floats = vec4<f32>;
+const WIDTH = 4u;
+
+fn squared(x: Floats) -> f32 {
+    return dot(x, x);
+}
+#else
+alias Elems = $ELEM;
+alias Floats = f32;
+const WIDTH = 1u;
+
+fn squared(x: Floats) -> f32 {
+    return x * x;
+}
+#endif
 
 struct Params {
     shape: vec4<u32>,
-    a_strides: vec4<u32>,
+    x_strides: vec4<u32>,
     out_strides: vec4<u32>,
-#if RESIDUAL
-    residual_strides: vec4<u32>,
-    sum_strides: vec4<u32>,
-    residual_offset: u32,
-    sum_offset: u32,
-#endif
     rows: u32,
     n: u32,
-    a_offset: u32,
+    x_offset: u32,
     weight_offset: u32,
     out_offset: u32,
     eps: f32,
 }
 
-@group(0) @binding(0) var<storage, read_write> a: array<Elem>;
-@group(0) @binding(1) var<storage, read> weight: array<f32>;
-@group(0) @binding(2) var<storage, read_write> out: array<Elem>;
-#if RESIDUAL
-@group(0) @binding(3) var<storage, read_write> residual: array<Elem>;
-@group(0) @binding(4) var<storage, read_write> sum: array<Elem>;
-@group(0) @binding(5) var<uniform> params: Params;
-#else
+@group(0) @binding(0) var<storage, read_write> x: array<Elems>;
+@group(0) @binding(1) var<storage, read> weight: array<Floats>;
+@group(0) @binding(2) var<storage, read_write> out: array<Elems>;
 @group(0) @binding(3) var<uniform> params: Params;
-#endif
 
 @compute @workgroup_size(WG_X)
 fn main(lane: Lane, @builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) count: vec3<u32>) {
     let row = workgroup_index(workgroup, count);
     if row >= params.rows { return; }
-    let start = params.a_offset + row_start(row, params.shape, params.a_strides);
-    let place = params.out_offset + row_start(row, params.shape, params.out_strides);
-#if RESIDUAL
-    let other = params.residual_offset + row_start(row, params.shape, params.residual_strides);
-    let keep = params.sum_offset + row_start(row, params.shape, params.sum_strides);
-#endif
+    let start = (params.x_offset + row_start(row, params.shape, params.x_strides)) / WIDTH;
+    let place = (params.out_offset + row_start(row, params.shape, params.out_strides)) / WIDTH;
+    let gain = params.weight_offset / WIDTH;
+    let n = params.n / WIDTH;
     var square = 0.0;
-    for (var i = lane.local; i < params.n; i += WG_X) {
-#if RESIDUAL
-        let x = f32(Elem(f32(a[start + i]) + f32(residual[other + i])));
-        sum[keep + i] = Elem(x);
-#else
-        let x = f32(a[start + i]);
-#endif
-        square += x * x;
-    }
-    square = workgroup_sum(square, lane);
-    let factor = 1.0 / sqrt(square / f32(params.n) + params.eps);
-    for (var i = lane.local; i < params.n; i += WG_X) {
-#if RESIDUAL
-        let x = f32(sum[keep + i]);
-#else
-        let x = f32(a[start + i]);
-#endif
-        out[place + i] = Elem(x * factor * weight[params.weight_offset + i]);
+    for (var i = lane.local; i < n; i += WG_X) { square += squared(Floats(x[start + i])); }
+    let factor = 1.0 / sqrt(workgroup_sum(square, lane) / f32(params.n) + params.eps);
+    for (var i = lane.local; i < n; i += WG_X) {
+        out[place + i] = Elems(Floats(x[start + i]) * factor * weight[gain + i]);
     }
 }

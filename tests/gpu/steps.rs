@@ -1,7 +1,8 @@
 //! What a decode step asks of the GPU, read from its counters.
 
-use std::{ops::ControlFlow, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc, time::Duration};
 
+use bench::models::Architecture;
 use engine::{
     generate::Generator,
     gpu::{Counts, Gpu, OpenOptions},
@@ -10,11 +11,20 @@ use engine::{
     sampler::Sampling,
     session::Session,
 };
-use tests::{Choices, Expected, load_on, models};
+use tests::{Choices, Expected, gpu, largest_difference, load_on, models, tiny::TINY};
+
+use crate::models::CLOSE;
 
 /// A GPU that no other test counts on.
 fn own_gpu() -> Arc<Gpu> {
     Arc::new(Gpu::open(&OpenOptions::default()).unwrap())
+}
+
+/// Kernel calls of a session's next decode step.
+fn dispatches(session: &Session) -> u64 {
+    let model = session.model();
+    let bindings = model.bindings(1, session.past(), session.capacity());
+    model.plan(true).dispatches_for(&bindings).unwrap() as u64
 }
 
 const FORMATS: [WeightFormat; 2] = [WeightFormat::F32, WeightFormat::M0e4 { group: GroupSize::G32 }];
@@ -38,6 +48,7 @@ fn a_decode_step_makes_nothing_and_copies_nothing() {
             let mut first: Option<Counts> = None;
             for token in 2..20 {
                 let before = gpu.counters().counts();
+                let dispatches = dispatches(&session);
                 session.run(&[token]).unwrap();
                 let did = gpu.counters().counts() - before;
                 let made = (did.pipelines, did.buffers, did.bind_groups);
@@ -47,7 +58,7 @@ fn a_decode_step_makes_nothing_and_copies_nothing() {
                     (did.reads, 0),
                     "{name} {format}: only reading copies"
                 );
-                assert_eq!(did.dispatches, model.plan(true).dispatches() as u64, "{name} {format}");
+                assert_eq!(did.dispatches, dispatches, "{name} {format}");
                 assert_eq!(
                     did.read_bytes,
                     4 * vocabulary as u64,
@@ -93,15 +104,39 @@ fn a_generated_token_comes_back_alone() {
         generator.next_token().unwrap();
         for _ in 0..10 {
             let before = gpu.counters().counts();
+            let dispatches = dispatches(generator.session());
             generator.next_token().unwrap();
             let did = gpu.counters().counts() - before;
             assert_eq!((did.pipelines, did.buffers, did.bind_groups), (0, 0, 0), "{}", folder.display());
             // The one copy is that of the token to where it can be read.
             assert_eq!((did.copies, did.reads, did.read_bytes), (1, 1, 4), "{}", folder.display());
             // Its choice takes two.
-            assert_eq!(did.dispatches, model.plan(true).dispatches() as u64 + 2, "{}", folder.display());
+            assert_eq!(did.dispatches, dispatches + 2, "{}", folder.display());
         }
     }
+}
+
+/// Keys are shared out in parts, whose results a kernel of its own joins, where there are more than one part has room for.
+#[test]
+fn steps_with_one_part_of_the_keys_and_with_more_are_those_of_a_prompt() {
+    let (name, tiny) = &TINY[0];
+    // A width that the kernels of attention have.
+    let architecture = Architecture { head_dim: 16, ..tiny.clone() };
+    let file = architecture.open(name, 7).unwrap();
+    let model = load_on(&gpu(), &file, Choices::default()).unwrap();
+    let tokens: Vec<u32> = (0..128).map(|i| (i * 37 + 11) % architecture.vocabulary as u32).collect();
+    let whole = Session::new(model.clone(), 128).unwrap().run(&tokens).unwrap();
+    let mut session = Session::new(model, 128).unwrap();
+    session.run(&tokens[..50]).unwrap();
+    let mut counts = BTreeSet::new();
+    for at in 50..tokens.len() {
+        counts.insert(dispatches(&session));
+        let logits = session.run(&tokens[at..=at]).unwrap();
+        let wanted = &whole[at * architecture.vocabulary..][..architecture.vocabulary];
+        let apart = largest_difference(&logits, wanted);
+        assert!(apart < CLOSE, "logits at {at} are {apart:.1e} apart");
+    }
+    assert_eq!(counts.len(), 2, "{counts:?}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::{
     bars::Bars,
     cancel::Cancel,
     error::CliError,
-    figures::memory_text,
+    figures::{forget_peak_memory, memory_text, peak_memory},
     known::KnownArgs,
     model::{LoadArgs, recognise},
     output,
@@ -222,7 +222,11 @@ fn measured(args: &Args, work: &Workload, (bars, cancel): (&Bars, &Cancel)) -> R
         return show(args.json, &roofline(&mut session, &steps)?);
     }
     let HeatArgs { sustained, rest, cool_to } = args.heat;
-    let conditions = Conditions { peaks: Some(model.gpu().peaks()?), rest, cool_to, ..Conditions::here() };
+    // What measuring the device takes is none of the model's memory.
+    let peak_of_load = peak_memory();
+    let peaks = Some(model.gpu().peaks()?);
+    forget_peak_memory();
+    let conditions = Conditions { peaks, rest, cool_to, ..Conditions::here() };
     let profile = args.profile.then(|| profile(&mut session, &steps)).transpose()?;
     let mut generator = Generator::new(session, Sampling::default())?;
     cancel.begin();
@@ -239,7 +243,7 @@ fn measured(args: &Args, work: &Workload, (bars, cancel): (&Bars, &Cancel)) -> R
     });
     bars.clear();
     cancel.end();
-    let report = Report {
+    let mut report = Report {
         peaks: conditions.peaks,
         sensors: conditions.thermometer.sensors().clone(),
         measurements,
@@ -247,6 +251,7 @@ fn measured(args: &Args, work: &Workload, (bars, cancel): (&Bars, &Cancel)) -> R
         profile,
         ..report::of(&generator, &file, &args.how.formats_of(&file)?, &start, work.repeat)?
     };
+    report.memory.process_peak_bytes = report.memory.process_peak_bytes.max(peak_of_load);
     if let (Some(path), Some(profile)) = (&args.trace, &report.profile) {
         let text = trace(profile, &report.device.to_string()).to_string();
         fs::write(path, text).map_err(CliError::file(path))?;

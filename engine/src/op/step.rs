@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use devices::WeightMemory;
 use shaders::KernelSpec;
-use symbolic::Expr;
+use symbolic::{Bindings, EvalError, Expr};
 
 use super::{Elem, View};
 use crate::{graph::ValueId, host::WeightFormat};
@@ -115,6 +115,20 @@ pub enum Grid {
     Linear(Expr),
     /// By dimension.
     Xyz([Expr; 3]),
+}
+
+impl Grid {
+    /// Whether there are no workgroups for a binding.
+    ///
+    /// # Errors
+    /// When a symbol is not bound or a size overflows.
+    pub fn is_empty(&self, bindings: &Bindings) -> Result<bool, EvalError> {
+        let counts = match self {
+            Self::Linear(count) => std::slice::from_ref(count),
+            Self::Xyz(counts) => counts,
+        };
+        counts.iter().try_fold(false, |empty, count| Ok(empty || count.eval(bindings)? <= 0))
+    }
 }
 
 /// One kernel call with symbolic sizes.

@@ -10,9 +10,9 @@ use crate::{
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Destination, Dispatch, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Slot, Tolerance,
+        Case, Destination, Dispatch, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Tolerance,
         nd::{around, floats, given, integers},
-        rows::{Rows, without},
+        rows::{Rows, whole, without},
         sample, standard,
     },
 };
@@ -91,16 +91,16 @@ impl Op for CumSum {
         let mut params = rows.params(&["a_strides", "out_strides"]);
         params.extend([
             ("rows", Param::Int(rows.count.clone())),
-            ("n", Param::Int(n)),
-            ("a_step", Param::Int(step)),
-            ("out_step", Param::Int(out_step)),
+            ("n", Param::Int(n.clone())),
+            ("a_step", Param::Int(step.clone())),
+            ("out_step", Param::Int(out_step.clone())),
         ]);
         let spec = KernelSpec::new("cumsum")
             .with("ELEM", view.elem.wgsl())
             .flag("PRODUCT", self.product)
             .flag("EXCLUSIVE", self.exclusive)
             .flag("REVERSE", self.reverse);
-        let slots = vec![("a", Slot::View(from)), ("out", Slot::View(to))];
+        let slots = vec![("a", whole(from, &n, &step)), ("out", whole(to, &n, &out_step))];
         cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(rows.count.ceil_div(64)) });
         out.finish(cx)
     }

@@ -20,7 +20,7 @@ use crate::{
         Case, Composite, Destination, Dispatch, Elem, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param,
         Parts, Slot, composite, elementwise,
         nd::{Positions, floats, given, optional},
-        rows::Rows,
+        rows::{Rows, whole},
         sample, standard,
     },
 };
@@ -90,18 +90,19 @@ impl Op for LayerNorm {
         let mut params = rows.params(&["a_strides", "out_strides"]);
         params.extend([
             ("rows", Param::Int(rows.count.clone())),
-            ("n", Param::Int(n)),
+            ("n", Param::Int(n.clone())),
             ("eps", Param::Float(self.epsilon)),
         ]);
         let spec = KernelSpec::new("layer_norm")
             .with("ELEM", to.elem.wgsl())
             .flag("BIAS", has_bias)
             .flag("SUBGROUPS", cx.target().subgroups);
-        let mut slots = vec![("a", Slot::View(input)), ("weight", Slot::View(cx.constant(1, Elem::F32)?))];
+        let [a, to] = [input, to].map(|rows| whole(rows, &n, &Expr::ONE));
+        let mut slots = vec![("a", a), ("weight", Slot::View(cx.constant(1, Elem::F32)?))];
         if has_bias {
             slots.push(("bias", Slot::View(cx.constant(2, Elem::F32)?)));
         }
-        slots.push(("out", Slot::View(to)));
+        slots.push(("out", to));
         cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(rows.count) });
         out.finish(cx)
     }

@@ -13,7 +13,7 @@ use crate::{
         Case, Destination, Dim, Dispatch, Elem, Grid, Infer, Lowering, OnnxName, OnnxNode, Op, Operator,
         Param, Slot, Tolerance, View, converted, elementwise, fill,
         nd::{Positions, floats, given, integers, optional},
-        rows::{Rows, joined_tail},
+        rows::{Rows, joined_tail, whole},
         sample, standard, stretched,
     },
 };
@@ -245,11 +245,11 @@ pub fn tail(
     let mut params = rows.params(&["a_strides", "out_strides"]);
     params.extend([
         ("rows", Param::Int(rows.count.clone())),
-        ("n", Param::Int(n)),
-        ("a_step", Param::Int(step)),
+        ("n", Param::Int(n.clone())),
+        ("a_step", Param::Int(step.clone())),
     ]);
     let spec = KernelSpec::new("reduce").with("OP", function).with("ELEM", input.elem.wgsl());
-    let slots = vec![("a", Slot::View(input)), ("out", Slot::View(out.clone()))];
+    let slots = vec![("a", whole(input, &n, &step)), ("out", Slot::View(out.clone()))];
     cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(rows.count) });
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::{
         Case, Destination, Dim, Dispatch, Elem, Grid, Infer, Lowering, OnnxName, OnnxNode, Op, Operator,
         Param, Slot, Target, View, elementwise, fill, microsoft,
         nd::{Positions, floats, given},
-        rows::Rows,
+        rows::{Rows, whole},
         sample, standard,
     },
 };
@@ -100,28 +100,38 @@ fn dispatch_from(
     let to = unit_tail(out, axis).ok_or_else(|| invalid("the output has gaps"))?;
     let many = || OpError::Unsupported("a normalisation over too many strided dimensions".into());
     let rows = Rows::of(&[&input, &to]).ok_or_else(many)?;
-    let mut params = rows.params(&["a_strides", "out_strides"]);
+    let fours = |e: &Expr| e.multiple_of() % 4 == 0;
+    let aligned = |view: &&View| {
+        let strides = view.dims.iter().all(|d| d.size == Expr::ONE || fours(&d.stride));
+        strides && fours(&view.offset) && fours(cx.root_len(view.root))
+    };
+    let wide = fours(&n) && fours(&weight.offset) && [&input, &to].iter().all(aligned);
+    let mut params = rows.params(&["x_strides", "out_strides"]);
     let threads = threads(cx.target(), &n);
     params.extend([
         ("rows", Param::Int(rows.count.clone())),
-        ("n", Param::Int(n)),
+        ("n", Param::Int(n.clone())),
         ("eps", Param::Float(epsilon)),
     ]);
     let spec = KernelSpec::new("rms_norm")
         .with("ELEM", to.elem.wgsl())
+        .flag("WIDE", wide)
         .flag("SUBGROUPS", cx.target().subgroups)
         .set("WG_X", threads);
-    let slots = vec![("a", Slot::View(input)), ("weight", Slot::View(weight)), ("out", Slot::View(to))];
+    let [x, out] = [input, to].map(|rows| whole(rows, &n, &Expr::ONE));
+    let slots = vec![("x", x), ("weight", Slot::View(weight)), ("out", out)];
     cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(rows.count) });
     Ok(())
 }
 
 /// Threads that share a row of `n`: 16 elements each at most where a workgroup holds so many threads. One row of 4096 takes 33 us
-/// on an NVIDIA H100 with 64 threads, which wait for one element after the other.
+/// on an NVIDIA H100 with 64 threads, which wait for one element after the other. Software has no use for more than a subgroup.
 fn threads(target: &Target, n: &Expr) -> u32 {
-    let most = if target.row_per_lane() { 64 } else { target.max_threads.min(256) };
+    if target.row_per_lane() {
+        return 8;
+    }
     let wanted = n.constant().and_then(|n| u32::try_from(n / 16).ok()).unwrap_or(64);
-    wanted.max(1).next_power_of_two().clamp(64, most.max(64))
+    wanted.max(1).next_power_of_two().clamp(64, target.max_threads.clamp(64, 256))
 }
 
 impl RmsNorm {

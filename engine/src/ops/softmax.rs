@@ -10,9 +10,9 @@ use crate::{
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Destination, Dispatch, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Slot, View,
+        Case, Destination, Dispatch, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, View,
         nd::{around, floats, given},
-        rows::{Rows, joined_tail, without},
+        rows::{Rows, joined_tail, whole, without},
         sample, standard,
     },
 };
@@ -92,15 +92,16 @@ fn rows(cx: &mut Lowering<'_>, log: bool, [from, to]: [(View, Expr); 2], n: Expr
     let mut params = rows.params(&["a_strides", "out_strides"]);
     params.extend([
         ("rows", Param::Int(rows.count.clone())),
-        ("n", Param::Int(n)),
-        ("a_step", Param::Int(from.1)),
-        ("out_step", Param::Int(to.1)),
+        ("n", Param::Int(n.clone())),
+        ("a_step", Param::Int(from.1.clone())),
+        ("out_step", Param::Int(to.1.clone())),
     ]);
     let spec = KernelSpec::new("softmax")
         .with("ELEM", to.0.elem.wgsl())
         .flag("LOG", log)
         .flag("SUBGROUPS", cx.target().subgroups);
-    let slots = vec![("a", Slot::View(from.0)), ("out", Slot::View(to.0))];
+    let [a, out] = [from, to].map(|(rows, step)| whole(rows, &n, &step));
+    let slots = vec![("a", a), ("out", out)];
     cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(rows.count) });
     Ok(())
 }

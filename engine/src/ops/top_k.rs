@@ -11,9 +11,9 @@ use crate::{
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Destination, Dispatch, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Slot, Tolerance,
+        Case, Destination, Dispatch, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Tolerance,
         nd::{around, given, integers, pick},
-        rows::{Rows, without},
+        rows::{Rows, whole, without},
         sample, standard,
     },
 };
@@ -109,14 +109,18 @@ impl Op for TopK {
         let mut params = rows.params(&["a_strides", "out_strides", "places_strides"]);
         params.extend([
             ("total", Param::Int(total.clone())),
-            ("n", Param::Int(n)),
-            ("k", Param::Int(k)),
-            ("a_step", Param::Int(step)),
-            ("out_step", Param::Int(out_step)),
-            ("places_step", Param::Int(places_step)),
+            ("n", Param::Int(n.clone())),
+            ("k", Param::Int(k.clone())),
+            ("a_step", Param::Int(step.clone())),
+            ("out_step", Param::Int(out_step.clone())),
+            ("places_step", Param::Int(places_step.clone())),
         ]);
         let spec = KernelSpec::new("top_k").with("ELEM", input.elem.wgsl()).flag("LARGEST", self.largest);
-        let slots = vec![("a", Slot::View(from)), ("out", Slot::View(to)), ("places", Slot::View(found))];
+        let slots = vec![
+            ("a", whole(from, &n, &step)),
+            ("out", whole(to, &k, &out_step)),
+            ("places", whole(found, &k, &places_step)),
+        ];
         cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(total.ceil_div(64)) });
         out.finish(cx)?;
         places.finish(cx)

@@ -150,10 +150,18 @@ impl Plan {
         all
     }
 
-    /// Kernel calls in one run.
+    /// Kernel calls in one run at most.
     #[must_use]
     pub fn dispatches(&self) -> usize {
         self.calls.len()
+    }
+
+    /// Kernel calls in one run for a binding: those that have workgroups.
+    ///
+    /// # Errors
+    /// When a symbol is not bound or a size overflows.
+    pub fn dispatches_for(&self, bindings: &Bindings) -> Result<usize, EngineError> {
+        self.calls.iter().try_fold(0, |n, call| Ok(n + usize::from(!call.grid.is_empty(bindings)?)))
     }
 
     /// Bytes of the arena for a binding.

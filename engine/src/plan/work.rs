@@ -36,12 +36,15 @@ impl Plan {
         Ok(self.work(call, bindings)?.bytes)
     }
 
-    /// What a call has to do.
+    /// What a call has to do; nothing where it has no workgroups.
     ///
     /// # Errors
     /// When a symbol is not bound or a size overflows.
     pub fn work(&self, call: usize, bindings: &Bindings) -> Result<Work, EngineError> {
         let call = &self.calls[call];
+        if call.grid.is_empty(bindings)? {
+            return Ok(Work::default());
+        }
         let slots = Slots { call, bindings };
         let chosen = slots.chosen()?;
         let (mut bytes, mut widest, mut products) = (0u64, 0, 0u64);

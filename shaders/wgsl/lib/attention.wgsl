@@ -6,8 +6,8 @@
 //
 // Loops count by one(), so that drivers do not unroll them and run out of registers.
 //
-// The kernel has `Held`, in which keys and values are read. With SPLIT it has a part of the keys, of `splits`. Keys and values
-// held as f8 are read as numbers / 256 (lib/f8.wgsl): `scale` makes up for the keys', UNIT for the values'.
+// The kernel has `Held`, in which keys and values are read. With SPLIT it has a part of the keys, of `splits`: of more than one
+// it writes to `partial` what attention_merge joins. Keys and values held as f8 are read as numbers / 256 (lib/f8.wgsl): `scale` makes up for the keys', UNIT for the values'.
 
 alias Elem = $ELEM;
 #if CACHE == f8
@@ -21,19 +21,16 @@ struct Params {
     q_strides: vec4<u32>,
     k_strides: vec4<u32>,
     v_strides: vec4<u32>,
-#if !SPLIT
     out_strides: vec4<u32>,
-#endif
 #if BIAS
     biases_strides: vec4<u32>,
 #endif
     q_offset: u32,
     k_offset: u32,
     v_offset: u32,
+    out_offset: u32,
 #if SPLIT
     partial_offset: u32,
-#else
-    out_offset: u32,
 #endif
 #if PADDING
     mask_offset: u32,
@@ -57,24 +54,18 @@ struct Params {
 @group(0) @binding(0) var<storage, read_write> q: array<vec4<Elem>>;
 @group(0) @binding(1) var<storage, read_write> k: array<Held>;
 @group(0) @binding(2) var<storage, read_write> v: array<Held>;
-#if SPLIT
-@group(0) @binding(3) var<storage, read_write> partial: array<vec4<f32>>;
-#else
 @group(0) @binding(3) var<storage, read_write> out: array<vec4<Elem>>;
-#endif
-#if PADDING && BIAS
+// Not every kernel has all of these: bindings have gaps.
+#if PADDING
 @group(0) @binding(4) var<storage, read_write> mask: array<i32>;
+#endif
+#if BIAS
 @group(0) @binding(5) var<storage, read_write> biases: array<Elem>;
-@group(0) @binding(6) var<uniform> params: Params;
-#elif PADDING
-@group(0) @binding(4) var<storage, read_write> mask: array<i32>;
-@group(0) @binding(5) var<uniform> params: Params;
-#elif BIAS
-@group(0) @binding(4) var<storage, read_write> biases: array<Elem>;
-@group(0) @binding(5) var<uniform> params: Params;
-#else
-@group(0) @binding(4) var<uniform> params: Params;
 #endif
+#if SPLIT
+@group(0) @binding(6) var<storage, read_write> partial: array<vec4<f32>>;
+#endif
+@group(0) @binding(7) var<uniform> params: Params;
 
 // Finite, since compilers may assume that infinity does not occur.
 const HIDDEN = -1.0e30;
@@ -88,12 +79,28 @@ fn one() -> u32 {
     return hidden_one;
 }
 
-fn q_at(batch: u32, kv: u32, row: u32) -> u32 {
-    let r = min(row, params.seq * params.group - 1u);
-    let head = kv * params.group + r % params.group;
-    let s = params.q_strides;
-    return (params.q_offset + batch * s.x + head * s.y + r / params.group * s.z) / 4u;
+// The first vec4 of a row of queries, or of the output, whose offset and strides are given.
+fn row_at(batch: u32, kv: u32, row: u32, offset: u32, strides: vec4<u32>) -> u32 {
+    let head = kv * params.group + row % params.group;
+    return (offset + batch * strides.x + head * strides.y + row / params.group * strides.z) / 4u;
 }
+
+fn q_at(batch: u32, kv: u32, row: u32) -> u32 {
+    return row_at(batch, kv, min(row, params.seq * params.group - 1u), params.q_offset, params.q_strides);
+}
+
+// Writes vec4 `d` of a row of the output: values that are weighted, and the sum of their weights.
+fn write_out(batch: u32, kv: u32, row: u32, d: u32, values: vec4<f32>, weight: f32) {
+    let at = row_at(batch, kv, row, params.out_offset, params.out_strides);
+    out[at + d] = vec4<Elem>(select(values / weight, vec4<f32>(), weight == 0.0));
+}
+
+#if SPLIT
+// Whether this part has all keys, and what it finds is the output.
+fn alone() -> bool {
+    return params.splits * one() == 1u;
+}
+#endif
 
 #if BIAS
 fn bias_at(batch: u32, kv: u32, row: u32, key: u32) -> f32 {

@@ -139,6 +139,7 @@ impl<'a> Call<'a> {
             ("q_strides", strides(&self.q)),
             ("k_strides", strides(&self.k)),
             ("v_strides", strides(&self.v)),
+            ("out_strides", strides(&self.out)),
             ("seq", Param::Int(self.q.dims[2].size.clone())),
             ("total", Param::Int(keys.clone())),
             ("past", Param::Int(past)),
@@ -155,7 +156,7 @@ impl<'a> Call<'a> {
     }
 
     fn slots(&self) -> Vec<(&'static str, Slot)> {
-        let given = [("q", &self.q), ("k", &self.k), ("v", &self.v)];
+        let given = [("q", &self.q), ("k", &self.k), ("v", &self.v), ("out", &self.out)];
         let padding = self.padding.iter().map(|p| ("mask", p));
         let bias = self.bias.iter().map(|b| ("biases", b));
         given
@@ -189,9 +190,7 @@ impl<'a> Call<'a> {
     }
 
     fn prefill(&self, cx: &mut Lowering<'_>) {
-        let (mut params, mut slots) = (self.params(), self.slots());
-        params.push(("out_strides", strides(&self.out)));
-        slots.push(("out", Slot::View(self.out.clone())));
+        let (params, slots) = (self.params(), self.slots());
         let candidates = Prefill::candidates(cx.target(), self.k.elem, self.width(), self.bias.is_some());
         let chosen = cx.choose(self.problem("attention prefill"), &candidates).unwrap_or(candidates[0]);
         let (spec, rows) = chosen.spec(|kernel| self.spec(kernel), self.width());
@@ -216,6 +215,8 @@ impl<'a> Call<'a> {
         slots.push(("partial", Slot::View(partial.clone())));
         let spec = chosen.spec(|kernel| self.spec(kernel), self.width());
         cx.dispatch(Dispatch { spec, slots, params, grid: self.grid(chosen.rows.into(), &splits) });
+        // One part has written the output.
+        let merged = &rows * &(&splits - 1).min(&Expr::ONE);
         let params = vec![
             ("out_strides", strides(&self.out)),
             ("rows", Param::Int(rows.clone())),
@@ -227,7 +228,7 @@ impl<'a> Call<'a> {
         ];
         let slots = vec![("partial", Slot::View(partial)), ("out", Slot::View(self.out.clone()))];
         let spec = KernelSpec::new("attention_merge").with("ELEM", self.out.elem.wgsl());
-        cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(rows) });
+        cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(merged) });
     }
 }
 

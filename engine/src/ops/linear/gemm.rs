@@ -53,7 +53,8 @@ impl Gemm {
     pub fn candidates(target: &Target, shape: Shape) -> Vec<Self> {
         let devices::Prefill { tokens, outputs, workgroup: [along_n, along_m] } = target.prefill;
         let first = if target.row_per_lane() && target.subgroups {
-            Self::new(Through::Broadcast, [tokens, outputs], [along_n, 1])
+            let outputs = if shape.scaled { outputs } else { outputs.min(4) };
+            Self::broadcast([tokens, outputs], shape.n)
         } else if tokens * outputs <= MOST_ALONE {
             Self::new(Through::Shared, [tokens, outputs], [along_n, along_m])
         } else if shape.scaled {
@@ -64,7 +65,7 @@ impl Gemm {
         let fits = |gemm: &Self| gemm.exists(target, shape) && runs(target, gemm.workgroup, gemm.shared());
         let in_bytes = if shape.bytes { Self::in_bytes(target) } else { Vec::new() };
         let in_bytes = in_bytes.into_iter().filter(fits);
-        let others = Self::others(target).into_iter().filter(fits);
+        let others = Self::others(target, shape).into_iter().filter(fits);
         distinct(in_bytes.chain([first]).chain(others).collect())
     }
 
@@ -94,13 +95,22 @@ impl Gemm {
         Self { through, tokens, outputs, workgroup, math: Math::F32 }
     }
 
-    fn others(target: &Target) -> Vec<Self> {
-        use Through::{Both, Broadcast, None, Shared};
+    /// As many threads as a matrix of `n` rows leaves the fewest idle.
+    fn broadcast(tile: [u32; 2], n: usize) -> Self {
+        let blocks = n.div_ceil(tile[1] as usize);
+        let threads = (1..=8).rev().map(|octets| 8 * octets);
+        let along_n = threads.min_by_key(|threads| blocks.next_multiple_of(*threads as usize)).unwrap_or(8);
+        Self::new(Through::Broadcast, tile, [along_n, 1])
+    }
+
+    fn others(target: &Target, shape: Shape) -> Vec<Self> {
+        use Through::{Both, None, Shared};
         if target.row_per_lane() {
-            let through = if target.subgroups { Broadcast } else { Shared };
-            let along_m = if target.subgroups { 1 } else { 4 };
-            let tiles = [[8, 4], [4, 4], [4, 8]];
-            return tiles.map(|tile| Self::new(through, tile, [64 / along_m, along_m])).to_vec();
+            let of = |tile| match target.subgroups {
+                true => Self::broadcast(tile, shape.n),
+                false => Self::new(Shared, tile, [16, 4]),
+            };
+            return [[16, 8], [8, 8], [8, 4], [4, 4]].map(of).to_vec();
         }
         let mut all = Vec::new();
         for (tile, workgroup) in [
@@ -140,7 +150,7 @@ impl Gemm {
         all
     }
 
-    /// Whether there is such a kernel, and a device has the registers for it.
+    /// Whether there is such a kernel, and a device has the registers for it; software keeps sums in memory as well.
     fn exists(&self, target: &Target, shape: Shape) -> bool {
         let wide = self.outputs == 8;
         let both = matches!(self.through, Through::Both(_));
@@ -152,7 +162,8 @@ impl Gemm {
             Through::Shared | Through::Broadcast => shape.scaled || !wide,
         };
         let half = shape.half && (both || (!wide && self.through != Through::Broadcast));
-        kernel && (self.math != Math::F16 || half) && sums <= most
+        let fits = sums <= most || self.through == Through::Broadcast;
+        kernel && (self.math != Math::F16 || half) && fits
     }
 
     /// Bytes of workgroup memory.
