@@ -82,7 +82,7 @@ const BASE: Profile = Profile {
         "our choice; Mesa 26.1 ir3 on a 750: rms_norm has 332 instructions, 423 with shared memory; the M0E4 GEMV 438, 426",
     ),
     avoid_workgroups: &[],
-    decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64 },
+    decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64, stages_norm: false },
     prefill: Prefill { tokens: 4, outputs: 4, workgroup: [16, 4] },
     activations: Activations::F16,
     layout: WeightLayout::FourRows,

@@ -34,7 +34,7 @@ const BASE: Profile = Profile {
     integer_dot: Some(Sourced::new(false, "Mesa 26.1 asahi spells OpSDot out for a G13")),
     reduction: Sourced::new(Reduction::Subgroup, "our choice: no fault of these drivers is known"),
     avoid_workgroups: &[],
-    decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64 },
+    decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64, stages_norm: false },
     prefill: Prefill { tokens: 4, outputs: 4, workgroup: [16, 4] },
     activations: Activations::F16,
     layout: WeightLayout::FourRows,

@@ -47,7 +47,8 @@ const BASE: Profile = Profile {
     integer_dot: Some(Sourced::new(true, VALHALL_DOT)),
     reduction: Sourced::new(Reduction::SharedMemory, "eliza#9508"),
     avoid_workgroups: &[],
-    decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64 },
+    // Above 32 registers a core has half the threads: bench/phones/table.md.
+    decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64, stages_norm: true },
     prefill: Prefill { tokens: 2, outputs: 4, workgroup: [16, 4] },
     activations: Activations::F16,
     layout: WeightLayout::FourRows,

@@ -31,7 +31,7 @@ pub(crate) static PROFILES: [Profile; 1] = [Profile {
     integer_dot: Some(Sourced::new(false, "llama.cpp#28341")),
     reduction: Sourced::new(Reduction::SharedMemory, "llama.cpp#28341"),
     avoid_workgroups: &[],
-    decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64 },
+    decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64, stages_norm: false },
     prefill: Prefill { tokens: 2, outputs: 4, workgroup: [16, 4] },
     activations: Activations::F32,
     layout: WeightLayout::FourRows,

@@ -119,6 +119,9 @@ pub struct Decode {
     pub shape: DecodeShape,
     /// Threads of a workgroup, in one dimension; a power of two.
     pub threads: u32,
+    /// Whether workgroups bring what is normalised first to their memory, where it fits, rather than each thread
+    /// normalising what it reads, which takes more registers.
+    pub stages_norm: bool,
 }
 
 /// The preferred matrix-matrix kernel: a tile that Mesa's compilers hold in registers. A larger one without spilling is

@@ -29,7 +29,7 @@ const BASE: Profile = Profile {
     integer_dot: None,
     reduction: Sourced::new(Reduction::Subgroup, LAVAPIPE),
     avoid_workgroups: &[],
-    decode: Decode { shape: DecodeShape::RowPerLane, threads: 64 },
+    decode: Decode { shape: DecodeShape::RowPerLane, threads: 64, stages_norm: false },
     prefill: Prefill { tokens: 8, outputs: 8, workgroup: [64, 1] },
     activations: Activations::F32,
     layout: WeightLayout::FourRows,

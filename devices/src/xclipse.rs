@@ -27,7 +27,7 @@ const BASE: Profile = Profile {
         "nothing is published: the form that no driver is known to break",
     ),
     avoid_workgroups: &[],
-    decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64 },
+    decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64, stages_norm: false },
     prefill: Prefill { tokens: 4, outputs: 4, workgroup: [16, 4] },
     activations: Activations::F16,
     layout: WeightLayout::FourRows,

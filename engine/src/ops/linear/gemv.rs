@@ -84,8 +84,11 @@ impl Gemv {
         for base in in_bytes.into_iter().chain([first]).chain(Self::others(target, shape)) {
             let fits =
                 |gemv: &Self| gemv.exists(shape, rows) && runs(target, [gemv.threads, 1], gemv.shared(shape));
-            let ways = [Normed::Folded, Normed::Staged, Normed::Before].into_iter();
-            let ways = ways.filter(|normed| shape.norm || *normed == Normed::Before);
+            let ways = match target.decode.stages_norm {
+                true => [Normed::Staged, Normed::Folded, Normed::Before],
+                false => [Normed::Folded, Normed::Staged, Normed::Before],
+            };
+            let ways = ways.into_iter().filter(|normed| shape.norm || *normed == Normed::Before);
             all.extend(ways.map(|normed| Self { normed, ..base }).filter(fits));
         }
         if all.is_empty() {
