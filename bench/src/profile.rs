@@ -277,7 +277,53 @@ impl PhaseTime {
 
 #[cfg(test)]
 mod tests {
-    use super::layer;
+    use engine::{
+        graph::Graph,
+        host::WeightFormat,
+        language::{LanguageModel, LanguageOptions, Phase},
+        op::{Elem, LowerOptions},
+        passes::{PassOptions, WeightFormats},
+        plan::Plan,
+    };
+
+    use super::{layer, layers};
+    use crate::models;
+
+    /// A decode step of a known model with so many layers.
+    fn decode(layers: usize) -> (Graph, Plan) {
+        let known = models::named("llama3.2-1b").unwrap();
+        let architecture = models::Architecture { layers, ..known.architecture.clone() };
+        let model = LanguageModel::recognise(architecture.open(known.name, 0).unwrap().graph).unwrap();
+        let target = devices::Target::from_profile(devices::by_name("adreno-750").unwrap());
+        let options = LanguageOptions {
+            lower: LowerOptions { target: (&target).into(), activations: Elem::F32 },
+            passes: PassOptions { formats: WeightFormats::uniform(WeightFormat::F16), fuse: true },
+            context: 64,
+            cache: Elem::F32,
+            padding: false,
+            all_logits: false,
+        };
+        let prepared = model.prepare(Phase::Decode, &options).unwrap();
+        (prepared.graph, prepared.plan)
+    }
+
+    #[test]
+    fn calls_are_in_the_layers_that_names_tell() {
+        let (mut graph, mut plan) = decode(3);
+        let told = layers(&graph, &plan);
+        assert_eq!((told.first(), told.last()), (Some(&None), Some(&None)), "{told:?}");
+        // The first layer has the tables of rotary positions too.
+        let counts = [0, 1, 2].map(|at| told.iter().filter(|layer| **layer == Some(at)).count());
+        assert_eq!(counts, [10, 6, 6], "{told:?}");
+        // A packed model has names of its own for its nodes, and for matrices that were merged or transposed.
+        for call in plan.calls.iter_mut().filter(|call| !call.spec.kernel().starts_with("elementwise")) {
+            call.node = "node_12".to_owned();
+        }
+        for (at, value) in graph.values.iter_mut().enumerate().filter(|(_, v)| v.name.contains("proj")) {
+            value.name = format!("val_{at}");
+        }
+        assert_eq!(layers(&graph, &plan), told);
+    }
 
     #[test]
     fn names_tell_layers() {
