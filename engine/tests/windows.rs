@@ -40,7 +40,8 @@ fn planned(op: &Arc<dyn Op>, filters: Option<&[usize]>, height: &Expr) -> (Vec<E
     let out = graph.add_node("out", op.clone(), inputs, None);
     graph.outputs.push(out);
     infer(&mut graph).unwrap();
-    let decode = devices::Decode { shape: devices::DecodeShape::LanesAlongK, threads: 64, stages_norm: false };
+    let decode =
+        devices::Decode { shape: devices::DecodeShape::LanesAlongK, threads: 64, stages_norm: false };
     let prefill = devices::Prefill { tokens: 4, outputs: 4, workgroup: [16, 4] };
     let target = Target {
         f16: false,
