@@ -1,4 +1,4 @@
-//! What other engines are said to reach on phones, with who said so; tokens a second.
+//! What other engines are said to reach on the GPUs of phones, with who said so; tokens a second.
 
 use serde::Serialize;
 

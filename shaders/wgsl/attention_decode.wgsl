@@ -1,7 +1,7 @@
 // Attention of few rows over one of `splits` parts of the keys: writes the output where there is one part, and otherwise,
-// unscaled, the weighted values of part i of row r to partial[(r * splits + i) * (head_dim + 4) ..], followed by the maximum and the sum of weights; attention_merge joins
-// them. Row r of key head kv of the batch counts (batch * kv_heads + kv) * seq * group + r. Workgroups: x over
-// ceil(seq * group / ROWS) * splits with the split innermost, y over key heads, z over the batch.
+// unscaled, the weighted values of part i of row r to partial[(r * splits + i) * (head_dim + 4) ..], followed by the maximum
+// and the sum of weights; attention_merge joins them. Row r of key head kv of the batch counts (batch * kv_heads + kv) * seq *
+// group + r. Workgroups: x over ceil(seq * group / ROWS) * splits with the split innermost, y over key heads, z over the batch.
 //
 // Eight threads, an octet, take eight keys at a time and keep a softmax of their own, which a workgroup joins at the end.
 // Of every 64 elements of a head thread t of an octet has 8t .. 8t+8, so that neighbours read what lies side by side; the

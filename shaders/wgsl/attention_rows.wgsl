@@ -90,7 +90,7 @@ fn main(@builtin(subgroup_invocation_id) lane: u32, @builtin(workgroup_id) workg
 #endfor
     }
     if row < rows {
-        let at = row_at(batch, kv, row, params.out_offset, params.out_strides);
+        let at = row_at(batch, kv, row, params.out_offset, params.out_strides) / 4u;
         let share = select(UNIT / sum, 0.0, sum == 0.0);
 #for c in 0..$CHUNKS
 #for l in 0..8

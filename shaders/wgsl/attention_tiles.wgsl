@@ -212,11 +212,11 @@ fn main(
             partial[at + item$r.d] = acc$r * UNIT;
             if item$r.d == 0u { partial[at + HEAD_VEC4S] = vec4(largest[item$r.row], sum, 0.0, 0.0); }
         } else {
+#else
+        {
+#endif
             write_out(batch, kv, row + item$r.row, item$r.d, acc$r * UNIT, sum);
         }
-#else
-        write_out(batch, kv, row + item$r.row, item$r.d, acc$r * UNIT, sum);
-#endif
     }
 #endfor
 }

@@ -319,6 +319,18 @@ impl<'a> Lowering<'a> {
         &self.lowered.roots[root.0 as usize].len
     }
 
+    /// Whether kernels can read or write a view in vectors of so many elements: neighbours of its last dimension are
+    /// neighbours in memory, and every row, and its memory's end, lies on a whole vector.
+    #[must_use]
+    pub fn fits_vectors(&self, view: &View, elements: i64) -> bool {
+        let whole = |e: &Expr| e.multiple_of() % elements == 0;
+        let (outer, last) = view.dims.split_at(view.dims.len().saturating_sub(1));
+        outer.iter().all(|d| d.size == Expr::ONE || whole(&d.stride))
+            && last.iter().all(|d| d.stride == Expr::ONE)
+            && whole(&view.offset)
+            && whole(self.root_len(view.root))
+    }
+
     /// Adds a kernel call.
     pub fn dispatch(&mut self, call: Dispatch) {
         self.lowered.steps.push(Step::Dispatch { node: self.node.name.clone(), call: Box::new(call) });

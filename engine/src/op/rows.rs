@@ -2,7 +2,7 @@
 
 use symbolic::Expr;
 
-use super::{Dim, Lowering, Param, Slot, View, collapse, padded};
+use super::{Dim, Lowering, Param, View, collapse, padded};
 use crate::error::{OpError, invalid};
 
 /// Dimensions that the row kernels take.
@@ -61,9 +61,9 @@ pub fn joined_tail(cx: &mut Lowering<'_>, view: View, axis: usize) -> Result<(Vi
 
 /// Rows with what is inside of them again: `n` elements, one a `step` behind the other.
 #[must_use]
-pub fn whole(rows: View, n: &Expr, step: &Expr) -> Slot {
+pub fn whole(rows: View, n: &Expr, step: &Expr) -> View {
     let inner = Dim { size: n.clone(), stride: step.clone() };
-    Slot::View(View { dims: rows.dims.into_iter().chain([inner]).collect(), ..rows })
+    View { dims: rows.dims.into_iter().chain([inner]).collect(), ..rows }
 }
 
 /// A view without one dimension: `(rest, its size, its stride)`.

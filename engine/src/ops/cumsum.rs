@@ -10,7 +10,7 @@ use crate::{
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Destination, Dispatch, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Tolerance,
+        Case, Destination, Dispatch, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Slot, Tolerance,
         nd::{around, floats, given, integers},
         rows::{Rows, whole, without},
         sample, standard,
@@ -100,7 +100,8 @@ impl Op for CumSum {
             .flag("PRODUCT", self.product)
             .flag("EXCLUSIVE", self.exclusive)
             .flag("REVERSE", self.reverse);
-        let slots = vec![("a", whole(from, &n, &step)), ("out", whole(to, &n, &out_step))];
+        let slots =
+            vec![("a", Slot::View(whole(from, &n, &step))), ("out", Slot::View(whole(to, &n, &out_step)))];
         cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(rows.count.ceil_div(64)) });
         out.finish(cx)
     }

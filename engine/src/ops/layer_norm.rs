@@ -98,11 +98,11 @@ impl Op for LayerNorm {
             .flag("BIAS", has_bias)
             .flag("SUBGROUPS", cx.target().subgroups);
         let [a, to] = [input, to].map(|rows| whole(rows, &n, &Expr::ONE));
-        let mut slots = vec![("a", a), ("weight", Slot::View(cx.constant(1, Elem::F32)?))];
+        let mut slots = vec![("a", Slot::View(a)), ("weight", Slot::View(cx.constant(1, Elem::F32)?))];
         if has_bias {
             slots.push(("bias", Slot::View(cx.constant(2, Elem::F32)?)));
         }
-        slots.push(("out", to));
+        slots.push(("out", Slot::View(to)));
         cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(rows.count) });
         out.finish(cx)
     }

@@ -249,7 +249,7 @@ pub fn tail(
         ("a_step", Param::Int(step.clone())),
     ]);
     let spec = KernelSpec::new("reduce").with("OP", function).with("ELEM", input.elem.wgsl());
-    let slots = vec![("a", whole(input, &n, &step)), ("out", Slot::View(out.clone()))];
+    let slots = vec![("a", Slot::View(whole(input, &n, &step))), ("out", Slot::View(out.clone()))];
     cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(rows.count) });
     Ok(())
 }

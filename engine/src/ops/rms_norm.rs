@@ -100,26 +100,22 @@ fn dispatch_from(
     let to = unit_tail(out, axis).ok_or_else(|| invalid("the output has gaps"))?;
     let many = || OpError::Unsupported("a normalisation over too many strided dimensions".into());
     let rows = Rows::of(&[&input, &to]).ok_or_else(many)?;
-    let fours = |e: &Expr| e.multiple_of() % 4 == 0;
-    let aligned = |view: &&View| {
-        let strides = view.dims.iter().all(|d| d.size == Expr::ONE || fours(&d.stride));
-        strides && fours(&view.offset) && fours(cx.root_len(view.root))
-    };
-    let wide = fours(&n) && fours(&weight.offset) && [&input, &to].iter().all(aligned);
+    let [x, out] = [input, to].map(|rows| whole(rows, &n, &Expr::ONE));
+    let fours = [&n, &weight.offset].iter().all(|e| e.multiple_of() % 4 == 0);
+    let wide = fours && [&x, &out].iter().all(|view| cx.fits_vectors(view, 4));
     let mut params = rows.params(&["x_strides", "out_strides"]);
     let threads = threads(cx.target(), &n);
     params.extend([
         ("rows", Param::Int(rows.count.clone())),
-        ("n", Param::Int(n.clone())),
+        ("n", Param::Int(n)),
         ("eps", Param::Float(epsilon)),
     ]);
     let spec = KernelSpec::new("rms_norm")
-        .with("ELEM", to.elem.wgsl())
+        .with("ELEM", out.elem.wgsl())
         .flag("WIDE", wide)
         .flag("SUBGROUPS", cx.target().subgroups)
         .set("WG_X", threads);
-    let [x, out] = [input, to].map(|rows| whole(rows, &n, &Expr::ONE));
-    let slots = vec![("x", x), ("weight", Slot::View(weight)), ("out", out)];
+    let slots = vec![("x", Slot::View(x)), ("weight", Slot::View(weight)), ("out", Slot::View(out))];
     cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(rows.count) });
     Ok(())
 }

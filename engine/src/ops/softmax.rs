@@ -10,7 +10,7 @@ use crate::{
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Destination, Dispatch, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, View,
+        Case, Destination, Dispatch, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Slot, View,
         nd::{around, floats, given},
         rows::{Rows, joined_tail, whole, without},
         sample, standard,
@@ -101,7 +101,7 @@ fn rows(cx: &mut Lowering<'_>, log: bool, [from, to]: [(View, Expr); 2], n: Expr
         .flag("LOG", log)
         .flag("SUBGROUPS", cx.target().subgroups);
     let [a, out] = [from, to].map(|(rows, step)| whole(rows, &n, &step));
-    let slots = vec![("a", a), ("out", out)];
+    let slots = vec![("a", Slot::View(a)), ("out", Slot::View(out))];
     cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(rows.count) });
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::{
     graph::Fact,
     host::HostTensor,
     op::{
-        Case, Destination, Dispatch, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Tolerance,
+        Case, Destination, Dispatch, Grid, Infer, Lowering, OnnxNode, Op, Operator, Param, Slot, Tolerance,
         nd::{around, given, integers, pick},
         rows::{Rows, whole, without},
         sample, standard,
@@ -117,9 +117,9 @@ impl Op for TopK {
         ]);
         let spec = KernelSpec::new("top_k").with("ELEM", input.elem.wgsl()).flag("LARGEST", self.largest);
         let slots = vec![
-            ("a", whole(from, &n, &step)),
-            ("out", whole(to, &k, &out_step)),
-            ("places", whole(found, &k, &places_step)),
+            ("a", Slot::View(whole(from, &n, &step))),
+            ("out", Slot::View(whole(to, &k, &out_step))),
+            ("places", Slot::View(whole(found, &k, &places_step))),
         ];
         cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(total.ceil_div(64)) });
         out.finish(cx)?;

@@ -7,7 +7,8 @@
 // Loops count by one(), so that drivers do not unroll them and run out of registers.
 //
 // The kernel has `Held`, in which keys and values are read. With SPLIT it has a part of the keys, of `splits`: of more than one
-// it writes to `partial` what attention_merge joins. Keys and values held as f8 are read as numbers / 256 (lib/f8.wgsl): `scale` makes up for the keys', UNIT for the values'.
+// it writes to `partial` what attention_merge joins. Keys and values held as f8 are read as numbers / 256 (lib/f8.wgsl):
+// `scale` makes up for the keys', UNIT for the values'.
 
 alias Elem = $ELEM;
 #if CACHE == f8
@@ -79,20 +80,20 @@ fn one() -> u32 {
     return hidden_one;
 }
 
-// The first vec4 of a row of queries, or of the output, whose offset and strides are given.
+// The first element of a row of queries, biases or the output, whose offset and strides are given.
 fn row_at(batch: u32, kv: u32, row: u32, offset: u32, strides: vec4<u32>) -> u32 {
     let head = kv * params.group + row % params.group;
-    return (offset + batch * strides.x + head * strides.y + row / params.group * strides.z) / 4u;
+    return offset + batch * strides.x + head * strides.y + row / params.group * strides.z;
 }
 
 fn q_at(batch: u32, kv: u32, row: u32) -> u32 {
-    return row_at(batch, kv, min(row, params.seq * params.group - 1u), params.q_offset, params.q_strides);
+    return row_at(batch, kv, min(row, params.seq * params.group - 1u), params.q_offset, params.q_strides) / 4u;
 }
 
 // Writes vec4 `d` of a row of the output: values that are weighted, and the sum of their weights.
 fn write_out(batch: u32, kv: u32, row: u32, d: u32, values: vec4<f32>, weight: f32) {
     let at = row_at(batch, kv, row, params.out_offset, params.out_strides);
-    out[at + d] = vec4<Elem>(select(values / weight, vec4<f32>(), weight == 0.0));
+    out[at / 4u + d] = vec4<Elem>(select(values / weight, vec4<f32>(), weight == 0.0));
 }
 
 #if SPLIT
@@ -105,10 +106,8 @@ fn alone() -> bool {
 #if BIAS
 fn bias_at(batch: u32, kv: u32, row: u32, key: u32) -> f32 {
     let r = min(row, params.seq * params.group - 1u);
-    let head = kv * params.group + r % params.group;
-    let s = params.biases_strides;
-    return f32(biases[params.biases_offset + batch * s.x + head * s.y + r / params.group * s.z
-        + min(key, params.total - 1u) * s.w]);
+    let at = row_at(batch, kv, r, params.biases_offset, params.biases_strides);
+    return f32(biases[at + min(key, params.total - 1u) * params.biases_strides.w]);
 }
 #endif
 

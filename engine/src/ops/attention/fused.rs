@@ -35,7 +35,7 @@ pub fn lower(op: &Attention, cx: &mut Lowering<'_>, [q, k, v]: [View; 3]) -> Res
     let [k, v] =
         if k.elem == v.elem { [k, v] } else { [converted(cx, k, q.elem)?, converted(cx, v, q.elem)?] };
     let [k, v] = match k.elem {
-        Elem::F8 if [&k, &v].iter().any(|view| !fits_vectors(cx, view, 8)) => {
+        Elem::F8 if [&k, &v].iter().any(|view| !cx.fits_vectors(view, 8)) => {
             [converted(cx, k, q.elem)?, converted(cx, v, q.elem)?]
         }
         _ => [k, v],
@@ -44,7 +44,7 @@ pub fn lower(op: &Attention, cx: &mut Lowering<'_>, [q, k, v]: [View; 3]) -> Res
     let padding = cx.has_input(PADDING).then(|| padding(cx)).transpose()?;
     let bias = cx.has_input(BIAS).then(|| cx.shaped(BIAS)).transpose()?;
     let place = cx.output(0)?;
-    let beside = place.dims.len() != 4 || !fits_vectors(cx, &place, 4);
+    let beside = place.dims.len() != 4 || !cx.fits_vectors(&place, 4);
     let out =
         if beside { cx.temporary("beside", place.elem, &cx.output_fact(0)?.shape) } else { place.clone() };
     let call = Call::new(op, [q, k, v], [padding, bias], out.clone())?;
@@ -63,18 +63,8 @@ fn padding(cx: &mut Lowering<'_>) -> Result<View, OpError> {
     if unit { Ok(view) } else { cx.contiguous(view) }
 }
 
-/// Whether the kernels can read or write a view in vectors of so many elements.
-fn fits_vectors(cx: &Lowering<'_>, view: &View, elements: i64) -> bool {
-    let whole = |e: &Expr| e.multiple_of() % elements == 0;
-    let (outer, last) = view.dims.split_at(view.dims.len() - 1);
-    outer.iter().all(|d| d.size == Expr::ONE || whole(&d.stride))
-        && last.iter().all(|d| d.stride == Expr::ONE)
-        && whole(&view.offset)
-        && whole(cx.root_len(view.root))
-}
-
 fn in_vectors(cx: &mut Lowering<'_>, view: View, elements: i64) -> Result<View, OpError> {
-    if fits_vectors(cx, &view, elements) {
+    if cx.fits_vectors(&view, elements) {
         return Ok(view);
     }
     let copy = cx.temporary("vectors", view.elem, &view.shape());

@@ -54,7 +54,7 @@ impl Gemm {
         let devices::Prefill { tokens, outputs, workgroup: [along_n, along_m] } = target.prefill;
         let first = if target.row_per_lane() && target.subgroups {
             let outputs = if shape.scaled { outputs } else { outputs.min(4) };
-            Self::broadcast([tokens, outputs], shape.n)
+            Self::broadcast([tokens, outputs], along_n, shape.n)
         } else if tokens * outputs <= MOST_ALONE {
             Self::new(Through::Shared, [tokens, outputs], [along_n, along_m])
         } else if shape.scaled {
@@ -95,10 +95,10 @@ impl Gemm {
         Self { through, tokens, outputs, workgroup, math: Math::F32 }
     }
 
-    /// As many threads as a matrix of `n` rows leaves the fewest idle.
-    fn broadcast(tile: [u32; 2], n: usize) -> Self {
+    /// As many threads, `most` at most, as a matrix of `n` rows leaves the fewest idle.
+    fn broadcast(tile: [u32; 2], most: u32, n: usize) -> Self {
         let blocks = n.div_ceil(tile[1] as usize);
-        let threads = (1..=8).rev().map(|octets| 8 * octets);
+        let threads = (1..=most / 8).rev().map(|octets| 8 * octets);
         let along_n = threads.min_by_key(|threads| blocks.next_multiple_of(*threads as usize)).unwrap_or(8);
         Self::new(Through::Broadcast, tile, [along_n, 1])
     }
@@ -107,7 +107,7 @@ impl Gemm {
         use Through::{Both, None, Shared};
         if target.row_per_lane() {
             let of = |tile| match target.subgroups {
-                true => Self::broadcast(tile, shape.n),
+                true => Self::broadcast(tile, target.prefill.workgroup[0], shape.n),
                 false => Self::new(Shared, tile, [16, 4]),
             };
             return [[16, 8], [8, 8], [8, 4], [4, 4]].map(of).to_vec();
