@@ -1,4 +1,4 @@
-//! Progress bars, drawn on a terminal only.
+//! Progress: a bar on a terminal, elsewhere a line now and then.
 
 use std::{
     io::{IsTerminal, stderr},
@@ -6,16 +6,21 @@ use std::{
         Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use engine::session::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+/// How often a line is written where there is no terminal.
+const LINES: Duration = Duration::from_secs(20);
+
 /// One bar at a time; a new name begins a new one.
 #[derive(Debug, Default)]
 pub struct Bars {
     current: Mutex<Option<(&'static str, ProgressBar)>>,
+    /// When the last line was written, or the first could have been.
+    line: Mutex<Option<Instant>>,
     /// Whether weights are still on their way.
     uploading: AtomicBool,
 }
@@ -24,6 +29,7 @@ impl Bars {
     /// Shows that `done` of `total` of `what` are done.
     pub fn show(&self, what: &'static str, done: u64, total: u64) {
         if !stderr().is_terminal() {
+            self.line(what, done, total);
             return;
         }
         let Ok(mut current) = self.current.lock() else { return };
@@ -36,6 +42,14 @@ impl Bars {
         if let Some((_, bar)) = current.as_ref() {
             bar.set_length(total);
             bar.set_position(done);
+        }
+    }
+
+    fn line(&self, what: &str, done: u64, total: u64) {
+        let Ok(mut last) = self.line.lock() else { return };
+        if last.get_or_insert_with(Instant::now).elapsed() >= LINES {
+            eprintln!("{what}: {done} of {total}");
+            *last = Some(Instant::now());
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{bars::Bars, error::CliError, output};
 /// Runs all cases of all operators, saves those that fail in `folder`, and prints what came of them; fails where one did.
 pub fn run(gpu: &Gpu, folder: Option<&Path>, json: bool) -> Result<(), CliError> {
     let bars = Bars::default();
-    let found = qualify(gpu, OPERATORS, &|done, total| bars.show("cases", done as u64, total as u64));
+    let found = qualify(gpu, OPERATORS, &|done, total| bars.show("cases", done as u64, total as u64))?;
     bars.clear();
     if let Some(folder) = folder {
         for (operator, failure) in found.failures() {

@@ -15,7 +15,7 @@ use crate::{
     op::{Elem, LowerOptions, Target},
     open::ModelFile,
     passes::{self, PassOptions},
-    plan::{Plan, PlanOptions},
+    plan::{Cache, Plan, PlanOptions},
     weights::{WeightSource, held, tensor},
 };
 
@@ -87,14 +87,15 @@ impl Planned {
         inputs: &BTreeMap<String, HostTensor>,
         options: &OnceOptions,
     ) -> Result<Self, EngineError> {
-        Self::on(gpu.target(), graph, inputs, options)
+        Self::on(gpu.target(), graph, inputs, &[], options)
     }
 
-    /// [`Planned::new`] for a device as it is described.
+    /// [`Planned::new`] for a device as it is described, with caches.
     pub(crate) fn on(
         target: Target,
         mut graph: Graph,
         inputs: &BTreeMap<String, HostTensor>,
+        caches: &[Cache],
         options: &OnceOptions,
     ) -> Result<Self, EngineError> {
         let sizes = check_inputs(&graph, inputs)?;
@@ -120,7 +121,7 @@ impl Planned {
         let capacity = Symbol::new("capacity");
         let plan = Plan::new(
             &graph,
-            &PlanOptions { lower, caches: Vec::new(), kept: Vec::new(), capacity, stepping: Vec::new() },
+            &PlanOptions { lower, caches: caches.to_vec(), kept: Vec::new(), capacity, stepping: Vec::new() },
         )?;
         Ok(Self { graph, plan: Arc::new(plan), types: types(inputs), carried, flags })
     }

@@ -157,6 +157,12 @@ fn falsified() -> Case {
 }
 
 #[test]
+fn qualification_runs_attention_with_its_cache_in_f8() {
+    let found = qualify(&tests::gpu(), &[], &|_, _| ()).unwrap();
+    assert!(found.cases() > 20 && found.failures().next().is_none(), "{found}");
+}
+
+#[test]
 fn a_case_that_is_wrong_is_found_and_saved() {
     let gpu = tests::gpu();
     let wrong = Trial::new(gpu.target(), &falsified(), Elem::F32).unwrap().run(&gpu, 2).unwrap_err();
@@ -164,7 +170,7 @@ fn a_case_that_is_wrong_is_found_and_saved() {
 
     let operator =
         engine::op::Operator { onnx: &[], decode: engine::op::made_by_passes, cases: || vec![falsified()] };
-    let found = qualify(&gpu, &[&operator], &|_, _| ());
+    let found = qualify(&gpu, &[&operator], &|_, _| ()).unwrap();
     let (name, failure) = found.failures().next().unwrap();
     assert_eq!((name, failure.run), ("Falsified", 1));
     assert!(found.to_string().contains("| Falsified | f32 |"), "{found}");

@@ -76,6 +76,11 @@ impl Gpu {
         Ok(())
     }
 
+    /// Lets go of the pipelines that no run holds.
+    pub fn forget_pipelines(&self) {
+        self.pipelines().clear();
+    }
+
     /// Whether pipelines that an earlier run kept are at hand.
     #[must_use]
     pub fn kept_pipelines(&self) -> bool {

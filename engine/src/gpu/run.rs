@@ -187,8 +187,15 @@ impl Run {
     /// # Errors
     /// When there is no such buffer, or it is smaller.
     pub fn keep(&self, gpu: &Gpu, index: usize, bytes: &[u8]) -> Result<(), EngineError> {
-        let caches = self.arena.caches.len() - self.plan.kept.len();
-        match self.arena.caches.get(caches + index) {
+        self.fill_cache(gpu, self.arena.caches.len() - self.plan.kept.len() + index, bytes)
+    }
+
+    /// Writes the first bytes of a cache, in device form.
+    ///
+    /// # Errors
+    /// When there is no such cache, or it is smaller.
+    pub(crate) fn fill_cache(&self, gpu: &Gpu, index: usize, bytes: &[u8]) -> Result<(), EngineError> {
+        match self.arena.caches.get(index) {
             Some(buffer) if bytes.len() as u64 <= buffer.size() => {
                 gpu.write(buffer, 0, bytes);
                 Ok(())

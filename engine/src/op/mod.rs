@@ -90,6 +90,12 @@ pub trait Op: Any + Debug + Send + Sync {
         false
     }
 
+    /// The input that the result is but for what others write over it. They have their place in the result only where that
+    /// input lies there already: where it is copied there, that comes last.
+    fn rewrites(&self) -> Option<usize> {
+        None
+    }
+
     /// Whether its kernels read the codes of a packed matrix from a texture too.
     fn reads_textures(&self) -> bool {
         false

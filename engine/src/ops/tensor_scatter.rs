@@ -93,6 +93,10 @@ impl Op for TensorScatter {
         true
     }
 
+    fn rewrites(&self) -> Option<usize> {
+        Some(0)
+    }
+
     fn lower(&self, cx: &mut Lowering<'_>) -> Result<(), OpError> {
         let (cache, update) = (cx.shaped(0)?, cx.shaped(1)?);
         let axis = self.axis(cache.dims.len())?;

@@ -20,6 +20,12 @@ pub(super) fn assign(graph: &Graph, options: &PlanOptions, lowered: &mut Lowered
             lowered.placements.insert(*output, View::contiguous(root, elem, &fact.shape));
         }
         let Some(place) = lowered.placements.get(output).cloned() else { continue };
+        let lies_there = |input: Option<ValueId>| {
+            input.and_then(|id| lowered.views.get(&id)).is_some_and(|view| view.is_same(&place))
+        };
+        if node.op.rewrites().is_some_and(|input| !lies_there(node.input(input))) {
+            continue;
+        }
         let facts: Vec<Option<&Fact>> = node.inputs.iter().map(|i| i.and_then(|i| graph.fact(i))).collect();
         for (index, input) in node.inputs.iter().enumerate() {
             let (Some(input), Some(Some(fact))) = (*input, facts.get(index)) else { continue };

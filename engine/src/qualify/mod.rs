@@ -1,6 +1,7 @@
 //! Whether kernels are right on a device: operators' cases, run on the GPU and compared with the CPU's reference. Drivers
 //! return wrong results for particular kernels, and some only from the second run on.
 
+mod cached;
 mod report;
 mod save;
 mod trial;

@@ -1,28 +1,23 @@
-//! Every operator's cases on a device, each variant of each, twice, while the GPU has other work to do.
+//! Every operator's cases on a device, each variant of each, twice, behind other work of the GPU.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    thread,
-};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use devices::F16;
 use serde::Serialize;
 use shaders::Kernel;
 
-use super::{Trial, Wrong, in_half};
+use super::{Trial, Wrong, cached, in_half};
 use crate::{
-    gpu::Gpu,
-    op::{Case, Choices, Elem, Operator, sample},
+    error::EngineError,
+    gpu::{Gpu, Run},
+    op::{Case, Choices, Elem, Operator, Target, sample},
     ops::binary::Binary,
 };
 
-/// Elements of the other work.
-const FILLER: usize = 1 << 20;
+/// Elements of a submission of other work.
+const OTHER: usize = 1 << 18;
+/// Submissions of it before each run.
+const SUBMITS: usize = 3;
 
 /// What came of the cases.
 #[derive(Clone, Debug, Serialize)]
@@ -64,79 +59,96 @@ pub struct Failure {
     pub kernels: Vec<Kernel>,
 }
 
-/// Runs the cases of some operators. `progress` hears how many operators are done, and of how many.
-#[must_use]
-pub fn qualify(gpu: &Gpu, operators: &[&Operator], progress: &dyn Fn(usize, usize)) -> Qualification {
-    let device = gpu.summary().adapter.device();
+/// Runs the cases of some operators, and those of a cache of 8 bits. `progress` hears how many cases are done, and of how many.
+///
+/// # Errors
+/// When the device cannot do what stands before each run.
+pub fn qualify(
+    gpu: &Gpu,
+    operators: &[&Operator],
+    progress: &dyn Fn(usize, usize),
+) -> Result<Qualification, EngineError> {
+    let load = Load::new(gpu)?;
     let elems: &[Elem] = if gpu.offers().f16 == F16::None { &[Elem::F32] } else { &[Elem::F32, Elem::F16] };
-    let total = operators.len() * elems.len();
-    let rows = under_load(gpu, || {
-        let mut rows = BTreeMap::new();
-        for (at, elem) in elems.iter().enumerate() {
-            for (done, operator) in operators.iter().enumerate() {
-                progress(at * operators.len() + done, total);
-                for case in (operator.cases)() {
-                    let case = if *elem == Elem::F16 { in_half(case) } else { Some(case) };
-                    case.iter().for_each(|case| run(gpu, case, *elem, &mut rows));
-                }
-            }
-        }
-        progress(total, total);
-        rows.into_values().collect()
-    });
-    Qualification { device, rows }
-}
-
-/// Runs all variants of a case.
-fn run(gpu: &Gpu, case: &Case, elem: Elem, rows: &mut BTreeMap<(&'static str, &'static str), Row>) {
-    let (operator, activations) = (case.op.name(), elem.wgsl());
-    let fresh = || Row { operator, activations, cases: 0, passed: 0, failures: Vec::new() };
-    let row = rows.entry((operator, activations)).or_insert_with(fresh);
-    let (mut round, mut rounds) = (0, 1);
-    while round < rounds {
-        let mut target = gpu.target();
-        target.choices = Arc::new(Choices { round: Some(round), ..Choices::default() });
-        let trial = Trial::new(target, case, elem);
-        let choices = trial.as_ref().map_or(&[][..], Trial::choices);
-        rounds = choices.iter().map(|choice| choice.candidates.len()).max().unwrap_or(1);
-        let result = match &trial {
-            Ok(trial) => trial.run(gpu, 2),
-            Err(e) => Err(Wrong { run: 0, text: e.to_string() }),
-        };
-        row.cases += 1;
-        match result {
-            Ok(()) => row.passed += 1,
-            Err(Wrong { run, text }) => row.failures.push(Failure {
-                case: case.name.clone(),
-                variants: choices.iter().map(ToString::to_string).collect(),
-                run,
-                text,
-                kernels: trial.iter().flat_map(Trial::kernels).cloned().collect(),
-            }),
-        }
-        round += 1;
+    let cases: Vec<(Elem, Case)> = elems
+        .iter()
+        .flat_map(|elem| {
+            let cases = operators.iter().flat_map(|operator| (operator.cases)());
+            let held = cases.filter_map(|case| if *elem == Elem::F16 { in_half(case) } else { Some(case) });
+            held.map(|case| (*elem, case))
+        })
+        .collect();
+    let total = cases.len() + cached::CASES.len() * elems.len();
+    let mut rows = BTreeMap::new();
+    let mut done = 0;
+    let mut run = |name: &'static str, elem: Elem, case: &str, planned: &dyn Fn(Target) -> _| {
+        progress(done, total);
+        load.run(case, planned, row(&mut rows, name, elem));
+        // Drivers hold what they compiled as long as its pipeline is there: gigabytes for all of them.
+        gpu.forget_pipelines();
+        done += 1;
+    };
+    for (elem, case) in &cases {
+        run(case.op.name(), *elem, &case.name, &|target| Trial::new(target, case, *elem));
     }
+    for elem in elems {
+        for step in cached::CASES {
+            run(cached::NAME, *elem, &step.to_string(), &|target| step.trial(target, *elem));
+        }
+    }
+    progress(total, total);
+    Ok(Qualification { device: gpu.summary().adapter.device(), rows: rows.into_values().collect() })
 }
 
-/// Does something while another thread keeps the GPU at work.
-fn under_load<T>(gpu: &Gpu, work: impl FnOnce() -> T) -> T {
-    let inputs = [1, 2].map(|seed| Some(sample::floats(&[FILLER], seed)));
-    let filler = Trial::new(gpu.target(), &Case::new("filler", Binary::Mul, inputs.to_vec()), Elem::F32);
-    let done = AtomicBool::new(false);
-    thread::scope(|scope| {
-        if let Ok(filler) = &filler {
-            scope.spawn(|| {
-                let mut started = None;
-                // What goes wrong here goes wrong in the cases too, which tell.
-                while !done.load(Relaxed) && filler.keep_busy(gpu, &mut started).is_ok() {
-                    std::hint::spin_loop();
-                }
-            });
+type Rows = BTreeMap<(&'static str, &'static str), Row>;
+
+fn row<'a>(rows: &'a mut Rows, operator: &'static str, elem: Elem) -> &'a mut Row {
+    let activations = elem.wgsl();
+    let fresh = || Row { operator, activations, cases: 0, passed: 0, failures: Vec::new() };
+    rows.entry((operator, activations)).or_insert_with(fresh)
+}
+
+/// A GPU with other work to do before each run.
+struct Load<'a> {
+    gpu: &'a Gpu,
+    other: Run,
+}
+
+impl<'a> Load<'a> {
+    fn new(gpu: &'a Gpu) -> Result<Self, EngineError> {
+        let inputs = [1, 2].map(|seed| Some(sample::floats(&[OTHER], seed)));
+        let case = Case::new("other work", Binary::Mul, inputs.to_vec());
+        Ok(Self { gpu, other: Trial::new(gpu.target(), &case, Elem::F32)?.start(gpu)? })
+    }
+
+    /// Runs all variants of a case.
+    fn run(&self, case: &str, planned: &dyn Fn(Target) -> Result<Trial, EngineError>, row: &mut Row) {
+        let busy = || (0..SUBMITS).try_for_each(|_| self.other.submit(self.gpu));
+        let (mut round, mut rounds) = (0, 1);
+        while round < rounds {
+            let mut target = self.gpu.target();
+            target.choices = Arc::new(Choices { round: Some(round), ..Choices::default() });
+            let trial = planned(target);
+            let choices = trial.as_ref().map_or(&[][..], Trial::choices);
+            rounds = choices.iter().map(|choice| choice.candidates.len()).max().unwrap_or(1);
+            let result = match &trial {
+                Ok(trial) => trial.run_behind(self.gpu, 2, &busy),
+                Err(e) => Err(Wrong { run: 0, text: e.to_string() }),
+            };
+            row.cases += 1;
+            match result {
+                Ok(()) => row.passed += 1,
+                Err(Wrong { run, text }) => row.failures.push(Failure {
+                    case: case.to_owned(),
+                    variants: choices.iter().map(ToString::to_string).collect(),
+                    run,
+                    text,
+                    kernels: trial.iter().flat_map(Trial::kernels).cloned().collect(),
+                }),
+            }
+            round += 1;
         }
-        let result = work();
-        done.store(true, Relaxed);
-        result
-    })
+    }
 }
 
 impl Qualification {

@@ -12,8 +12,8 @@ use crate::{
     infer_once::{OnceOptions, Planned},
     op::{Case, Choice, Elem, Target, Tolerance, fact_of},
     passes::{PassOptions, WeightFormats},
-    plan::Plan,
-    weights::WeightSource,
+    plan::{Cache, Plan},
+    weights::{WeightSource, held},
 };
 
 /// How near sums of a few hundred products come in f16, or in 8 bits, where what lies halfway between two whole numbers may
@@ -28,6 +28,8 @@ const HELD: Tolerance = Tolerance { absolute: 1e-2, relative: 1e-2 };
 pub struct Trial {
     planned: Planned,
     inputs: BTreeMap<String, HostTensor>,
+    /// What is in the caches before each run, in device form.
+    caches: Vec<Vec<u8>>,
     want: Vec<HostTensor>,
     tolerance: Tolerance,
 }
@@ -56,14 +58,9 @@ impl Trial {
         let hosts: Vec<_> = case.inputs.iter().map(Option::as_ref).collect();
         let refused = |e| EngineError::at("reference", &case.name, case.op.name(), e);
         let want = case.op.reference(&hosts).map_err(refused)?;
-        let (mut graph, inputs) = graph_of(case, want.len());
-        crate::infer::infer(&mut graph)?;
-        let options = OnceOptions {
-            passes: PassOptions { formats: WeightFormats::uniform(WeightFormat::F32), fuse: false },
-            activations,
-        };
-        let planned = Planned::on(target, graph, &inputs, &options)?;
-        let mut trial = Self { planned, inputs, want, tolerance: case.tolerance };
+        let (graph, inputs) = graph_of(case, want.len());
+        let mut trial = Self::of_graph(target, graph, inputs, &[], want, activations)?;
+        trial.tolerance = case.tolerance;
         let in_bytes = trial.multiplies_in("i8");
         if trial.multiplies_in("f16") || in_bytes {
             trial.tolerance = case.tolerance.or(SUMS);
@@ -74,6 +71,34 @@ impl Trial {
             trial.want = case.op.reference_in_bytes(&hosts).map_err(refused)?;
         }
         Ok(trial)
+    }
+
+    /// Plans a graph with caches, which hold what is given for `past`, whose results may be as far from these as sums in f16
+    /// are.
+    ///
+    /// # Errors
+    /// When the device refuses it.
+    pub(super) fn of_graph(
+        target: Target,
+        mut graph: Graph,
+        inputs: BTreeMap<String, HostTensor>,
+        caches: &[Cache],
+        want: Vec<HostTensor>,
+        activations: Elem,
+    ) -> Result<Self, EngineError> {
+        crate::infer::infer(&mut graph)?;
+        let options = OnceOptions {
+            passes: PassOptions { formats: WeightFormats::uniform(WeightFormat::F32), fuse: false },
+            activations,
+        };
+        let planned = Planned::on(target, graph, &inputs, caches, &options)?;
+        let filled = |cache: &Cache| -> Result<Vec<u8>, EngineError> {
+            let name = &planned.graph.value(cache.past).name;
+            let Some(tensor) = inputs.get(name) else { return Ok(Vec::new()) };
+            Ok(held(name, tensor, cache.elem)?.to_vec())
+        };
+        let caches = caches.iter().map(filled).collect::<Result<_, _>>()?;
+        Ok(Self { planned, inputs, caches, want, tolerance: SUMS })
     }
 
     fn multiplies_in(&self, math: &str) -> bool {
@@ -101,34 +126,34 @@ impl Trial {
     /// # Errors
     /// The first run that is wrong.
     pub fn run(&self, gpu: &Gpu, times: usize) -> Result<(), Wrong> {
-        let mut started = None;
+        self.run_behind(gpu, times, &|| Ok(()))
+    }
+
+    /// [`Trial::run`], each time behind other work, which `submit` gives the GPU.
+    pub(super) fn run_behind(
+        &self,
+        gpu: &Gpu,
+        times: usize,
+        submit: &dyn Fn() -> Result<(), EngineError>,
+    ) -> Result<(), Wrong> {
+        let ready = self.start(gpu).map_err(|e| Wrong { run: 1, text: e.to_string() })?;
         for run in 1..=times {
-            let result = self
-                .start(gpu, &mut started)
-                .and_then(|ready| self.planned.execute(gpu, ready, &self.inputs).map_err(|e| e.to_string()));
-            let compared = result.and_then(|got| self.compare(&got));
+            let mut filled = self.caches.iter().enumerate();
+            let result = filled
+                .try_for_each(|(cache, bytes)| ready.fill_cache(gpu, cache, bytes))
+                .and_then(|()| submit())
+                .and_then(|()| self.planned.execute(gpu, &ready, &self.inputs));
+            let compared = result.map_err(|e| e.to_string()).and_then(|got| self.compare(&got));
             compared.map_err(|text| Wrong { run, text })?;
         }
         Ok(())
     }
 
-    /// Submits it, to keep the GPU at work, and waits for it.
-    pub(super) fn keep_busy(&self, gpu: &Gpu, started: &mut Option<Run>) -> Result<(), String> {
-        let run = self.start(gpu, started)?;
-        run.submit(gpu).and_then(|()| run.finish(gpu, 0)).map_err(|e| e.to_string())
-    }
-
-    fn start<'a>(&self, gpu: &Gpu, started: &'a mut Option<Run>) -> Result<&'a Run, String> {
-        let fresh = match started.take() {
-            Some(run) => run,
-            None => {
-                let source = WeightSource::Model(Fit::Search);
-                let plans = [(&self.planned.graph, &*self.planned.plan)];
-                let weights = Weights::upload(gpu, &plans, &source, &|_| {}).map_err(|e| e.to_string())?;
-                self.planned.start(gpu, &weights).map_err(|e| e.to_string())?
-            }
-        };
-        Ok(started.insert(fresh))
+    /// Makes all that running it takes.
+    pub(super) fn start(&self, gpu: &Gpu) -> Result<Run, EngineError> {
+        let source = WeightSource::Model(Fit::Search);
+        let plans = [(&self.planned.graph, &*self.planned.plan)];
+        self.planned.start(gpu, &Weights::upload(gpu, &plans, &source, &|_| {})?)
     }
 
     fn compare(&self, got: &[(String, HostTensor)]) -> Result<(), String> {
