@@ -14,6 +14,7 @@ mod f8;
 mod formats;
 mod genai;
 mod generated;
+mod graphs;
 mod limits;
 mod models;
 mod operators;

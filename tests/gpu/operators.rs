@@ -1,16 +1,14 @@
 //! Every operator's cases: the GPU against the reference.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use engine::{
     dtype::DType,
     gpu::{Arena, Gpu, OpenOptions, Run, Weights},
     graph::{Fact, Graph},
-    host::{Fit, HostTensor, WeightFormat},
-    infer_once::{OnceOptions, run_graph},
-    op::{Case, Choices, Elem, LowerOptions, fact_of, sample},
-    ops::{OPERATORS, binary::Binary, concat::Concat, range::Range, tensor_scatter::TensorScatter},
-    passes::{PassOptions, WeightFormats},
+    host::Fit,
+    op::{Case, Choices, Elem, LowerOptions},
+    ops::{OPERATORS, binary::Binary, range::Range},
     plan::{Plan, PlanOptions},
     qualify::{Trial, check, in_half},
     weights::WeightSource,
@@ -133,34 +131,4 @@ fn a_range_of_floats_starts_at_a_size() {
     run.write(&gpu, "x", &words([1.0, 2.0, 1.0, 1.0, 0.5])).unwrap();
     run.submit(&gpu).unwrap();
     assert_eq!(run.read(&gpu, 0).unwrap()[..20], words([-5.0, -8.0, -3.0, -2.0, -0.5]));
-}
-
-#[test]
-fn an_update_is_not_lost_where_the_cache_is_copied_behind_it() {
-    let (ones, rest) =
-        (HostTensor::from_f32(vec![1, 4, 2], &[1.0; 8]).unwrap(), sample::floats(&[1, 1, 2], 1));
-    let mut graph = Graph::default();
-    let mut inputs = BTreeMap::new();
-    let [cache, small, end] =
-        [("cache", ones), ("small", sample::floats(&[1, 1, 2], 2)), ("end", rest)].map(|(name, tensor)| {
-            let id = graph.add_value(name, Some(fact_of(&tensor)));
-            graph.inputs.push(id);
-            inputs.insert(name.to_owned(), tensor);
-            Some(id)
-        });
-    // The sum could be written where the concatenation has it, but all of the cache is copied there.
-    let update = graph.add_node("sum", Arc::new(Binary::Add), vec![small, end], None);
-    let write = TensorScatter { axis: 1, circular: false, start: Some(Expr::from(2)) };
-    let written = graph.add_node("written", Arc::new(write), vec![cache, Some(update)], None);
-    let all = graph.add_node("all", Arc::new(Concat { axis: 1 }), vec![Some(written), end], None);
-    graph.outputs.push(all);
-    engine::infer::infer(&mut graph).unwrap();
-    let options = OnceOptions {
-        passes: PassOptions { formats: WeightFormats::uniform(WeightFormat::F32), fuse: false },
-        activations: Elem::F32,
-    };
-    let got = run_graph(&tests::gpu(), graph, &WeightSource::Model(Fit::MinMax), &inputs, &options).unwrap();
-    let [small, end] = ["small", "end"].map(|name| inputs[name].to_f32s());
-    let want = [&[1.0; 4][..], &[small[0] + end[0], small[1] + end[1], 1.0, 1.0], &end].concat();
-    assert_eq!(got[0].1.to_f32s(), want);
 }

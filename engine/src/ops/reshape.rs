@@ -98,10 +98,12 @@ pub fn reshape(cx: &mut Lowering<'_>) -> Result<(), OpError> {
 }
 
 /// Where the input of a reshape lies if its output lies in `output`: there, with more dimensions than the input has
-/// where strides cannot join them. `None` where the dimensions do not fall into those of the input.
+/// where strides cannot join them: one of as many has the input's own. `None` where the dimensions do not fall into those of
+/// the input.
 #[must_use]
 pub fn unshaped(input: &Fact, output: &View) -> Option<View> {
-    output.reshape(&input.shape).or_else(|| refines(&output.shape(), &input.shape).then(|| output.clone()))
+    let more = || output.dims.len() > input.rank() && refines(&output.shape(), &input.shape);
+    output.reshape(&input.shape).or_else(|| more().then(|| output.clone()))
 }
 
 /// Whether each size of `coarse` is a product of neighbouring sizes of `fine`.

@@ -63,6 +63,14 @@ impl Op for TensorScatter {
                 cx.unify(a, "cache", b, "update")?;
             }
         }
+        if let Some(start) = self.known_start(cx.optional(2)) {
+            let (end, size) = (&start + &update.shape[axis], &cache.shape[axis]);
+            if start.constant().is_some_and(|n| n < 0)
+                || end.constant().zip(size.constant()).is_some_and(|(e, s)| e > s)
+            {
+                return Err(invalid(format!("positions {start} to {end} are not all of the cache's {size}")));
+            }
+        }
         Ok(vec![Fact::new(cache.dtype, cache.shape.clone())])
     }
 
