@@ -1,13 +1,16 @@
 //! Graphs put together at random of operators that move, join and write over data: planned as a whole, with values in each other's
-//! memory, they give what their operators' references give one by one.
+//! memory, they give what their operators' references give one by one, also where a length is known in each run only.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use engine::{
-    graph::{Graph, Node, ValueId},
+    EngineError,
+    dtype::DType,
+    gpu::{Arena, Run, Weights},
+    graph::{Fact, Graph, Node, ValueId},
     host::{Fit, HostTensor, WeightFormat},
     infer_once::{OnceOptions, run_graph},
-    op::{Elem, Op, fact_of, sample},
+    op::{Elem, LowerOptions, Op, sample},
     ops::{
         binary::Binary,
         concat::Concat,
@@ -25,31 +28,61 @@ use engine::{
         transpose::Transpose,
         unary::Unary,
     },
-    passes::{PassOptions, WeightFormats},
-    weights::WeightSource,
+    passes::{self, PassOptions, WeightFormats},
+    plan::{Plan, PlanOptions},
+    weights::{WeightSource, held, tensor},
 };
 use proptest::{
     collection::vec,
     prelude::{ProptestConfig, any, prop_assert, proptest},
     test_runner::RngSeed,
 };
+use symbolic::{Bindings, Expr, Symbol};
 
-/// A graph with what each of its values is by the references.
-#[derive(Debug, Default)]
+/// A graph with what each of its values is by the references, for each of some lengths.
+#[derive(Debug)]
 struct Drawn {
     graph: Graph,
-    inputs: BTreeMap<String, HostTensor>,
-    values: Vec<(ValueId, HostTensor)>,
+    lengths: Vec<usize>,
+    values: Vec<(ValueId, Vec<HostTensor>)>,
+}
+
+/// Stands for the length in a shape.
+const LENGTH: usize = usize::MAX;
+
+fn length() -> Symbol {
+    Symbol::new("length")
 }
 
 impl Drawn {
-    fn input(&mut self, shape: &[usize]) {
-        let seed = self.values.len() as u64;
-        let (name, tensor) = (format!("input{seed}"), sample::floats(shape, seed));
-        let id = self.graph.add_value(&name, Some(fact_of(&tensor)));
-        self.graph.inputs.push(id);
-        self.inputs.insert(name, tensor.clone());
-        self.values.push((id, tensor));
+    fn new(lengths: &[usize], inputs: &[&[usize]]) -> Self {
+        let mut drawn = Self { graph: Graph::default(), lengths: lengths.to_vec(), values: Vec::new() };
+        for (seed, shape) in inputs.iter().enumerate() {
+            let put = |n: &usize, length: usize| if *n == LENGTH { length } else { *n };
+            let tensors = lengths.iter().map(|length| {
+                let shape: Vec<usize> = shape.iter().map(|n| put(n, *length)).collect();
+                sample::floats(&shape, seed as u64)
+            });
+            let tensors = tensors.collect();
+            // A length that is the only one is a number.
+            let size = |n: &usize| match lengths {
+                [only] => Expr::from(put(n, *only)),
+                _ if *n == LENGTH => Expr::from(&length()),
+                _ => Expr::from(*n),
+            };
+            let fact = Fact::new(DType::F32, shape.iter().map(size).collect());
+            let id = drawn.graph.add_value(&format!("input{seed}"), Some(fact));
+            drawn.graph.inputs.push(id);
+            drawn.values.push((id, tensors));
+        }
+        drawn
+    }
+
+    /// Inputs by name, for one of the lengths.
+    fn inputs(&self, at: usize) -> BTreeMap<String, HostTensor> {
+        let given = |id: &ValueId| self.values.iter().find(|(value, _)| value == id);
+        let inputs = self.graph.inputs.iter().filter_map(given);
+        inputs.map(|(id, tensors)| (self.graph.value(*id).name.clone(), tensors[at].clone())).collect()
     }
 
     /// A node with so many outputs on values, and constants behind them; none where the operator does not take those.
@@ -64,14 +97,28 @@ impl Drawn {
         let name = format!("{} {number}", op.name());
         let outputs: Vec<_> = (0..parts).map(|at| graph.add_value(&format!("{name}.{at}"), None)).collect();
         graph.nodes.push(Node { name, op: op.clone(), inputs, outputs: outputs.clone() });
-        if engine::infer::infer(&mut graph).is_err() {
+        let inferred = engine::infer::infer(&mut graph);
+        // What fits for some lengths only is not wanted either.
+        let any_length = || {
+            graph.pending.is_empty() && graph.inputs.iter().all(|id| graph.fact(*id) == self.graph.fact(*id))
+        };
+        if inferred.is_err() || !any_length() {
             return;
         }
-        let given: Vec<_> =
-            on.iter().map(|at| Some(&self.values[*at].1)).chain(lists.iter().map(Some)).collect();
+        let results = (0..self.lengths.len()).map(|at| {
+            let given = on.iter().map(|value| &self.values[*value].1[at]).chain(&lists).map(Some);
+            op.reference(&given.collect::<Vec<_>>())
+        });
+        let Ok(results) = results.collect::<Result<Vec<_>, _>>() else { return };
+        // WGSL promises nothing of what is not finite.
+        let finite = |tensor: &HostTensor| tensor.to_f32s().iter().all(|n| n.is_finite());
+        if !results.iter().flatten().all(finite) {
+            return;
+        }
         self.graph = graph;
-        let results = op.reference(&given).unwrap();
-        self.values.extend(outputs.into_iter().zip(results));
+        for (part, id) in outputs.into_iter().enumerate() {
+            self.values.push((id, results.iter().map(|all| all[part].clone()).collect()));
+        }
     }
 
     /// A node that five bytes tell: which operator, on which values, and how.
@@ -81,7 +128,7 @@ impl Drawn {
         let pick = |byte: u8| last - 1 - usize::from(byte) * usize::from(byte) * last / (256 * 256);
         let (a, b) = (pick(a), pick(b));
         let (how, more) = (usize::from(how), usize::from(more));
-        let shape = self.values[a].1.shape().to_vec();
+        let shape = self.values[a].1[0].shape().to_vec();
         let axis = how % shape.len().max(1);
         let size = shape.get(axis).copied().unwrap_or(1);
         match op % 15 {
@@ -162,23 +209,74 @@ impl Drawn {
 fn near(got: &HostTensor, want: &HostTensor) -> bool {
     let (got_all, want_all) = (got.to_f32s(), want.to_f32s());
     let most = want_all.iter().fold(1.0, |most: f32, n| most.max(n.abs()));
-    let close = |(a, b): (&f32, &f32)| !most.is_finite() || (a - b).abs() <= 1e-4 * most;
+    let close = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-4 * most;
     got.shape() == want.shape() && got_all.iter().zip(&want_all).all(close)
 }
 
-/// Runs a graph, with some of its values for outputs.
-fn check(drawn: Drawn, outputs: impl Iterator<Item = usize>, fuse: bool) -> Result<(), String> {
-    let Drawn { mut graph, inputs, values } = drawn;
-    let wanted: BTreeMap<ValueId, &HostTensor> = outputs.map(|at| (values[at].0, &values[at].1)).collect();
-    graph.outputs.extend(wanted.keys());
-    engine::infer::infer(&mut graph).unwrap();
-    let text = format!("{graph}\n{}", tests::plan_of_graph(&tests::gpu(), &graph).unwrap());
-    let formats = WeightFormats::uniform(WeightFormat::F32);
-    let options = OnceOptions { passes: PassOptions { formats, fuse }, activations: Elem::F32 };
-    let got = run_graph(&tests::gpu(), graph, &WeightSource::Model(Fit::Search), &inputs, &options);
+/// What a graph is run for: some of its values, by the reference.
+type Wanted<'a> = BTreeMap<ValueId, &'a [HostTensor]>;
+
+fn wanted(values: &[(ValueId, Vec<HostTensor>)], outputs: impl Iterator<Item = usize>) -> Wanted<'_> {
+    outputs.map(|at| (values[at].0, &values[at].1[..])).collect()
+}
+
+fn passes(fuse: bool) -> PassOptions {
+    PassOptions { formats: WeightFormats::uniform(WeightFormat::F32), fuse }
+}
+
+/// Runs a graph by itself, with some of its values for outputs.
+fn check_once(mut drawn: Drawn, outputs: impl Iterator<Item = usize>, fuse: bool) -> Result<(), String> {
+    let wanted = wanted(&drawn.values, outputs);
+    drawn.graph.outputs.extend(wanted.keys());
+    engine::infer::infer(&mut drawn.graph).unwrap();
+    let text = format!("{}\n{}", drawn.graph, tests::plan_of_graph(&tests::gpu(), &drawn.graph).unwrap());
+    let options = OnceOptions { passes: passes(fuse), activations: Elem::F32 };
+    let (graph, source) = (drawn.graph.clone(), WeightSource::Model(Fit::Search));
+    let got = run_graph(&tests::gpu(), graph, &source, &drawn.inputs(0), &options);
     for ((name, got), want) in got.map_err(|e| format!("{e}\n{text}"))?.iter().zip(wanted.values()) {
-        if !near(got, want) {
-            return Err(format!("{name} is {:?}, not {:?}\n{text}", got.to_f32s(), want.to_f32s()));
+        if !near(got, &want[0]) {
+            return Err(format!("{name} is {:?}, not {:?}\n{text}", got.to_f32s(), want[0].to_f32s()));
+        }
+    }
+    Ok(())
+}
+
+/// Runs a graph whose length is not known to its plan, in the memory of the longest, for one length after the other.
+fn check_lengths(
+    mut drawn: Drawn,
+    outputs: impl Iterator<Item = usize>,
+    fuse: bool,
+) -> Result<(), EngineError> {
+    let gpu = tests::gpu();
+    let wanted = wanted(&drawn.values, outputs);
+    drawn.graph.outputs.extend(wanted.keys());
+    let mut graph = drawn.graph.clone();
+    engine::infer::infer(&mut graph)?;
+    passes::run(&mut graph, &passes(fuse))?;
+    let lower = LowerOptions { target: gpu.target(), activations: Elem::F32 };
+    let (caches, kept, capacity) = (Vec::new(), Vec::new(), Symbol::new("capacity"));
+    let options = PlanOptions { lower, caches, kept, capacity, stepping: vec![length()] };
+    let plan = Arc::new(Plan::new(&graph, &options)?);
+    let bindings = |length: usize| Bindings::new().with(&self::length(), length as i64);
+    let largest = bindings(drawn.lengths.iter().copied().max().unwrap_or(1));
+    let source = WeightSource::Model(Fit::Search);
+    let weights = Weights::upload(&gpu, &[(&graph, &*plan)], &source, &|_| {})?;
+    let arena = Arena::new(&gpu, plan.arena_bytes(&largest)?, &plan, &largest)?;
+    let mut run = Run::new(&gpu, &plan, &weights, &graph, &arena, &largest, &largest)?;
+    for (at, length) in drawn.lengths.iter().enumerate() {
+        run.advance(&gpu, &bindings(*length))?;
+        for (name, tensor) in drawn.inputs(at) {
+            run.write(&gpu, &name, &held(&name, &tensor, Elem::F32)?)?;
+        }
+        run.submit(&gpu)?;
+        for (index, want) in wanted.values().enumerate() {
+            let got = tensor(&run.read(&gpu, index)?, Elem::F32, DType::F32, want[at].shape().to_vec())?;
+            if !near(&got, &want[at]) {
+                let (got, want) = (got.to_f32s(), want[at].to_f32s());
+                let text =
+                    format!("output {index} of length {length} is {got:?}, not {want:?}\n{graph}\n{plan}");
+                return Err(EngineError::model("test", text));
+            }
         }
     }
     Ok(())
@@ -199,44 +297,54 @@ proptest! {
         outputs in vec(any::<u8>(), 1..4),
         fuse in any::<bool>(),
     ) {
-        let mut drawn = Drawn::default();
-        for shape in [&[2, 3, 4][..], &[2, 3, 4], &[2, 1, 4], &[1, 12]] {
-            drawn.input(shape);
-        }
-        for step in steps {
-            // Sizes double where values are joined.
-            if drawn.values.last().is_some_and(|(_, tensor)| tensor.len() < 4096) {
-                drawn.draw(step);
-            }
-        }
-        let count = drawn.values.len();
-        // The last one, and any others.
-        let outputs = outputs.into_iter().map(|byte| usize::from(byte) * count / 256).chain([count - 1]);
-        let checked = check(drawn, outputs, fuse);
+        let (drawn, outputs) = drawn(&[3], &steps, &outputs);
+        let checked = check_once(drawn, outputs.into_iter(), fuse);
+        prop_assert!(checked.is_ok(), "{}", checked.unwrap_err());
+    }
+
+    #[test]
+    fn graphs_give_what_their_operators_do_for_any_length(
+        steps in vec(any::<[u8; 5]>(), 3..32),
+        outputs in vec(any::<u8>(), 1..4),
+        fuse in any::<bool>(),
+    ) {
+        let (drawn, outputs) = drawn(&[3, 5, 1, 4], &steps, &outputs);
+        let checked = check_lengths(drawn, outputs.into_iter(), fuse);
         prop_assert!(checked.is_ok(), "{}", checked.unwrap_err());
     }
 }
 
+/// A graph, and which of its values are asked for: the last one, and any others.
+fn drawn(lengths: &[usize], steps: &[[u8; 5]], outputs: &[u8]) -> (Drawn, Vec<usize>) {
+    let shapes: [&[usize]; 4] = [&[2, LENGTH, 4], &[2, LENGTH, 4], &[2, 1, 4], &[LENGTH, 12]];
+    let mut drawn = Drawn::new(lengths, &shapes);
+    for step in steps {
+        // Sizes double where values are joined.
+        if drawn.values.last().is_some_and(|(_, tensors)| tensors[0].len() < 4096) {
+            drawn.draw(*step);
+        }
+    }
+    let count = drawn.values.len();
+    let outputs = outputs.iter().map(|byte| usize::from(*byte) * count / 256).chain([count - 1]).collect();
+    (drawn, outputs)
+}
+
 #[test]
 fn a_place_with_other_dimensions_is_not_taken_for_the_values_own() {
-    let mut drawn = Drawn::default();
-    drawn.input(&[1, 12]);
+    let mut drawn = Drawn::new(&[1], &[&[1, 12]]);
     drawn.node(Expand, 1, &[0], &[&[2, 1, 12]]);
     drawn.node(Reshape { allow_zero: false }, 1, &[1], &[&[2, 6, 2]]);
     // Two of each four elements are the reshaped value's: strides do not say twelve of them in a row.
     drawn.node(Concat { axis: 2 }, 1, &[2, 2], &[]);
-    check(drawn, [3].into_iter(), false).unwrap();
+    check_once(drawn, [3].into_iter(), false).unwrap();
 }
 
 #[test]
 fn an_update_is_not_lost_where_the_cache_is_copied_behind_it() {
-    let mut drawn = Drawn::default();
-    for shape in [[1, 4, 2], [1, 1, 2]] {
-        drawn.input(&shape);
-    }
+    let mut drawn = Drawn::new(&[1], &[&[1, 4, 2], &[1, 1, 2]]);
     // The sum could be written where the concatenation has it, but all of the cache is copied there.
     drawn.node(Binary::Add, 1, &[1, 1], &[]);
     drawn.node(TensorScatter { axis: 1, circular: false, start: None }, 1, &[0, 2], &[&[2]]);
     drawn.node(Concat { axis: 1 }, 1, &[3, 1], &[]);
-    check(drawn, [4].into_iter(), false).unwrap();
+    check_once(drawn, [4].into_iter(), false).unwrap();
 }
