@@ -77,10 +77,12 @@ fn main(
         }
         // x is zero beyond k, so a chunk there may be any.
         for (var i = index; i < W_CHUNKS; i += WG_X * WG_Y) {
-            w_tile[i] = words(min(n_group + i % wide, blocks - 1u), min(j + i / wide, chunks - 1u));
+            let row = weight_row(min(n_group + i % wide, blocks - 1u));
+            w_tile[i] = words(row, min(j + i / wide, chunks - 1u));
         }
         for (var i = index; i < W_SPANS; i += WG_X * WG_Y) {
-            scale_tile[i] = load_scale(min(n_group + i % wide, blocks - 1u), min(j + i / wide * 4u, chunks - 1u));
+            let row = scale_row(min(n_group + i % wide, blocks - 1u));
+            scale_tile[i] = load_scale(row, min(j + i / wide * 4u, chunks - 1u));
         }
         workgroupBarrier();
         for (var s = 0u; s < SPANS * one; s++) {
