@@ -189,10 +189,15 @@ fn main(
 #if BYTES
     let spans = (params.k + SPAN - 1u) / SPAN;
     for (var i = local; i < spans; i += WG_X) {
-        let span = span_at(row0, 8u * i, one);
-        stage[2u * i] = span.front;
-        stage[2u * i + 1u] = span.back;
-        steps[i] = span.times * factor;
+        let top = top_of(row0, 8u * i, one);
+        var sum = 0;
+        for (var c = 0u; c < 4u * one; c++) {
+            let chunk = rounded(row0, 8u * i + 2u * c, top);
+            stage[2u * i + c / 2u][c % 2u * 2u] = chunk.x;
+            stage[2u * i + c / 2u][c % 2u * 2u + 1u] = chunk.y;
+            sum = add8(chunk, sum);
+        }
+        steps[i] = times(top, sum) * factor;
     }
     workgroupBarrier();
 #elif STAGED
