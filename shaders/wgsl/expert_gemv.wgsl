@@ -96,16 +96,19 @@ fn main(
     // A thread without rows must still meet the others at barriers.
     let chunks = select(0u, params.k / 8u, has_rows);
     let row = (params.x_offset + r * params.k) / 4u;
+    let weights = weight_row(block);
+#if SCALED
+    let scales = scale_row(block);
+#endif
     var sum = vec4<f32>();
     for (var j = lane; j < chunks; j += step) {
-        let w = words(block, j);
         let a = vec4<f32>(x[row + 2u * j]);
         let b = vec4<f32>(x[row + 2u * j + 1u]);
 #if SCALED
-        let s = load_scale(block, j);
-        sum += high(s) * add4(a + b) + low(s) * dot_chunk(w, a, b);
+        let s = load_scale(scales, j);
+        sum += high(s) * add4(a + b) + low(s) * dot_at(weights, j, a, b);
 #else
-        sum += dot_chunk(w, a, b);
+        sum += dot_at(weights, j, a, b);
 #endif
     }
 #if REDUCE == shared

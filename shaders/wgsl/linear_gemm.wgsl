@@ -103,7 +103,7 @@ fn main(
 #if SCALED
 #for b in 0..2
 #if b == 0 || WIDE
-        let s$b = load_scale(block$b, j);
+        let s$b = load_scale(scale_row(block$b), j);
 #if MATH == f32
         let scale$b = low(s$b);
         let base$b = high(s$b);
@@ -121,7 +121,7 @@ fn main(
         let scale_base$r = pair(s0[$r]);
 #endfor
         for (var c = 0u; c < here; c++) {
-            let w = words(block0, j + c);
+            let w = words(weight_row(block0), j + c);
 #for i in 0..4
             let pairs$i = codes${i}(w);
 #for r in 0..4
@@ -161,7 +161,7 @@ fn main(
         for (var c = 0u; c < here; c++) {
 #for b in 0..2
 #if b == 0 || WIDE
-            let w$b = words(block$b, j + c);
+            let w$b = words(weight_row(block$b), j + c);
 #endif
 #endfor
 #for h in 0..2
@@ -209,7 +209,7 @@ fn main(
         let at$c = j + min(${c}u, here - 1u);
 #for b in 0..2
 #if b == 0 || WIDE
-        let w${c}_$b = words(block$b, at$c);
+        let w${c}_$b = words(weight_row(block$b), at$c);
 #endif
 #endfor
 #for m in 0..$TILE_M

@@ -30,7 +30,9 @@
 #let SPLIT = REDUCE == shared || REDUCE == subgroup || REDUCE == shuffle
 #let SUBGROUPS = REDUCE == subgroup || REDUCE == shuffle
 #let LOOKS_AHEAD = AHEAD != 1
+#let LOADS_FIRST = LOOKS_AHEAD || BLOCKS != 1
 #let BYTES = MATH == i8
+#let HALVES = WEIGHT == affine8 && STAGED && !LOADS_FIRST && !BYTES
 #exclude RESIDUAL && (NORM || EPILOGUE != rows)
 #exclude NORM && ROWS != 1
 #exclude STAGED && MATH != i8 && !(NORM && SPLIT && SCALED)
@@ -55,22 +57,17 @@ enable f16;
 #import packed_half
 #elif BYTES
 #import bytes
+#endif
+#if BYTES || HALVES
 #import opaque_one
 #endif
 
 override WG_X: u32 = 64;
+#if SPLIT
+#import across
+#endif
 #if STAGED
 #import combine
-#endif
-#if REDUCE == shared || REDUCE == shuffle
-override LANES: u32 = 16;
-#endif
-#if REDUCE == shared
-var<workgroup> partial: array<vec4<f32>, WG_X>;
-#elif REDUCE == subgroup
-// Subgroups have 4 threads or more.
-const SUBGROUPS_AT_MOST = 64u;
-var<workgroup> partial: array<vec4<f32>, SUBGROUPS_AT_MOST>;
 #endif
 #if BYTES
 // Spans of k.
@@ -84,42 +81,21 @@ override STAGE: u32 = 256;
 var<workgroup> stage: array<vec4<Elem>, STAGE>;
 #endif
 
-// The sum over the threads that share a block, in the first of them.
-#if REDUCE == shared
-fn across(value: vec4<f32>, local: u32, lane: u32) -> vec4<f32> {
-    workgroupBarrier();
-    partial[local] = value;
-    for (var half = LANES / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if lane < half { partial[local] += partial[local + half]; }
-    }
-    return partial[local];
-}
-#elif REDUCE == subgroup
-fn across(value: vec4<f32>, lane: u32, subgroup: u32, subgroups: u32) -> vec4<f32> {
-    let part = subgroupAdd(value);
-    workgroupBarrier();
-    if lane == 0u { partial[subgroup] = part; }
-    workgroupBarrier();
-    var sum = partial[0];
-    for (var i = 1u; i < subgroups; i++) { sum += partial[i]; }
-    return sum;
-}
-#elif REDUCE == shuffle
-fn across(value: vec4<f32>) -> vec4<f32> {
-    var sum = value;
-    for (var half = LANES / 2u; half > 0u; half /= 2u) { sum += subgroupShuffleXor(sum, half); }
-    return sum;
-}
-#endif
-
 #if MATH == f16
 alias Wide = vec4<f16>;
+
+fn product_at(row: u32, j: u32, a: vec4<f16>, b: vec4<f16>) -> vec4<f32> {
+    return product(words(row, j), a, b);
+}
 #elif MATH == f32
 alias Wide = vec4<f32>;
 
 fn product(w: Words, a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     return dot_chunk(w, a, b);
+}
+
+fn product_at(row: u32, j: u32, a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
+    return dot_at(row, j, a, b);
 }
 
 fn total(a: vec4<f32>) -> f32 {
@@ -169,6 +145,9 @@ fn main(
     let group = workgroup_index(workgroup, count);
     let blocks = (params.n + 3u) / 4u;
     let chunks = params.k / 8u;
+#if BYTES || HALVES
+    let one = opaque_one(workgroup);
+#endif
 #if REDUCE == shared
     let mine = group * (WG_X / LANES) + local / LANES;
     let lane = local % LANES;
@@ -209,12 +188,16 @@ fn main(
 #endif
 #if BYTES
     let spans = (params.k + SPAN - 1u) / SPAN;
-    let one = opaque_one(workgroup);
     for (var i = local; i < spans; i += WG_X) {
-        let span = span_at(row0, 8u * i, one);
-        stage[2u * i] = span.front;
-        stage[2u * i + 1u] = span.back;
-        steps[i] = span.times * factor;
+        let top = top_of(row0, 8u * i, one);
+        var sum = 0;
+        for (var c = 0u; c < 4u * one; c++) {
+            let chunk = rounded(row0, 8u * i + 2u * c, top);
+            stage[2u * i + c / 2u][c % 2u * 2u] = chunk.x;
+            stage[2u * i + c / 2u][c % 2u * 2u + 1u] = chunk.y;
+            sum = add8(chunk, sum);
+        }
+        steps[i] = times(top, sum) * factor;
     }
     workgroupBarrier();
 #elif STAGED
@@ -225,14 +208,20 @@ fn main(
 #elif NORM
     var square = 0.0;
 #endif
+#for b in 0..$BLOCKS
+    let weights$b = weight_row(block$b);
+#if SCALED
+    let scales$b = scale_row(block$b);
+#endif
+#endfor
 #if BYTES
     for (var i = lane; i < spans; i += step) {
         // x is zero beyond k, so a chunk there may be any.
 #for b in 0..$BLOCKS
 #for c in 0..4
-        let w${c}_$b = words(block$b, 4u * i + ${c}u);
+        let w${c}_$b = words(weights$b, 4u * i + ${c}u);
 #endfor
-        let s_$b = load_scale(block$b, 4u * i);
+        let s_$b = load_scale(scales$b, 4u * i);
 #endfor
         let front = stage[2u * i];
         let back = stage[2u * i + 1u];
@@ -254,13 +243,23 @@ fn main(
 #else
     for (; j < chunks; j += step) {
 #endif
+#if HALVES
+        // Unrolled, this takes 37 registers on a Mali, and more than 32 halve its threads.
+        var part = vec4<f32>();
+        var sum = 0.0;
+        for (var i = 2u * j; i < 2u * j + 2u * one; i++) {
+            let a = vec4<f32>(stage[i]);
+            part = dot_half(code_words(weights0, i), a, part);
+            sum += total(a);
+        }
+        let s = load_scale(scales0, j);
+        acc0_0 += high(s) * sum + low(s) * part;
+#else
 #for c in 0..$AHEAD
-#if turn == 0 || c == 0
+#if LOADS_FIRST && (turn == 0 || c == 0)
 #for b in 0..$BLOCKS
-        let w${c}_$b = words(block$b, j + ${c}u * step);
-#if SCALED
-        let s${c}_$b = load_scale(block$b, j + ${c}u * step);
-#endif
+        let w${c}_$b = words(weights$b, j + ${c}u * step);
+        let s${c}_$b = load_scale(scales$b, j + ${c}u * step);
 #endfor
 #endif
 #endfor
@@ -282,16 +281,23 @@ fn main(
         let b${c}_$m = Wide(x[row$m + at${c}_$m + 1u]);
 #endif
 #for b in 0..$BLOCKS
-#if SCALED
         // Adding the dot product last keeps M0E4 at 32 registers on a Mali-G720, not 36: more than 32 halve its threads.
+#if LOADS_FIRST
         acc${m}_$b += high(s${c}_$b) * total(a${c}_$m + b${c}_$m) + low(s${c}_$b) * product(w${c}_$b, a${c}_$m, b${c}_$m);
+#elif SCALED
+        // Behind x: else Adreno's compiler decodes all weights while it waits for x, in 16 registers or more, and 16 waves run
+        // with no more than 8 on a 660, 12 on a 740, 750 or 830.
+        let s${m}_$b = load_scale(scales$b, j);
+        acc${m}_$b += high(s${m}_$b) * total(a${c}_$m + b${c}_$m)
+            + low(s${m}_$b) * product_at(weights$b, j, a${c}_$m, b${c}_$m);
 #else
-        acc${m}_$b += product(w${c}_$b, a${c}_$m, b${c}_$m);
+        acc${m}_$b += product_at(weights$b, j, a${c}_$m, b${c}_$m);
 #endif
 #endfor
 #endfor
 #endif
 #endfor
+#endif
     }
 #endif
 #endfor
@@ -312,7 +318,7 @@ fn main(
         var total$m = vec4<f32>();
 #endfor
 #for c in 0..4
-        let w$c = words(block0, j + ${c}u);
+        let w$c = words(weights0, j + ${c}u);
 #for m in 0..$ROWS
 #if REDUCE == broadcast
         let a${m}_$c = subgroupBroadcast(v$m, 2u * ${c}u);
@@ -332,7 +338,7 @@ fn main(
 #endfor
 #endfor
 #if SCALED
-        let s = load_scale(block0, j);
+        let s = load_scale(scales0, j);
         let scale = low(s);
         let base = high(s);
 #for m in 0..$ROWS
@@ -354,9 +360,9 @@ fn main(
 #endif
     for (; j < chunks; j++) {
 #if SCALED
-        let s = load_scale(block0, j);
+        let s = load_scale(scales0, j);
 #endif
-        let w = words(block0, j);
+        let w = words(weights0, j);
 #for m in 0..$ROWS
 #if NORM
         let u$m = vec4<f32>(x[row$m + 2u * j]);

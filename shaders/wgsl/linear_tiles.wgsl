@@ -72,10 +72,10 @@ fn main(
         for (var i = index; i < wide * CHUNKS; i += WG_X * WG_Y) {
             let c = i / wide;
             let block = min(n_group + i % wide, blocks - 1u);
-            let w = words(block, min(j + c, chunks - 1u));
+            let w = words(weight_row(block), min(j + c, chunks - 1u));
             let at = 8u * c * wide + i % wide;
 #if SCALED
-            let s = load_scale(block, min(j + c, chunks - 1u));
+            let s = load_scale(scale_row(block), min(j + c, chunks - 1u));
             let scale = low(s);
             let base = high(s);
 #endif

@@ -69,18 +69,26 @@ fn main(
         for (var i = index; i < X_SPANS; i += WG_X * WG_Y) {
             let m = i % X_ROWS;
             let row = x_row(min(m_group + m, params.m - 1u));
-            let span = span_at(row, 2u * j + i / X_ROWS * 8u, one);
-            let at = i / X_ROWS * 2u * X_ROWS + m;
-            x_tile[at] = span.front;
-            x_tile[at + X_ROWS] = span.back;
-            steps[i] = span.times;
+            let first = 2u * j + i / X_ROWS * 8u;
+            let top = top_of(row, first, one);
+            var sum = 0;
+            for (var c = 0u; c < 4u * one; c++) {
+                let chunk = rounded(row, first + 2u * c, top);
+                let at = (i / X_ROWS * 2u + c / 2u) * X_ROWS + m;
+                x_tile[at][c % 2u * 2u] = chunk.x;
+                x_tile[at][c % 2u * 2u + 1u] = chunk.y;
+                sum = add8(chunk, sum);
+            }
+            steps[i] = times(top, sum);
         }
         // x is zero beyond k, so a chunk there may be any.
         for (var i = index; i < W_CHUNKS; i += WG_X * WG_Y) {
-            w_tile[i] = words(min(n_group + i % wide, blocks - 1u), min(j + i / wide, chunks - 1u));
+            let row = weight_row(min(n_group + i % wide, blocks - 1u));
+            w_tile[i] = words(row, min(j + i / wide, chunks - 1u));
         }
         for (var i = index; i < W_SPANS; i += WG_X * WG_Y) {
-            scale_tile[i] = load_scale(min(n_group + i % wide, blocks - 1u), min(j + i / wide * 4u, chunks - 1u));
+            let row = scale_row(min(n_group + i % wide, blocks - 1u));
+            scale_tile[i] = load_scale(row, min(j + i / wide * 4u, chunks - 1u));
         }
         workgroupBarrier();
         for (var s = 0u; s < SPANS * one; s++) {

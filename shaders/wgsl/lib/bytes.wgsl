@@ -18,21 +18,20 @@ struct Codes {
     b: vec4<u32>,
 }
 
-// What a span of x is: 8 columns in two components, and `times`, step * UNIT and step * sum(xi).
-struct Span {
-    front: vec4<u32>,
-    back: vec4<u32>,
-    times: vec2<f32>,
-}
-
 #if WEIGHT == m0e4
 fn codes_of(w: Words) -> Codes {
     return Codes(w & vec4(0x0f0f0f0fu), (w >> vec4(4u)) & vec4(0x0f0f0f0fu));
 }
 
+// Four bytes, two each in the even places of a word.
+fn spread(bytes: u32) -> vec2<u32> {
+    let halves = vec2(bytes, bytes >> 16u);
+    return (halves & vec2(0xffu)) | ((halves & vec2(0xff00u)) << vec2(8u));
+}
+
 // Columns 8j .. 8j + 8, at most 1 in magnitude, as bytes.
 fn in_order(u: vec4<f32>, v: vec4<f32>) -> vec2<u32> {
-    return vec2(pack4x8snorm(vec4(u.x, v.x, u.y, v.y)), pack4x8snorm(vec4(u.z, v.z, u.w, v.w)));
+    return spread(pack4x8snorm(u)) | (spread(pack4x8snorm(v)) << vec2(8u));
 }
 #else
 fn codes_of(w: Words) -> Codes {
@@ -63,37 +62,33 @@ fn add8(x: vec2<u32>, sum: i32) -> i32 {
     return sum + dot4I8Packed(x.x, 0x01010101u) + dot4I8Packed(x.y, 0x01010101u);
 }
 
-// Columns 4i .. 4i + 4 of a row of x, zero beyond k; with NORM times the gain alone.
+// Columns 4i .. 4i + 4 of a row of x, the last ones beyond k; with NORM times the gain alone.
 fn columns(row: u32, i: u32) -> vec4<f32> {
     let at = min(i, params.k / 4u - 1u);
-    var u = vec4<f32>(x[row + at]);
 #if NORM
-    u *= gain[params.gain_offset / 4u + at];
+    return vec4<f32>(x[row + at]) * gain[params.gain_offset / 4u + at];
+#else
+    return vec4<f32>(x[row + at]);
 #endif
-    return select(vec4<f32>(), u, i == at);
 }
 
-// The span whose columns begin at 4 * first. `one` is 1, which compilers do not know: unrolled, this takes more registers than
-// a Mali has.
-fn span_at(row: u32, first: u32, one: u32) -> Span {
+// The largest magnitude of the span whose columns begin at 4 * first. `one` is 1, which compilers do not know: unrolled, this
+// takes more registers than a Mali has.
+fn top_of(row: u32, first: u32, one: u32) -> f32 {
     var most = vec4<f32>();
-    for (var i = first; i < first + 8u * one; i += 4u) {
-        let least = max(abs(columns(row, i)), abs(columns(row, i + 1u)));
-        most = max(most, max(least, max(abs(columns(row, i + 2u)), abs(columns(row, i + 3u)))));
-    }
-    let top = max(max(most.x, most.y), max(most.z, most.w));
+    for (var i = first; i < first + 8u * one; i++) { most = max(most, abs(columns(row, i))); }
+    return max(max(most.x, most.y), max(most.z, most.w));
+}
+
+// Columns 4i .. 4i + 8 of a span whose largest magnitude is `top`, zero beyond k.
+fn rounded(row: u32, i: u32, top: f32) -> vec2<u32> {
     // The inverse of less would be beyond f32.
-    let inverse = select(0.0, 1.0 / top, top > 1e-30);
-    var span = Span();
-    var sum = 0;
-    for (var i = first; i < first + 8u * one; i += 4u) {
-        let low = in_order(columns(row, i) * inverse, columns(row, i + 1u) * inverse);
-        let high = in_order(columns(row, i + 2u) * inverse, columns(row, i + 3u) * inverse);
-        span.front = select(span.front, vec4(low, high), i == first);
-        span.back = vec4(low, high);
-        sum = add8(low, add8(high, sum));
-    }
+    let inverse = select(0.0, 1.0 / top, top > 1e-30 && i < params.k / 4u);
+    return in_order(columns(row, i) * inverse, columns(row, i + 1u) * inverse);
+}
+
+// What the products of a span are to be multiplied by, step * UNIT, and step * sum(xi).
+fn times(top: f32, sum: i32) -> vec2<f32> {
     let step = top / 127.0;
-    span.times = vec2(step * UNIT, step * f32(sum));
-    return span;
+    return vec2(step * UNIT, step * f32(sum));
 }

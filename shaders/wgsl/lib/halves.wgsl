@@ -21,16 +21,16 @@ struct Chunk {
 
 #if WEIGHT == m0e4
 fn chunk(block: u32, j: u32) -> Chunk {
-    return Chunk(words(block, j), load_scale(block, j));
+    return Chunk(words(weight_row(block), j), load_scale(scale_row(block), j));
 }
 #elif WEIGHT == affine8
 fn chunk(block: u32, j: u32) -> Chunk {
-    let w = words(block, j);
-    return Chunk(w.a, w.b, load_scale(block, j));
+    let w = words(weight_row(block), j);
+    return Chunk(w.a, w.b, load_scale(scale_row(block), j));
 }
 #else
 fn chunk(block: u32, j: u32) -> Chunk {
-    let at = words(block, j);
+    let at = words(weight_row(block), j);
     return Chunk(weight[at], weight[at + 1u], weight[at + 2u], weight[at + 3u]);
 }
 #endif

@@ -11,8 +11,9 @@ use crate::op::{Elem, Grid, Target};
 /// Matrices of fewer rows are shared out in small workgroups where each thread has rows of its own, so that no core idles.
 const MANY_ROWS: usize = 2048;
 
-/// Of longer rows in 8 bits, a workgroup takes so much memory that few run at once: each should have many threads.
-const LONG: usize = 8192;
+/// Longer rows in 8 bits take more than 4 KiB of a workgroup's memory, so that few run at once: each should have many threads.
+/// For 4096 columns an Adreno 750 runs 14 of 16 waves where workgroups have 256 threads, 10 or 12 where they have 64.
+const LONG: usize = 3276;
 const MANY_THREADS: u32 = 256;
 
 /// Threads that share a block of rows where sums go through shared memory, unless there is a reason for another number.
