@@ -10,20 +10,21 @@ use crate::{Statistics, Test, Workload, signed_rank::Middle};
 /// How sure an interval is: one of a hundred does not hold the ratio.
 pub const CONFIDENCE: f64 = 0.99;
 
-/// A ratio nearer to 1 is no difference: two loads of one model lie elsewhere in memory, and differ by so much. Of 40 pairs of
-/// loads of SmolLM2 on software Vulkan, intervals of two were 0.6 and 0.8 % away from 1.
+/// A ratio nearer to 1 is no difference that matters.
 pub const SAME: f64 = 0.01;
 
-/// Pairs that an interval takes at least.
-pub const FEWEST: usize = 16;
+/// How often both are loaded. Two loads of one model lie elsewhere in memory, and differ by up to 2 % on software Vulkan, so
+/// that pairs of one load say nothing of another. An interval takes so many at least.
+pub const LOADS: usize = 8;
+
+/// Pairs that an interval takes at least: two of each load, one in either order.
+pub const FEWEST: usize = 2 * LOADS;
 
 /// One of two configurations.
-#[derive(Debug)]
-pub struct Side<'a> {
+#[derive(Clone, Debug)]
+pub struct Side {
     /// Its options.
     pub name: String,
-    /// A session of it, whose content is lost.
-    pub generator: &'a mut Generator,
     /// By how much each repetition is drawn out, in parts of itself: to see what comes of it.
     pub slow_by: f64,
 }
@@ -60,8 +61,8 @@ pub struct Round {
     pub test: String,
     /// Tokens a second of the first, and of the second.
     pub rates: [Statistics; 2],
-    /// Tokens a second of each pair, in the order in which pairs were run.
-    pub pairs: Vec<[f64; 2]>,
+    /// Tokens a second of each pair, in the order in which pairs were run, load by load.
+    pub pairs: Vec<Vec<[f64; 2]>>,
     /// Of the second to the first.
     pub ratio: Ratio,
 }
@@ -78,12 +79,16 @@ pub struct Duel {
 }
 
 impl Ratio {
-    /// Of pairs of rates, run in the order ABBA; `None` where there are less than [`FEWEST`]. Two neighbours count as one, so
-    /// that neither a drift nor going first is in it.
+    /// Of pairs of rates, run in the order ABBA, by loads; `None` where these are less than [`LOADS`]. Two neighbours count as
+    /// one, so that neither a drift nor going first is in it, and a load as one too, by the median of its pairs.
     #[must_use]
-    pub fn of(pairs: &[[f64; 2]]) -> Option<Self> {
-        let logs: Vec<f64> = pairs.iter().map(|[a, b]| (b / a).ln()).collect();
-        let differences: Vec<f64> = logs.as_chunks::<2>().0.iter().map(|[ab, ba]| (ab + ba) / 2.0).collect();
+    pub fn of(loads: &[Vec<[f64; 2]>]) -> Option<Self> {
+        let of_load = |pairs: &Vec<[f64; 2]>| {
+            let logs: Vec<f64> = pairs.iter().map(|[a, b]| (b / a).ln()).collect();
+            let both: Vec<f64> = logs.as_chunks::<2>().0.iter().map(|[ab, ba]| (ab + ba) / 2.0).collect();
+            Some(Statistics::of(&both)?.median)
+        };
+        let differences: Vec<f64> = loads.iter().filter_map(of_load).collect();
         let Middle { estimate, low, high } = Middle::of(&differences, CONFIDENCE)?;
         let [ratio, low, high] = [estimate, low, high].map(f64::exp);
         let verdict = match (low > 1.0 + SAME, high < 1.0 - SAME) {
@@ -125,60 +130,73 @@ impl fmt::Display for Ratio {
     }
 }
 
-/// Runs each test of both in pairs, which of the two goes first in turns. `progress` hears how many pairs are done, of all; when
-/// it returns false, the tests that are complete are returned.
+/// Loads both [`LOADS`] times by `open`, which is given the number of a side, and runs each test in pairs; which of the two is
+/// loaded, or goes, first changes each time. `progress` hears how many pairs are done, of all; when it returns false, nothing is
+/// told of any test.
 ///
 /// # Errors
-/// When a session has too little room, there are less than [`FEWEST`] pairs, or the GPU fails.
-pub fn duel(
-    sides: [Side<'_>; 2],
+/// When a side cannot be opened, a session has too little room, there are less than [`FEWEST`] pairs, or the GPU fails.
+pub fn duel<E: From<EngineError>>(
+    sides: [Side; 2],
+    open: &mut dyn FnMut(usize) -> Result<Generator, E>,
     work: &Workload,
     progress: &mut dyn FnMut(usize, usize) -> bool,
-) -> Result<Duel, EngineError> {
-    let [mut a, mut b] = sides;
-    let names = [a.name.clone(), b.name.clone()];
-    let mut duel = Duel { names, confidence: CONFIDENCE, rounds: Vec::new() };
+) -> Result<Duel, E> {
     let tests = work.tests();
-    let total = tests.len() * (work.repeat + 1);
-    for (index, test) in tests.into_iter().enumerate() {
-        let mut pairs = Vec::with_capacity(work.repeat);
-        for side in [&mut a, &mut b] {
-            side.generator.rewind(0);
-        }
-        for pair in 0..=work.repeat {
-            let rates = if pair % 2 == 0 {
-                let first = a.rate(test)?;
-                [first, b.rate(test)?]
-            } else {
-                let second = b.rate(test)?;
-                [a.rate(test)?, second]
-            };
-            if pair > 0 {
-                pairs.push(rates);
+    // An even number, so that each order has as many.
+    let each = work.repeat.div_ceil(FEWEST) * 2;
+    let (mut done, total) = (0, LOADS * tests.len() * (each + 1));
+    let mut pairs = vec![Vec::with_capacity(LOADS); tests.len()];
+    let slow_by = [0, 1].map(|side: usize| sides[side].slow_by);
+    let mut duel = Duel { names: sides.map(|side| side.name), confidence: CONFIDENCE, rounds: Vec::new() };
+    for load in 0..LOADS {
+        let mut generators = if load % 2 == 0 {
+            let first = open(0)?;
+            [first, open(1)?]
+        } else {
+            let second = open(1)?;
+            [open(0)?, second]
+        };
+        for (test, pairs) in tests.iter().zip(&mut pairs) {
+            for generator in &mut generators {
+                generator.rewind(0);
             }
-            if !progress(index * (work.repeat + 1) + pair + 1, total) {
-                return Ok(duel);
+            let mut of_load = Vec::with_capacity(each);
+            for pair in 0..=each {
+                let mut rates = [0.0; 2];
+                for side in if pair % 2 == 0 { [0, 1] } else { [1, 0] } {
+                    rates[side] = rate(&mut generators[side], *test, slow_by[side])?;
+                }
+                // The first warms up.
+                if pair > 0 {
+                    of_load.push(rates);
+                }
+                done += 1;
+                if !progress(done, total) {
+                    return Ok(duel);
+                }
             }
+            pairs.push(of_load);
         }
-        let rates =
-            [0, 1].map(|side| Statistics::of(&pairs.iter().map(|pair| pair[side]).collect::<Vec<_>>()));
+    }
+    for (test, pairs) in tests.into_iter().zip(pairs) {
+        let of_side = |side: usize| pairs.iter().flatten().map(|pair| pair[side]).collect::<Vec<_>>();
+        let rates = [0, 1].map(|side| Statistics::of(&of_side(side)));
         let too_few = || EngineError::model("bench", format!("two are compared by {FEWEST} pairs at least"));
         let ([Some(first), Some(second)], Some(ratio)) = (rates, Ratio::of(&pairs)) else {
-            return Err(too_few());
+            return Err(too_few().into());
         };
         duel.rounds.push(Round { test: test.to_string(), rates: [first, second], pairs, ratio });
     }
     Ok(duel)
 }
 
-impl Side<'_> {
-    /// Tokens a second of one repetition.
-    fn rate(&mut self, test: Test) -> Result<f64, EngineError> {
-        let took = test.once(self.generator)?.whole;
-        let drawn_out = took.mul_f64(1.0 + self.slow_by.max(0.0));
-        thread::sleep(drawn_out - took);
-        Ok(test.tokens as f64 / drawn_out.max(Duration::from_nanos(1)).as_secs_f64())
-    }
+/// Tokens a second of one repetition, which is drawn out by a part of itself.
+fn rate(generator: &mut Generator, test: Test, slow_by: f64) -> Result<f64, EngineError> {
+    let took = test.once(generator)?.whole;
+    let drawn_out = took.mul_f64(1.0 + slow_by.max(0.0));
+    thread::sleep(drawn_out - took);
+    Ok(test.tokens as f64 / drawn_out.max(Duration::from_nanos(1)).as_secs_f64())
 }
 
 impl fmt::Display for Duel {
@@ -191,7 +209,7 @@ impl fmt::Display for Duel {
             writeln!(
                 f,
                 "| {test} | {} | {:.2} ± {:.2} | {:.2} ± {:.2} | {:.3} | {:.3} to {:.3} |",
-                pairs.len(),
+                pairs.iter().map(Vec::len).sum::<usize>(),
                 a.mean,
                 a.sd,
                 b.mean,
@@ -211,13 +229,17 @@ mod tests {
     use super::{Ratio, Verdict};
 
     #[test]
-    fn a_verdict_needs_pairs_that_agree() {
+    fn a_verdict_needs_loads_that_agree() {
         let noise = |i: usize| 1.0 + 0.02 * ((i * 7 % 11) as f64 / 10.0 - 0.5);
-        let pairs = |by: f64| -> Vec<[f64; 2]> {
-            (0..40).map(|i| [100.0 * noise(i), 100.0 * by * noise(i + 5)]).collect()
+        // Loads differ by up to 2 %, each in all of its pairs.
+        let pairs = |by: f64| -> Vec<Vec<[f64; 2]>> {
+            let of_load = |load: usize| by * (1.0 + 0.02 * ((load * 5 % 8) as f64 / 7.0 - 0.5));
+            let pair = |by: f64, i: usize| [100.0 * noise(i), 100.0 * by * noise(i + 5)];
+            (0..8).map(|load| (0..40).map(|i| pair(of_load(load), i)).collect()).collect()
         };
         let verdict = |by: f64| Ratio::of(&pairs(by)).unwrap();
         assert_eq!(verdict(1.0).verdict, Verdict::Same);
+        assert_eq!(verdict(1.01).verdict, Verdict::Same);
         assert_eq!(verdict(0.95).verdict, Verdict::Slower);
         let faster = verdict(1.05);
         assert_eq!(faster.verdict, Verdict::Faster);
@@ -227,6 +249,6 @@ mod tests {
         let text = Ratio { ratio: 0.95, low: 0.94, high: 0.97, verdict: Verdict::Slower }.to_string();
         assert_eq!(text, "B is 5.0 % slower (3.0 to 6.0 %)");
         assert!(verdict(1.0).to_string().starts_with("no difference seen"), "{}", verdict(1.0));
-        assert_eq!(Ratio::of(&pairs(1.0)[..15]), None);
+        assert_eq!(Ratio::of(&pairs(1.0)[..7]), None);
     }
 }

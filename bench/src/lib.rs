@@ -34,7 +34,7 @@ mod statistics;
 mod sustain;
 mod trace;
 
-pub use duel::{CONFIDENCE, Duel, FEWEST, Ratio, Round, SAME, Side, Verdict, duel};
+pub use duel::{CONFIDENCE, Duel, FEWEST, LOADS, Ratio, Round, SAME, Side, Verdict, duel};
 pub use engine::gpu::Peaks;
 pub use frames::{FrameReport, FrameTimes, Load, frames};
 pub use lengths::{Lengths, NoLengths, lengths};

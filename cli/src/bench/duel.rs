@@ -2,7 +2,6 @@
 
 use bench::{FEWEST, Side, Workload, duel};
 use clap::Parser;
-use engine::generate::Generator;
 
 use crate::{bars::Bars, cancel::Cancel, error::CliError, known::KnownArgs, model::LoadArgs, output};
 
@@ -30,33 +29,25 @@ pub fn run(
             "--ab takes --repeat {FEWEST} at least: fewer pairs tell nothing"
         )));
     }
-    let (mut first, mut second) = (open(model, a, work, bars)?, open(model, b, work, bars)?);
+    let args = [side_args(a)?, side_args(b)?];
+    let side = |name: &str, args: &SideArgs| Side { name: name.to_owned(), slow_by: args.slow_by / 100.0 };
+    let sides = [side(a, &args[0]), side(b, &args[1])];
+    let mut open = |side: usize| super::open(model, &args[side].how, work.longest(), bars);
     cancel.begin();
-    let found = duel([first.side(a), second.side(b)], work, &mut |done, total| {
+    let found = duel(sides, &mut open, work, &mut |done, total| {
         bars.show("pairs", done as u64, total as u64);
         !cancel.requested()
     });
     bars.clear();
     cancel.end();
     let found = found?;
+    if found.rounds.is_empty() {
+        return Err(CliError::other("stopped before there were enough pairs to tell anything".to_owned()));
+    }
     if json { output::json(&output::value(&found)?) } else { output::text(&found.to_string()) }
 }
 
-/// A side with its model loaded.
-struct Opened {
-    generator: Generator,
-    slow_by: f64,
-}
-
-impl Opened {
-    fn side(&mut self, options: &str) -> Side<'_> {
-        Side { name: options.to_owned(), generator: &mut self.generator, slow_by: self.slow_by }
-    }
-}
-
-fn open(model: &KnownArgs, options: &str, work: &Workload, bars: &Bars) -> Result<Opened, CliError> {
+fn side_args(options: &str) -> Result<SideArgs, CliError> {
     let refused = |e: clap::Error| CliError::Usage(format!("--ab {options:?}: {}", e.kind()));
-    let args = SideArgs::try_parse_from(options.split_whitespace()).map_err(refused)?;
-    let generator = super::open(model, &args.how, work.longest(), bars)?;
-    Ok(Opened { generator, slow_by: args.slow_by / 100.0 })
+    SideArgs::try_parse_from(options.split_whitespace()).map_err(refused)
 }
