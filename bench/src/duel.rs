@@ -14,8 +14,9 @@ pub const CONFIDENCE: f64 = 0.99;
 pub const SAME: f64 = 0.01;
 
 /// How often both are loaded. Two loads of one model lie elsewhere in memory, and differ by up to 2 % on software Vulkan, so
-/// that pairs of one load say nothing of another. An interval takes so many at least.
-pub const LOADS: usize = 8;
+/// that pairs of one load say nothing of another. An interval takes eight at least; of twelve, a disturbed one does not
+/// widen it much.
+pub const LOADS: usize = 12;
 
 /// Pairs that an interval takes at least: two of each load, one in either order.
 pub const FEWEST: usize = 2 * LOADS;
@@ -79,7 +80,7 @@ pub struct Duel {
 }
 
 impl Ratio {
-    /// Of pairs of rates, run in the order ABBA, by loads; `None` where these are less than [`LOADS`]. Two neighbours count as
+    /// Of pairs of rates, run in the order ABBA, by loads; `None` where these are too few for an interval. Two neighbours count as
     /// one, so that neither a drift nor going first is in it, and a load as one too, by the median of its pairs.
     #[must_use]
     pub fn of(loads: &[Vec<[f64; 2]>]) -> Option<Self> {
@@ -233,9 +234,9 @@ mod tests {
         let noise = |i: usize| 1.0 + 0.02 * ((i * 7 % 11) as f64 / 10.0 - 0.5);
         // Loads differ by up to 2 %, each in all of its pairs.
         let pairs = |by: f64| -> Vec<Vec<[f64; 2]>> {
-            let of_load = |load: usize| by * (1.0 + 0.02 * ((load * 5 % 8) as f64 / 7.0 - 0.5));
+            let of_load = |load: usize| by * (1.0 + 0.02 * ((load * 5 % 12) as f64 / 11.0 - 0.5));
             let pair = |by: f64, i: usize| [100.0 * noise(i), 100.0 * by * noise(i + 5)];
-            (0..8).map(|load| (0..40).map(|i| pair(of_load(load), i)).collect()).collect()
+            (0..12).map(|load| (0..40).map(|i| pair(of_load(load), i)).collect()).collect()
         };
         let verdict = |by: f64| Ratio::of(&pairs(by)).unwrap();
         assert_eq!(verdict(1.0).verdict, Verdict::Same);

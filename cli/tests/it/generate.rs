@@ -191,12 +191,12 @@ fn bench_tells_operators_and_a_long_run_and_compares_reports() {
 fn bench_compares_two_sets_of_options_in_turns() {
     let folder = tempfile::tempdir().unwrap();
     let model = models::language(folder.path());
-    let work = ["bench", text(&model), "-p", "0", "-n", "2", "-r", "16", "--ab"];
+    let work = ["bench", text(&model), "-p", "0", "-n", "2", "-r", "24", "--ab"];
     let json: serde_json::Value =
         serde_json::from_str(&succeed(&[&work[..], &["", "--slow-by 2900", "--json"]].concat())).unwrap();
     let round = &json["rounds"][0];
     assert_eq!((&round["test"], &round["ratio"]["verdict"]), (&"tg2".into(), &"slower".into()), "{json}");
-    refuse(&[&work[..6], &["-r", "3", "--ab", "", ""]].concat(), 2, &["--repeat 16 at least"]);
+    refuse(&[&work[..6], &["-r", "3", "--ab", "", ""]].concat(), 2, &["--repeat 24 at least"]);
     refuse(&[&work[..], &["", "--frobnicate"]].concat(), 2, &["--frobnicate"]);
 }
 
