@@ -12,6 +12,8 @@ use std::{
 use engine::session::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::output;
+
 /// How often a line is written where there is no terminal.
 const LINES: Duration = Duration::from_secs(20);
 
@@ -48,7 +50,7 @@ impl Bars {
     fn line(&self, what: &str, done: u64, total: u64) {
         let Ok(mut last) = self.line.lock() else { return };
         if last.get_or_insert_with(Instant::now).elapsed() >= LINES {
-            eprintln!("{what}: {done} of {total}");
+            output::note(&format!("{what}: {done} of {total}"));
             *last = Some(Instant::now());
         }
     }

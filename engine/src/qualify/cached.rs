@@ -74,7 +74,7 @@ impl Step {
             format: WeightFormat::M0e4 { group: GroupSize::G32 },
             heads: [heads, groups, groups],
             head_dim,
-            turn: turned.then(|| (Rope { interleaved: false, rotary_dim: head_dim, full_table: false }, 2)),
+            turn: turned.then_some((Rope { interleaved: false, rotary_dim: head_dim, full_table: false }, 2)),
             in_rows,
             epsilon: None,
         };
