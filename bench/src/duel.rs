@@ -136,7 +136,7 @@ impl fmt::Display for Ratio {
 /// told of any test.
 ///
 /// # Errors
-/// When a side cannot be opened, a session has too little room, there are less than [`FEWEST`] pairs, or the GPU fails.
+/// When a side cannot be opened, a session has too little room, no pairs are asked for, or the GPU fails.
 pub fn duel<E: From<EngineError>>(
     sides: [Side; 2],
     open: &mut dyn FnMut(usize) -> Result<Generator, E>,
@@ -144,7 +144,7 @@ pub fn duel<E: From<EngineError>>(
     progress: &mut dyn FnMut(usize, usize) -> bool,
 ) -> Result<Duel, E> {
     let tests = work.tests();
-    // An even number, so that each order has as many.
+    // As many in each load, an even number, so that each order has as many: a few more than are asked for.
     let each = work.repeat.div_ceil(FEWEST) * 2;
     let (mut done, total) = (0, LOADS * tests.len() * (each + 1));
     let mut pairs = vec![Vec::with_capacity(LOADS); tests.len()];

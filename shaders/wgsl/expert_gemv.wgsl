@@ -18,14 +18,8 @@ enable f16;
 #import packed
 
 override WG_X: u32 = 64;
-#if REDUCE == shared
-override LANES: u32 = 16;
-
-var<workgroup> partial: array<vec4<f32>, WG_X>;
-#elif REDUCE == subgroup
-// Subgroups have 4 threads or more.
-const SUBGROUPS_AT_MOST = 64u;
-var<workgroup> partial: array<vec4<f32>, SUBGROUPS_AT_MOST>;
+#if REDUCE != none
+#import across
 #endif
 
 alias Elem = $ELEM;
@@ -112,18 +106,9 @@ fn main(
 #endif
     }
 #if REDUCE == shared
-    partial[local] = sum;
-    for (var half = LANES / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if lane < half { partial[local] += partial[local + half]; }
-    }
-    sum = partial[local];
+    sum = across(sum, local, lane);
 #elif REDUCE == subgroup
-    let part = subgroupAdd(sum);
-    if subgroup_lane == 0u { partial[subgroup] = part; }
-    workgroupBarrier();
-    sum = partial[0];
-    for (var i = 1u; i < subgroups; i++) { sum += partial[i]; }
+    sum = across(sum, subgroup_lane, subgroup, subgroups);
 #endif
     if has_rows && lane == 0u {
         let at = params.y_offset + r * params.n + mine % blocks * 4u;

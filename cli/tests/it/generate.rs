@@ -196,6 +196,7 @@ fn bench_compares_two_sets_of_options_in_turns() {
         serde_json::from_str(&succeed(&[&work[..], &["", "--slow-by 2900", "--json"]].concat())).unwrap();
     let round = &json["rounds"][0];
     assert_eq!((&round["test"], &round["ratio"]["verdict"]), (&"tg2".into(), &"slower".into()), "{json}");
+    assert!(round["ratio"]["high"].as_f64().unwrap() < 0.5, "{json}");
     refuse(&[&work[..6], &["-r", "3", "--ab", "", ""]].concat(), 2, &["--repeat 24 at least"]);
     refuse(&[&work[..], &["", "--frobnicate"]].concat(), 2, &["--frobnicate"]);
 }

@@ -157,6 +157,9 @@ impl Trial {
     }
 
     fn compare(&self, got: &[(String, HostTensor)]) -> Result<(), String> {
+        if got.len() != self.want.len() {
+            return Err(format!("{} outputs instead of {}", got.len(), self.want.len()));
+        }
         for (index, ((_, got), want)) in got.iter().zip(&self.want).enumerate() {
             let (type_got, type_want) = ((got.dtype(), got.shape()), (want.dtype(), want.shape()));
             if type_got != type_want {

@@ -1,7 +1,7 @@
-// `across`: the sum over the threads that share a block of rows, in the first of them; by REDUCE, as linear_gemv.wgsl says.
-// Calls may follow one another.
+// `across`: the sum over the threads that share a block of rows, in the first of them; by REDUCE, as the kernel says.
+// Calls may follow one another. For kernels that have threads share blocks: REDUCE is shared, subgroup or else shuffle.
 
-#if REDUCE == shared || REDUCE == shuffle
+#if REDUCE != subgroup
 override LANES: u32 = 16;
 #endif
 #if REDUCE == shared
@@ -32,7 +32,7 @@ fn across(value: vec4<f32>, lane: u32, subgroup: u32, subgroups: u32) -> vec4<f3
     for (var i = 1u; i < subgroups; i++) { sum += partial[i]; }
     return sum;
 }
-#elif REDUCE == shuffle
+#else
 fn across(value: vec4<f32>) -> vec4<f32> {
     var sum = value;
     for (var half = LANES / 2u; half > 0u; half /= 2u) { sum += subgroupShuffleXor(sum, half); }
