@@ -1,6 +1,7 @@
 //! Tests that need no GPU.
 
 mod declined;
+mod dispatches;
 mod documents;
 mod fusions;
 mod generated;

@@ -29,7 +29,9 @@ pub struct RotaryEmbedding {
 }
 
 impl RotaryEmbedding {
-    fn rope(self, width: usize) -> rope::Rope {
+    /// What it does to heads of a width.
+    #[must_use]
+    pub fn rope(self, width: usize) -> rope::Rope {
         let rotary_dim = if self.rotary_dim == 0 { width } else { self.rotary_dim };
         rope::Rope { interleaved: self.interleaved, rotary_dim, full_table: false }
     }

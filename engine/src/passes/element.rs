@@ -17,7 +17,7 @@ use super::{
 use crate::{
     dtype::DType,
     graph::{Node, ValueId},
-    ops::{concat, gather, gather_nd, pad, transpose},
+    ops::{concat, gather, gather_nd, pad, split, transpose},
 };
 
 /// Nodes looked through before giving up: masks are shallow.
@@ -115,6 +115,7 @@ impl Walk<'_, '_> {
             "Concat" => self.concat(node, at, depth),
             "Pad" => self.pad(node, at, depth),
             "Slice" => self.slice(node, at, depth),
+            "Split" => self.split(node, value, at, depth),
             "Where" => choose(operand(0)?, operand(1)?, operand(2)?),
             "Not" => Some(not(truth(operand(0)?)?)),
             "Neg" => match operand(0)? {
@@ -207,6 +208,16 @@ impl Walk<'_, '_> {
             coordinates[axis] = &start + &(&at[axis] * &Expr::from(step));
         }
         Some(self.element(source, &coordinates, depth))
+    }
+
+    /// One of the parts of known sizes.
+    fn split(&self, node: &Node, value: ValueId, at: &[Expr], depth: usize) -> Option<Element> {
+        let axis = crate::op::Infer::axis(node.op_as::<split::Split>()?.axis, at.len()).ok()?;
+        let mut coordinates = at.to_vec();
+        for before in node.outputs.iter().take_while(|output| **output != value) {
+            coordinates[axis] = &coordinates[axis] + self.cx.graph.fact(*before)?.shape.get(axis)?;
+        }
+        Some(self.element(node.input(0)?, &coordinates, depth))
     }
 
     /// A concat can be looked into where the coordinate is a number.

@@ -13,12 +13,14 @@ mod experts;
 mod formula;
 mod gate;
 mod identity;
+mod known;
 mod linear;
 mod mask;
 mod merge;
 mod norm;
 mod pattern;
 mod rope;
+mod rotary_embedding;
 pub(crate) mod rows;
 mod scores;
 mod unseen;
@@ -68,15 +70,17 @@ pub fn simplify(graph: &mut Graph) -> Result<(), EngineError> {
 /// When a rewritten graph is not a graph any more, which is an error of a pass.
 pub fn run(graph: &mut Graph, options: &PassOptions) -> Result<Report, EngineError> {
     let mut report = Report::default();
+    known::run(graph);
     simplify(graph)?;
     cache::run(graph, &mut report)?;
     if options.fuse {
-        let patterns: [&dyn Pattern; 7] = [
+        let patterns: [&dyn Pattern; 8] = [
             &norm::LayerNorm,
             &norm::RmsNorm,
             &activation::Activation,
             &gate::Gate,
             &rope::Rope,
+            &rotary_embedding::RotaryEmbedding,
             &attention::Attention,
             &unseen::UnseenRows,
         ];

@@ -40,8 +40,20 @@ impl Pattern for Rope {
         let rotary_dim = width.constant().and_then(|w| usize::try_from(w).ok());
         let rotary_dim = rotary_dim.ok_or("the width is not a number")?;
         let op = rope::Rope { interleaved, rotary_dim, full_table: true };
-        Ok(Rewrite::new(sum.outputs[0], Arc::new(op), vec![Some(x), Some(cos), Some(sin)]))
+        let (x, out) = whole_head(cx, x, sum.outputs[0]).unwrap_or((x, sum.outputs[0]));
+        Ok(Rewrite::new(out, Arc::new(op), vec![Some(x), Some(cos), Some(sin)]))
     }
+}
+
+/// The head whose beginning `part` is, and what it becomes where the rest is put behind the turned part as it was.
+fn whole_head(cx: &Cx<'_>, part: ValueId, turned: ValueId) -> Option<(ValueId, ValueId)> {
+    let joined = cx.only_reader(turned, "Concat")?;
+    let [Some(first), Some(rest)] = joined.inputs.as_slice() else { return None };
+    let (begin, rest) = (last_slice(cx, part)?, last_slice(cx, *rest)?);
+    let follows = begin.source == rest.source && begin.start == Expr::ZERO && rest.start == begin.width;
+    let shape = |value: ValueId| cx.graph.fact(value).map(|f| &f.shape);
+    let whole = shape(joined.outputs[0]) == shape(begin.source) && [begin.step, rest.step] == [1, 1];
+    (*first == turned && follows && whole).then_some((begin.source, joined.outputs[0]))
 }
 
 fn other(node: &Node, one: ValueId) -> Option<ValueId> {

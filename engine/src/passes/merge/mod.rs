@@ -1,24 +1,27 @@
-//! Products of one input with several matrices become one product with a matrix of all their rows, whose kernel does what
-//! follows: the gate of a feed-forward layer, or the heads of attention and their rotary embedding.
+//! Products of one input with several matrices, or with one that is several, become one product with a matrix of their rows
+//! in another order, whose kernel does what follows: the gate of a feed-forward layer, or the heads of attention and their
+//! rotary embedding.
 
-use std::{collections::HashSet, sync::Arc};
+mod gate;
+mod heads;
+
+use std::sync::Arc;
 
 use symbolic::Expr;
 
-use super::pattern::{Cx, NewInput, Rewrite, Source};
+use super::{
+    element::moved_element,
+    formula::Element,
+    pattern::{Cx, NewInput, Source},
+};
 use crate::{
     graph::{Constant, Fact, Merged, MergedPart, Node, ValueId},
     host::{HostTensor, RowOf, WeightFormat},
-    ops::{
-        concat::Concat,
-        gated::Gated,
-        gated_linear::GatedLinear,
-        heads_linear::HeadsLinear,
-        linear::{CHUNK, Linear},
-        rope::Rope,
-        transpose::Transpose,
-    },
+    ops::linear::{CHUNK, Linear},
 };
+
+pub(super) use gate::gate;
+pub(super) use heads::heads;
 
 /// A product of an input with a matrix, and with nothing but a bias.
 #[derive(Clone, Copy)]
@@ -26,6 +29,7 @@ struct Plain<'a> {
     x: ValueId,
     matrix: ValueId,
     bias: Option<ValueId>,
+    out: ValueId,
     op: &'a Linear,
     n: usize,
     k: usize,
@@ -40,14 +44,42 @@ impl<'a> Plain<'a> {
         let size = |at: usize| sizes.get(at)?.constant().and_then(|n| usize::try_from(n).ok());
         let (n, k) = (size(usize::from(op.transposed))?, size(usize::from(!op.transposed))?);
         let fits = alone && k.is_multiple_of(CHUNK) && cx.graph.is_constant(matrix);
-        fits.then_some(Self { x, matrix, bias: node.input(Linear::BIAS), op, n, k })
+        fits.then_some(Self { x, matrix, bias: node.input(Linear::BIAS), out: node.outputs[0], op, n, k })
     }
 
-    fn by(cx: &Cx<'a>, value: ValueId) -> Option<Self> {
-        let node = cx.producer(value)?;
-        cx.only_reader_of_any(value)?;
-        Self::of(cx, node)
+    /// The row of the matrix whose product is the element at `at` of a value that only moves elements of the result, less the
+    /// last coordinate, along which rows follow each other. The result's other coordinates are `outer`.
+    fn first_row(&self, cx: &Cx<'_>, value: ValueId, at: &[Expr], outer: &[Expr]) -> Option<usize> {
+        let Element::Load(of, found) = moved_element(cx, value, at, Some(self.out)) else { return None };
+        let (row, before) = found.split_last()?;
+        let sizes = &cx.graph.fact(self.out)?.shape;
+        let same = |((found, wanted), size): ((&Expr, &Expr), &Expr)| found == wanted || *size == Expr::ONE;
+        let kept = before.len() == outer.len() && before.iter().zip(outer).zip(sizes).all(same);
+        let first = usize::try_from((row - at.last()?).constant()?).ok()?;
+        (of == self.out && kept).then_some(first)
     }
+}
+
+/// Whether a node does nothing but move the elements of its first input.
+fn moves(node: &Node) -> bool {
+    matches!(node.op.name(), "Reshape" | "Transpose" | "Slice" | "Split" | "Squeeze" | "Unsqueeze" | "Cast")
+}
+
+/// Whether everything that is made of a value only moves its elements, as far as where `ends` says so.
+fn only_moved(cx: &Cx<'_>, value: ValueId, mut ends: impl FnMut(ValueId) -> bool) -> bool {
+    let mut open = vec![value];
+    while let Some(value) = open.pop() {
+        if ends(value) {
+            continue;
+        }
+        let readers = || cx.readers(value).filter(|n| n.op.name() != "Shape");
+        let moved = readers().all(|n| moves(n) && n.input(0) == Some(value));
+        if !moved || cx.graph.outputs.contains(&value) {
+            return false;
+        }
+        open.extend(readers().flat_map(|n| &n.outputs));
+    }
+    true
 }
 
 /// One matrix of the rows of others, and one bias of theirs.
@@ -65,8 +97,27 @@ impl Together {
     }
 }
 
-/// `rows` names product and row of each row; `how` tells orders of the same matrices apart.
-fn together(cx: &Cx<'_>, products: &[Plain<'_>], rows: Vec<RowOf>, how: &str) -> Option<Together> {
+/// Rows of products, in the order in which one matrix is to have them.
+#[derive(Default)]
+struct Rows<'a> {
+    products: Vec<Plain<'a>>,
+    rows: Vec<RowOf>,
+}
+
+impl<'a> Rows<'a> {
+    /// The place of a product among those that rows are from.
+    fn place(&mut self, product: Plain<'a>) -> u32 {
+        let known = self.products.iter().position(|known| known.out == product.out);
+        let at = known.unwrap_or(self.products.len());
+        if known.is_none() {
+            self.products.push(product);
+        }
+        at as u32
+    }
+}
+
+/// `how` tells orders of the same matrices apart.
+fn together(cx: &Cx<'_>, Rows { products, rows }: Rows<'_>, how: &str) -> Option<Together> {
     let first = products.first()?;
     let alike = |p: &Plain<'_>| {
         (p.x, p.k, p.op.format, p.bias.is_some()) == (first.x, first.k, first.op.format, first.bias.is_some())
@@ -111,167 +162,6 @@ fn picked(cx: &Cx<'_>, vectors: &[ValueId], rows: &[RowOf]) -> Option<Constant> 
     let element = |(part, row): &RowOf| data.get(*part as usize)?.get(*row as usize).copied();
     let all: Vec<f64> = rows.iter().map(element).collect::<Option<_>>()?;
     HostTensor::from_f64s(hosts.first()?.dtype(), vec![all.len()], &all).ok().map(Constant::Host)
-}
-
-/// A gate and what it lets through, both products of one input.
-pub(super) fn gate(cx: &Cx<'_>, node: &Node) -> Option<Rewrite> {
-    let Gated { activation } = *node.op_as::<Gated>()?;
-    let [gate, up] = [node.input(0)?, node.input(1)?].map(|value| Plain::by(cx, cx.through_casts(value)));
-    let (gate, up) = (gate?, up?);
-    if gate.n != up.n || gate.matrix == up.matrix {
-        return None;
-    }
-    let rows = (0..u32::try_from(gate.n).ok()?).flat_map(|row| [(0, row), (1, row)]).collect();
-    let all = together(cx, &[gate, up], rows, "by turns")?;
-    let op = GatedLinear { format: all.format, activation, epsilon: None };
-    let inputs = vec![Some(all.x), None, None];
-    let new_inputs = all.read_as(1, GatedLinear::BIAS);
-    Some(Rewrite { new_inputs, ..Rewrite::new(node.outputs[0], Arc::new(op), inputs) })
-}
-
-/// What one of three products becomes.
-struct Run<'a> {
-    product: Plain<'a>,
-    heads: usize,
-    head_dim: usize,
-    turn: Option<(&'a Rope, [ValueId; 2])>,
-    result: ValueId,
-}
-
-impl<'a> Run<'a> {
-    /// The heads `[batch, heads, positions, head_dim]` that are made of a product's result, turned or not.
-    fn of(cx: &Cx<'a>, node: &'a Node) -> Option<Self> {
-        let product = Plain::of(cx, node)?;
-        let only = |value: ValueId| cx.only_reader_of_any(cx.after_casts(value));
-        let split = only(node.outputs[0]).filter(|n| n.op.name() == "Reshape")?;
-        let shape = cx.graph.fact(split.outputs[0])?.shape.as_slice();
-        let [_, _, heads, head_dim] = shape else { return None };
-        let size = |e: &Expr| e.constant().and_then(|n| usize::try_from(n).ok());
-        let (heads, head_dim) = (size(heads)?, size(head_dim)?);
-        let rows = &cx.graph.fact(node.outputs[0])?.shape;
-        let kept = rows.len() == 3 && rows[..2] == shape[..2];
-        if !kept || heads * head_dim != product.n {
-            return None;
-        }
-        let turned = with_heads_first(cx, split.outputs[0])?;
-        let plain = cx.after_casts(turned);
-        let rope = cx.only_reader_of_any(plain).filter(|n| n.input(0) == Some(plain));
-        let rope = rope.and_then(|n| Some((n, n.op_as::<Rope>()?, n.input(1)?, n.input(2)?)));
-        let (turn, result) = match rope {
-            Some((node, op, cos, sin)) => (Some((op, [cos, sin])), node.outputs[0]),
-            None => (None, turned),
-        };
-        let accepted = HeadsLinear::accepts(head_dim, turn.map(|(rope, _)| rope));
-        accepted.then_some(Self { product, heads, head_dim, turn, result })
-    }
-}
-
-/// `[batch, heads, positions, head_dim]` behind `[batch, positions, heads, head_dim]`, by one transpose or several.
-fn with_heads_first(cx: &Cx<'_>, split: ValueId) -> Option<ValueId> {
-    let (mut value, mut order) = (split, vec![0, 1, 2, 3]);
-    while order != [0, 2, 1, 3] {
-        let next = cx.only_reader_of_any(value)?;
-        let perm = next.op_as::<Transpose>()?.perm_of(4);
-        order = perm.iter().map(|from| order.get(*from).copied()).collect::<Option<_>>()?;
-        value = next.outputs[0];
-    }
-    Some(value)
-}
-
-/// Whether a value is computed from any of `others`.
-fn depends(cx: &Cx<'_>, value: ValueId, others: &[ValueId]) -> bool {
-    let mut seen = HashSet::new();
-    let mut open = vec![value];
-    while let Some(value) = open.pop() {
-        if others.contains(&value) {
-            return true;
-        }
-        if seen.insert(value) {
-            open.extend(cx.producer(value).into_iter().flat_map(|n| n.inputs.iter().flatten()));
-        }
-    }
-    false
-}
-
-/// Whether a value is put behind others, as a cache's new positions are.
-fn is_appended(cx: &Cx<'_>, value: ValueId) -> bool {
-    cx.readers(cx.after_casts(value))
-        .any(|node| matches!(node.op.name(), "Concat" | "TensorScatter" | "ScatterND"))
-}
-
-/// Queries, keys and values, in any order, of one input.
-pub(super) fn heads(cx: &Cx<'_>, node: &Node) -> Option<Rewrite> {
-    let first = Plain::of(cx, node)?;
-    let readers: Vec<&Node> = cx.readers(first.x).filter(|n| n.op_as::<Linear>().is_some()).collect();
-    let [a, b, c] = readers.as_slice() else { return None };
-    // The first of them tells.
-    if a.outputs != node.outputs {
-        return None;
-    }
-    let mut runs = vec![Run::of(cx, a)?, Run::of(cx, b)?, Run::of(cx, c)?];
-    // Queries first, since what goes to a cache may be held otherwise. Then by name, since the order of nodes need not be that
-    // of another phase, which is to read the same matrix.
-    runs.sort_by_key(|run| {
-        (run.turn.is_none(), is_appended(cx, run.result), &cx.graph.value(run.product.matrix).name)
-    });
-    let turned = runs.iter().filter(|run| run.turn.is_some()).count();
-    let turn = runs[0].turn;
-    let head_dim = runs[0].head_dim;
-    let alike = |run: &Run<'_>| run.head_dim == head_dim && (run.turn.is_none() || run.turn == turn);
-    if !runs.iter().all(alike) {
-        return None;
-    }
-    let products: Vec<ValueId> = readers.iter().map(|n| n.outputs[0]).collect();
-    let table = match turn {
-        Some((rope, [cos, sin])) => {
-            let alone = !depends(cx, cos, &products) && !depends(cx, sin, &products);
-            Some(table(cx, rope, [cos, sin]).filter(|_| alone)?)
-        }
-        None => None,
-    };
-    let mut rows = Vec::new();
-    for (part, run) in (0..).zip(&runs) {
-        let rope = run.turn.map(|(rope, _)| rope);
-        for head in 0..run.heads {
-            let element = |row| head * run.head_dim + HeadsLinear::element_of(row, rope);
-            rows.extend((0..run.head_dim).map(|row| (part, element(row) as u32)));
-        }
-    }
-    let how = match turn {
-        Some((rope, _)) if !rope.interleaved => format!("{turned} in pairs of {}", rope.rotary_dim),
-        _ => "one behind the other".to_owned(),
-    };
-    let all = together(cx, &runs.iter().map(|run| run.product).collect::<Vec<_>>(), rows, &how)?;
-    let op = HeadsLinear {
-        format: all.format,
-        heads: [runs[0].heads, runs[1].heads, runs[2].heads],
-        head_dim,
-        turn: turn.map(|(rope, _)| (rope.clone(), turned)),
-        in_rows: false,
-        epsilon: None,
-    };
-    let results = runs.iter().map(|run| run.result).collect();
-    let inputs = vec![Some(all.x), None, None, None, None];
-    let mut new_inputs = all.read_as(1, HeadsLinear::BIAS);
-    new_inputs.extend(table.map(|table| (HeadsLinear::TABLE, table)));
-    Some(Rewrite { new_inputs, ..Rewrite::of_several(results, Arc::new(op), inputs) })
-}
-
-/// Cosines and, behind them, sines.
-fn table(cx: &Cx<'_>, rope: &Rope, [cos, sin]: [ValueId; 2]) -> Option<NewInput> {
-    let (fact, other) = (cx.graph.fact(cos)?, cx.graph.fact(sin)?);
-    let mut shape = fact.shape.clone();
-    let width = shape.last_mut()?;
-    if (fact.dtype, &fact.shape) != (other.dtype, &other.shape) || *width != Expr::from(rope.width()) {
-        return None;
-    }
-    *width = Expr::from(2 * rope.width());
-    let name = |value: ValueId| &cx.graph.value(value).name;
-    Some(NewInput {
-        name: format!("{}, {}", name(cos), name(sin)),
-        fact: Fact::new(fact.dtype, shape),
-        source: Source::Node(Arc::new(Concat { axis: -1 }), vec![Some(cos), Some(sin)]),
-    })
 }
 
 #[cfg(test)]
