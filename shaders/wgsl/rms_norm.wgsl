@@ -1,8 +1,9 @@
-// out[row, i] = x[row, i] * weight[i] / sqrt(mean(x^2) + eps). One workgroup a row. shape and strides are of the rows; a row is
+// out[row, i] = x[row, i] * weight[i] / sqrt(mean(x^2) + eps) (+ residual[row, i]). One workgroup a row. shape and strides are of the rows; a row is
 // contiguous. With WIDE threads take 4 elements at a time: offsets, strides and n are multiples of 4.
 #variant ELEM = f32 | f16
 #variant WIDE = false | true
 #variant SUBGROUPS = false | true
+#variant RESIDUAL = false | true
 #if ELEM == f16
 enable f16;
 #endif
@@ -41,12 +42,19 @@ struct Params {
     weight_offset: u32,
     out_offset: u32,
     eps: f32,
+#if RESIDUAL
+    residual_offset: u32,
+    residual_strides: vec4<u32>,
+#endif
 }
 
 @group(0) @binding(0) var<storage, read_write> x: array<Elems>;
 @group(0) @binding(1) var<storage, read> weight: array<Floats>;
 @group(0) @binding(2) var<storage, read_write> out: array<Elems>;
-@group(0) @binding(3) var<uniform> params: Params;
+#if RESIDUAL
+@group(0) @binding(3) var<storage, read_write> residual: array<Elems>;
+#endif
+@group(0) @binding(4) var<uniform> params: Params;
 
 @compute @workgroup_size(WG_X)
 fn main(lane: Lane, @builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) count: vec3<u32>) {
@@ -59,7 +67,14 @@ fn main(lane: Lane, @builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_wo
     var square = 0.0;
     for (var i = lane.local; i < n; i += WG_X) { square += squared(Floats(x[start + i])); }
     let factor = 1.0 / sqrt(workgroup_sum(square, lane) / f32(params.n) + params.eps);
+#if RESIDUAL
+    let more = (params.residual_offset + row_start(row, params.shape, params.residual_strides)) / WIDTH;
+#endif
     for (var i = lane.local; i < n; i += WG_X) {
-        out[place + i] = Elems(Floats(x[start + i]) * factor * weight[gain + i]);
+        var value = Floats(x[start + i]) * factor * weight[gain + i];
+#if RESIDUAL
+        value += Floats(residual[more + i]);
+#endif
+        out[place + i] = Elems(value);
     }
 }

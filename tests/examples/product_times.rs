@@ -78,6 +78,7 @@ impl Products {
                 turn: Some((rope, 2)),
                 in_rows: false,
                 epsilon,
+                head_epsilon: None,
             };
             self.add(format!("qkv {tokens}"), product, &[x, Some(heads), None, gain, table], 3);
             let plain = || Linear::new(M0E4, false);

@@ -42,6 +42,7 @@ fn large() -> Vec<Case> {
             turn: Some((rope.clone(), 2)),
             in_rows: false,
             epsilon: Some(1e-5),
+            head_epsilon: None,
         };
         let table = sample::floats_in(&[1, m, 16], 5, -1.0, 1.0);
         let inputs = vec![x(&[1, m, 1080]), matrix(220, 1080), None, gain(1080), Some(table)];

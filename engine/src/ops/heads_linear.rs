@@ -4,7 +4,8 @@ use symbolic::Expr;
 
 use super::{
     linear::input::{Input, Norm},
-    linear::product::{CHUNK, Epilogue, Heads, Product, Turn},
+    linear::normed_heads,
+    linear::product::{CHUNK, Epilogue, Heads, Product, Rows, Turn},
     linear::{self, product_shape, sums},
     rope::Rope,
 };
@@ -23,7 +24,9 @@ use crate::{
 
 /// Inputs: `x [batch, positions, k]`, a constant matrix `[heads * head_dim, k]`, and, on demand, constants: a bias of as
 /// many rows, and a gain `[k]` by which `x` is normalised first; and a table `[batch or 1, positions, 2 * width]`,
-/// or `[batch or 1, 1, positions, 2 * width]`, of cosines and, behind them, sines. The results are `[batch, heads[i], positions, head_dim]`.
+/// or `[batch or 1, 1, positions, 2 * width]`, of cosines and, behind them, sines; and a constant `[2 * head_dim]` of gains by
+/// which each head of the first result, and of the second, is normalised before it is turned.
+/// The results are `[batch, heads[i], positions, head_dim]`.
 ///
 /// Rows of a turned head lie as [`HeadsLinear::element_of`] says, so that a thread has both of a pair.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +44,8 @@ pub struct HeadsLinear {
     pub in_rows: bool,
     /// Added to the mean of squares where the gain is given: RMSNorm, `x / sqrt(mean(x^2) + epsilon) * gain`.
     pub epsilon: Option<f32>,
+    /// Likewise where gains of heads are given.
+    pub head_epsilon: Option<f32>,
 }
 
 /// Rows that a thread has, which must belong to one head, and be turned or not.
@@ -53,6 +58,8 @@ impl HeadsLinear {
     pub const GAIN: usize = 3;
     /// The table's input.
     pub const TABLE: usize = 4;
+    /// The input of the gains of heads.
+    pub const HEAD_GAINS: usize = 5;
 
     /// Whether the kernels take such heads.
     #[must_use]
@@ -103,6 +110,7 @@ impl HeadsLinear {
         let d = self.head_dim;
         let width = self.turn.as_ref().map_or(0, |(rope, _)| rope.width());
         let table = optional(inputs, Self::TABLE).map(HostTensor::to_f64s).unwrap_or_default();
+        let gains = optional(inputs, Self::HEAD_GAINS).map(HostTensor::to_f64s).unwrap_or_default();
         let mut first = 0;
         let mut results = Vec::new();
         for (index, heads) in self.heads.into_iter().enumerate() {
@@ -113,6 +121,11 @@ impl HeadsLinear {
                 let from = (b * positions + s) * rows + first + h * d;
                 for (row, sum) in sums[from..from + d].iter().enumerate() {
                     head[Self::element_of(row, rope)] = *sum;
+                }
+                if let (Some(gain), Some(epsilon)) = (gains.chunks(d.max(1)).nth(index), self.head_epsilon) {
+                    let mean = head.iter().map(|v| v * v).sum::<f64>() / d as f64;
+                    let scale = 1.0 / (mean + f64::from(epsilon)).sqrt();
+                    head.iter_mut().zip(gain).for_each(|(v, gain)| *v *= scale * gain);
                 }
                 if let Some(rope) = rope {
                     let (cos, rest) = table[(b * positions + s) * 2 * width % table.len()..].split_at(width);
@@ -172,8 +185,11 @@ impl Op for HeadsLinear {
                 self.head_dim, matrix.k
             )));
         }
-        let slots =
-            6 + [Self::BIAS, Self::TABLE].map(|input| u32::from(cx.has_input(input))).iter().sum::<u32>();
+        let normed = self.head_epsilon.filter(|_| cx.has_input(Self::HEAD_GAINS));
+        let table_slot = cx.has_input(Self::TABLE) && normed.is_none();
+        let slots = if normed.is_some() { 4 } else { 6 }
+            + u32::from(cx.has_input(Self::BIAS))
+            + u32::from(table_slot);
         let norm = self.epsilon.map(|epsilon| Norm { gain: Self::GAIN, epsilon });
         let x = Input::of(cx, norm, slots)?;
         let bias = if cx.has_input(Self::BIAS) { Some(cx.constant(Self::BIAS, Elem::F32)?) } else { None };
@@ -198,8 +214,18 @@ impl Op for HeadsLinear {
             .map(|(result, elem)| Destination::of(cx, result, |view| view.elem == elem));
         let results = [q?, k_out?, v?];
         let views = results.each_ref().map(|result| result.view.clone());
-        let epilogue = Epilogue::Heads(Heads { results: views, turn });
-        Product { matrix, x, bias, epilogue }.dispatch(cx)?;
+        let heads = Heads { results: views, turn };
+        let Some(epsilon) = normed else {
+            Product { matrix, x, bias, epilogue: Epilogue::Heads(heads) }.dispatch(cx)?;
+            return results.into_iter().try_for_each(|result| result.finish(cx));
+        };
+        let [batch, positions] = [0, 2].map(|dim| heads.results[0].dims[dim].size.clone());
+        let sums = cx.temporary("heads", elem, &[batch, positions, Expr::from(matrix.n)]);
+        let y = Rows::of_output(&sums, matrix.n).ok_or_else(|| invalid("heads have no rows"))?;
+        Product { matrix, x, bias, epilogue: Epilogue::Rows { y: y.clone(), residual: None } }
+            .dispatch(cx)?;
+        let gain = cx.constant(Self::HEAD_GAINS, Elem::F32)?;
+        normed_heads::dispatch(cx, &y, gain, epsilon, &heads);
         results.into_iter().try_for_each(|result| result.finish(cx))
     }
 }
@@ -208,13 +234,16 @@ fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     let rope = |interleaved, rotary_dim, full_table| Rope { interleaved, rotary_dim, full_table };
     for format in WeightFormat::ALL {
-        for (shape, heads, head_dim, turn, [bias, norm, in_rows]) in [
-            ([1, 1, 64], [4, 2, 2], 16, Some((rope(false, 16, true), 2)), [false, true, false]),
-            ([1, 1, 64], [3, 1, 1], 12, None, [true, false, false]),
-            ([1, 3, 96], [4, 2, 2], 24, Some((rope(false, 8, false), 2)), [true, false, false]),
-            ([1, 3, 96], [4, 2, 2], 24, Some((rope(false, 8, false), 2)), [true, false, true]),
-            ([2, 5, 64], [2, 1, 1], 64, Some((rope(true, 32, false), 1)), [false, true, false]),
-            ([2, 35, 64], [2, 2, 2], 16, Some((rope(true, 16, true), 2)), [true, true, false]),
+        for (shape, heads, head_dim, turn, [bias, norm, in_rows, norms]) in [
+            ([1, 1, 64], [4, 2, 2], 16, Some((rope(false, 16, true), 2)), [false, true, false, false]),
+            ([1, 1, 64], [3, 1, 1], 12, None, [true, false, false, false]),
+            ([1, 3, 96], [4, 2, 2], 24, Some((rope(false, 8, false), 2)), [true, false, false, false]),
+            ([1, 3, 96], [4, 2, 2], 24, Some((rope(false, 8, false), 2)), [true, false, true, false]),
+            ([2, 5, 64], [2, 1, 1], 64, Some((rope(true, 32, false), 1)), [false, true, false, false]),
+            ([2, 35, 64], [2, 2, 2], 16, Some((rope(true, 16, true), 2)), [true, true, false, false]),
+            ([1, 1, 64], [4, 2, 2], 16, Some((rope(false, 16, true), 2)), [true, true, false, true]),
+            ([2, 5, 64], [2, 1, 1], 72, Some((rope(false, 32, false), 1)), [false, false, true, true]),
+            ([1, 3, 64], [2, 1, 1], 16, None, [false, false, false, true]),
         ] {
             let (k, n) = (shape[2], heads.iter().sum::<usize>() * head_dim);
             let with = |wanted: bool, shape: &[usize], seed| wanted.then(|| sample::floats(shape, seed));
@@ -225,13 +254,16 @@ fn cases() -> Vec<Case> {
                 with(bias, &[n], 3),
                 with(norm, &[k], 4),
                 with(turn.is_some(), &[shape[0], shape[1], 2 * width], 5),
+                with(norms, &[2 * head_dim], 6),
             ];
             let order = if in_rows { " in rows" } else { "" };
+            let normed = if norms { ", normed" } else { "" };
             let name = format!(
-                "{format} {shape:?} to {heads:?} of {head_dim}{order}, {turn:?}, bias {bias}, norm {norm}"
+                "{format} {shape:?} to {heads:?} of {head_dim}{normed}{order}, {turn:?}, bias {bias}, norm {norm}"
             );
-            let op = HeadsLinear { format, heads, head_dim, turn, in_rows, epsilon: norm.then_some(1e-5) };
-            cases.push(Case::new(name, op, inputs).constants(&[1, 2, 3]));
+            let [epsilon, head_epsilon] = [norm, norms].map(|given| given.then_some(1e-5));
+            let op = HeadsLinear { format, heads, head_dim, turn, in_rows, epsilon, head_epsilon };
+            cases.push(Case::new(name, op, inputs).constants(&[1, 2, 3, 5]));
         }
     }
     cases

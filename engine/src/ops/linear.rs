@@ -22,6 +22,8 @@ mod coop;
 pub(super) mod input;
 #[path = "linear/kernels.rs"]
 mod kernels;
+#[path = "linear/normed_heads.rs"]
+pub(super) mod normed_heads;
 #[path = "linear/product.rs"]
 pub(super) mod product;
 

@@ -13,20 +13,25 @@ use crate::{
     op::{
         Case, Destination, Dim, Dispatch, Elem, Grid, Infer, Lowering, OnnxName, OnnxNode, Op, Operator,
         Param, Slot, Target, View, elementwise, fill, microsoft,
-        nd::{Positions, floats, given},
+        nd::{Positions, floats, given, optional},
         rows::{Rows, whole},
         sample, standard,
     },
 };
 
 /// The mean of squares is over the axis and all behind it (Zhang and Sennrich, "Root Mean Square Layer
-/// Normalization", 2019). The result has the weight's type.
+/// Normalization", 2019). The result has the weight's type. Passes may give a tensor of its shape that is added.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RmsNorm {
     /// First normalised axis.
     pub axis: i64,
     /// Added to the mean.
     pub epsilon: f32,
+}
+
+impl RmsNorm {
+    /// The input of what is added.
+    pub const RESIDUAL: usize = 2;
 }
 
 impl Op for RmsNorm {
@@ -51,11 +56,13 @@ impl Op for RmsNorm {
         let at = Positions::all(weight.shape()).broadcast(&x.shape()[axis..])?.list();
         let (dtype, weight) = (weight.dtype(), weight.to_f64s());
         let mut data = x.to_f64s();
+        let residual = optional(inputs, Self::RESIDUAL).map(HostTensor::to_f64s).unwrap_or_default();
         for row in data.chunks_mut(width) {
             let mean = row.iter().map(|v| v * v).sum::<f64>() / width as f64;
             let scale = 1.0 / (mean + f64::from(self.epsilon)).sqrt();
             row.iter_mut().zip(&at).for_each(|(v, at)| *v *= scale * weight[*at]);
         }
+        data.iter_mut().zip(residual).for_each(|(v, more)| *v += more);
         Ok(vec![floats(dtype, x.shape().to_vec(), &data)?])
     }
 
@@ -66,9 +73,10 @@ impl Op for RmsNorm {
             return self.in_steps(cx, axis);
         }
         let input = cx.shaped(0)?;
+        let residual = cx.has_input(Self::RESIDUAL).then(|| cx.shaped(Self::RESIDUAL)).transpose()?;
         let out = Destination::of(cx, 0, |v| unit_tail(v, axis).is_some())?;
         let weight = cx.constant(1, Elem::F32)?;
-        dispatch_from(cx, input, weight, axis, self.epsilon, &out.view)?;
+        dispatch_from(cx, (input, residual), weight, axis, self.epsilon, &out.view)?;
         out.finish(cx)
     }
 }
@@ -85,12 +93,12 @@ pub(super) fn dispatch(
     out: &View,
 ) -> Result<(), OpError> {
     let axis = input.dims.len().saturating_sub(1);
-    dispatch_from(cx, input, weight, axis, epsilon, out)
+    dispatch_from(cx, (input, None), weight, axis, epsilon, out)
 }
 
 fn dispatch_from(
     cx: &mut Lowering<'_>,
-    input: View,
+    (input, residual): (View, Option<View>),
     weight: View,
     axis: usize,
     epsilon: f32,
@@ -98,12 +106,16 @@ fn dispatch_from(
 ) -> Result<(), OpError> {
     let (input, n) = unit_rows(cx, input, axis)?;
     let to = unit_tail(out, axis).ok_or_else(|| invalid("the output has gaps"))?;
+    let residual = residual.map(|view| Ok::<_, OpError>(unit_rows(cx, view, axis)?.0)).transpose()?;
+    let views: Vec<&View> = [Some(&input), Some(&to), residual.as_ref()].into_iter().flatten().collect();
     let many = || OpError::Unsupported("a normalisation over too many strided dimensions".into());
-    let rows = Rows::of(&[&input, &to]).ok_or_else(many)?;
+    let rows = Rows::of(&views).ok_or_else(many)?;
+    let names = &["x_strides", "out_strides", "residual_strides"][..views.len()];
+    let mut params = rows.params(names);
     let [x, out] = [input, to].map(|rows| whole(rows, &n, &Expr::ONE));
+    let residual = residual.map(|rows| whole(rows, &n, &Expr::ONE));
     let fours = [&n, &weight.offset].iter().all(|e| e.multiple_of() % 4 == 0);
-    let wide = fours && [&x, &out].iter().all(|view| cx.fits_vectors(view, 4));
-    let mut params = rows.params(&["x_strides", "out_strides"]);
+    let wide = fours && [&x, &out].into_iter().chain(&residual).all(|view| cx.fits_vectors(view, 4));
     let threads = threads(cx.target(), &n);
     params.extend([
         ("rows", Param::Int(rows.count.clone())),
@@ -113,9 +125,11 @@ fn dispatch_from(
     let spec = KernelSpec::new("rms_norm")
         .with("ELEM", out.elem.wgsl())
         .flag("WIDE", wide)
+        .flag("RESIDUAL", residual.is_some())
         .flag("SUBGROUPS", cx.target().subgroups)
         .set("WG_X", threads);
-    let slots = vec![("x", Slot::View(x)), ("weight", Slot::View(weight)), ("out", Slot::View(out))];
+    let mut slots = vec![("x", Slot::View(x)), ("weight", Slot::View(weight)), ("out", Slot::View(out))];
+    slots.extend(residual.map(|view| ("residual", Slot::View(view))));
     cx.dispatch(Dispatch { spec, slots, params, grid: Grid::Linear(rows.count) });
     Ok(())
 }
@@ -202,7 +216,18 @@ fn cases() -> Vec<Case> {
     };
     let computed = vec![Some(sample::floats(&[3, 5], 1)), Some(sample::floats_in(&[5], 2, 0.5, 1.5))];
     let computed = Case::new("a computed weight", RmsNorm { axis: -1, epsilon: 1e-5 }, computed);
+    let added = |shape: &[usize], width: usize| {
+        let inputs = vec![
+            Some(sample::floats(shape, 1)),
+            Some(sample::floats_in(&[width], 2, 0.5, 1.5)),
+            Some(sample::floats(shape, 3)),
+        ];
+        Case::new(format!("{shape:?} and a residual"), RmsNorm { axis: -1, epsilon: 1e-5 }, inputs)
+            .constants(&[1])
+    };
     vec![
+        added(&[3, 5], 5),
+        added(&[1, 7, 576], 576),
         case(&[3, 5], -1, &[5]),
         case(&[1, 7, 576], -1, &[576]),
         case(&[1, 3, 9, 64], 3, &[64]),

@@ -5,6 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use super::{
     Report, cse, merge,
+    norm::Normed,
     pattern::{Cx, Rewrite, apply_all},
 };
 use crate::{
@@ -85,11 +86,16 @@ fn bias(cx: &Cx<'_>, node: &Node) -> Option<Rewrite> {
 }
 
 fn residual(cx: &Cx<'_>, node: &Node) -> Option<Rewrite> {
-    let op = node.op_as::<Linear>()?;
+    let (op, at): (Arc<dyn Op>, usize) = if let Some(op) = node.op_as::<Linear>() {
+        (Arc::new(op.clone()), Linear::RESIDUAL)
+    } else {
+        let norm = node.op_as::<RmsNorm>().filter(|_| Normed::of(cx, node).is_some())?;
+        (Arc::new(*norm), RmsNorm::RESIDUAL)
+    };
     let (sum, other) = added(cx, node)?;
     let shape = |value: ValueId| cx.graph.fact(value).map(|f| &f.shape);
     let fits = shape(other) == shape(sum) && !cx.graph.is_constant(other);
-    fits.then(|| Rewrite::new(sum, Arc::new(op.clone()), with_input(node, Linear::RESIDUAL, other)))
+    fits.then(|| Rewrite::new(sum, op, with_input(node, at, other)))
 }
 
 /// The input that holds the gain of a product that has none.
@@ -104,17 +110,8 @@ fn gain_of(node: &Node) -> Option<usize> {
 fn norm(cx: &Cx<'_>, node: &Node) -> Option<Rewrite> {
     let gain_at = gain_of(node)?;
     let normal = node.input(0)?;
-    let before = cx.producer(normal)?;
-    let RmsNorm { axis, epsilon } = *before.op_as::<RmsNorm>()?;
-    let (x, gain) = (before.input(0)?, before.input(1)?);
-    let fact = cx.graph.fact(x)?;
-    let last = axis == -1 || axis == fact.rank() as i64 - 1;
-    let vector = cx.graph.fact(gain)?.shape.as_slice() == &fact.shape[fact.rank().checked_sub(1)?..];
-    if !last
-        || !vector
-        || !cx.graph.is_constant(gain)
-        || cx.only_reader_of_any(normal)?.outputs != node.outputs
-    {
+    let Normed { x, gain, epsilon } = Normed::of(cx, cx.producer(normal)?)?;
+    if cx.only_reader_of_any(normal)?.outputs != node.outputs {
         return None;
     }
     let epsilon = Some(epsilon);

@@ -15,6 +15,27 @@ pub(super) struct RmsNorm;
 
 pub(super) struct LayerNorm;
 
+/// RMSNorm of the last dimension by a constant gain of its width, with nothing added.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Normed {
+    pub x: ValueId,
+    pub gain: ValueId,
+    pub epsilon: f32,
+}
+
+impl Normed {
+    /// Of a node that is one.
+    pub fn of(cx: &Cx<'_>, node: &Node) -> Option<Self> {
+        let rms_norm::RmsNorm { axis, epsilon } = *node.op_as()?;
+        let (x, gain) = (node.input(0)?, node.input(1)?);
+        let fact = cx.graph.fact(x)?;
+        let last = axis == -1 || axis == fact.rank() as i64 - 1;
+        let vector = cx.graph.fact(gain)?.shape.as_slice() == fact.shape.last().map(std::slice::from_ref)?;
+        let alone = node.input(rms_norm::RmsNorm::RESIDUAL).is_none();
+        (last && vector && alone && cx.graph.is_constant(gain)).then_some(Self { x, gain, epsilon })
+    }
+}
+
 impl Pattern for RmsNorm {
     fn name(&self) -> &'static str {
         "RMSNorm"

@@ -77,6 +77,7 @@ impl Step {
             turn: turned.then_some((Rope { interleaved: false, rotary_dim: head_dim, full_table: false }, 2)),
             in_rows,
             epsilon: None,
+            head_epsilon: None,
         };
         let attention = Attention {
             scale: 1.0 / (head_dim as f32).sqrt(),

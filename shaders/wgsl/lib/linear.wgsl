@@ -6,30 +6,19 @@
 // What is done with the sums of 4 rows of W, by EPILOGUE:
 //   rows   y[m, n] = sum (+ bias[n]) (+ residual[m, n])
 //   gate   rows 2i and 2i+1 are a gate and what it lets through: y[m, i] = activation(sum[2i]) * sum[2i+1]
-//   heads  rows are heads of head_dim in three runs, which end at row ends.x and ends.y: q, k and v of [batch, head,
-//          position, element], m = batch * seq + position; k and v lie in a cache whose floats are HELD: with f8 in words of
-//          four (lib/f8.wgsl), in the order of rows, and strides are multiples of 4 but for the last, which is 1
-//   rope   likewise, and the first `turned` runs are turned by a table of cosines and, behind them, sines, where the first
-//          `rotary` rows of a head are pairs: elements i and i + rotary/2, or neighbours where INTERLEAVED is 1; they are
-//          written in the order of rows where IN_ROWS is 1
+//   heads  rows are heads of queries, keys and values, m = batch * seq + position: lib/heads.wgsl
+//   rope   likewise, and the first of them are turned
 // The sums are with bias[n], if there is one. n counts from n_start, the first row of this piece.
 //
 // y index = y_offset + m * y_m_stride + (n / n_inner) * y_outer_stride + (n % n_inner) * y_inner_stride. n_inner is a
-// multiple of 4, or at least n_start + n. head_dim, rotary and the ends of runs are multiples of 4.
+// multiple of 4, or at least n_start + n.
 
 #import packed
-#if HELD == f8
-#import f8
+#if HEADS
+#import heads
 #endif
 
 alias Elem = $ELEM;
-#if HELD == f16
-alias Held = f16;
-#elif HELD == f8
-alias Held = u32;
-#else
-alias Held = $ELEM;
-#endif
 
 struct Params {
     m: u32,
@@ -80,11 +69,7 @@ struct Params {
 
 // Not every kernel has all of them: bindings have gaps.
 @group(0) @binding(0) var<storage, read_write> x: array<vec4<Elem>>;
-#if HEADS
-@group(0) @binding(1) var<storage, read_write> q: array<Elem>;
-@group(0) @binding(2) var<storage, read_write> k: array<Held>;
-@group(0) @binding(3) var<storage, read_write> v: array<Held>;
-#else
+#if !HEADS
 @group(0) @binding(1) var<storage, read_write> y: array<Elem>;
 #endif
 #if TEXTURE
@@ -106,9 +91,6 @@ struct Params {
 #if RESIDUAL
 @group(0) @binding(8) var<storage, read_write> residual: array<Elem>;
 #endif
-#if EPILOGUE == rope
-@group(0) @binding(9) var<storage, read_write> rotations: array<Elem>;
-#endif
 @group(0) @binding(10) var<uniform> params: Params;
 
 fn x_row(m: u32) -> u32 {
@@ -116,34 +98,6 @@ fn x_row(m: u32) -> u32 {
 }
 
 #if HEADS
-// Where element `e` of head `h` lies in row `m`.
-fn head_at(m: u32, h: u32, e: u32, offset: u32, strides: vec4<u32>) -> u32 {
-    return offset + m / params.seq * strides.x + h * strides.y + m % params.seq * strides.z + e * strides.w;
-}
-
-#if EPILOGUE == rope
-override INTERLEAVED: u32 = 0;
-// Whether a cosine and a sine are for both of a pair.
-override HALF_TABLE: u32 = 0;
-override IN_ROWS: u32 = 0;
-
-fn turn(m: u32, elements: vec4<u32>, value: vec4<f32>) -> vec4<f32> {
-    var column = elements;
-    var width = params.rotary;
-    if HALF_TABLE == 1u {
-        width /= 2u;
-        column = select(elements % width, elements / 2u, vec4(INTERLEAVED == 1u));
-    }
-    let row = params.rotations_offset
-        + m / params.seq * params.rotations_strides.x + m % params.seq * params.rotations_strides.y;
-    let at = vec4(row) + column * params.rotations_strides.z;
-    let sines = at + vec4(width * params.rotations_strides.z);
-    let c = vec4(f32(rotations[at.x]), f32(rotations[at.y]), f32(rotations[at.z]), f32(rotations[at.w]));
-    let s = vec4(f32(rotations[sines.x]), f32(rotations[sines.y]), f32(rotations[sines.z]), f32(rotations[sines.w]));
-    return value * c + vec4(-value.y, value.x, -value.w, value.z) * s;
-}
-#endif
-
 // Writes rows 4 * block .. of this piece, which lie in one head.
 fn store(m: u32, block: u32, sums: vec4<f32>) {
     let n = params.n_start + block * 4u;
@@ -152,45 +106,7 @@ fn store(m: u32, block: u32, sums: vec4<f32>) {
     let begin = params.bias_offset + n;
     value += vec4(bias[begin], bias[begin + 1u], bias[begin + 2u], bias[begin + 3u]);
 #endif
-    let run = u32(n >= params.ends.x) + u32(n >= params.ends.y);
-    let row = n - select(select(params.ends.x, params.ends.y, run == 2u), 0u, run == 0u);
-    let h = row / params.head_dim;
-    let first = row % params.head_dim;
-    var e = vec4(first, first + 1u, first + 2u, first + 3u);
-#if EPILOGUE == rope
-    if run < params.turned && first < params.rotary {
-        if INTERLEAVED == 0u {
-            let half = params.rotary / 2u;
-            e = vec4(first / 2u, first / 2u + half, first / 2u + 1u, first / 2u + 1u + half);
-        }
-        value = turn(m, e, value);
-        if IN_ROWS == 1u { e = vec4(first, first + 1u, first + 2u, first + 3u); }
-    }
-#endif
-    if run == 0u {
-        let at = head_at(m, h, 0u, params.q_offset, params.q_strides);
-#for i in 0..4
-        q[at + e[$i] * params.q_strides.w] = Elem(value[$i]);
-#endfor
-    } else if run == 1u {
-        let at = head_at(m, h, 0u, params.k_offset, params.k_strides);
-#if HELD == f8
-        k[(at + first) / 4u] = f8_word(value);
-#else
-#for i in 0..4
-        k[at + e[$i] * params.k_strides.w] = Held(value[$i]);
-#endfor
-#endif
-    } else {
-        let at = head_at(m, h, 0u, params.v_offset, params.v_strides);
-#if HELD == f8
-        v[(at + first) / 4u] = f8_word(value);
-#else
-#for i in 0..4
-        v[at + e[$i] * params.v_strides.w] = Held(value[$i]);
-#endfor
-#endif
-    }
+    store_heads(m, n, value);
 }
 #else
 fn y_at(m: u32, n: u32) -> u32 {

@@ -311,7 +311,9 @@ fn gate(call: Dispatch, y: &Rows, activation: Activation) -> Dispatch {
 }
 
 impl Heads {
-    fn add_to(&self, mut call: Dispatch) -> Dispatch {
+    /// The call of a kernel that has `lib/heads.wgsl`.
+    #[must_use]
+    pub fn add_to(&self, mut call: Dispatch) -> Dispatch {
         let width = |view: &View| &view.dims[1].size * &view.dims[3].size;
         let [q, k, _] = &self.results;
         if k.elem != q.elem {

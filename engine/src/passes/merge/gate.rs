@@ -31,7 +31,7 @@ impl<'a> Side<'a> {
         let product = Plain::of(cx, node)?;
         let shape = &cx.graph.fact(value)?.shape;
         let at = coordinates(shape);
-        let first = product.first_row(cx, value, &at, at.split_last()?.1)?;
+        let (first, None) = product.first_row(cx, value, &at, at.split_last()?.1)? else { return None };
         let n = shape.last()?.constant().and_then(|n| usize::try_from(n).ok())?;
         Some(Self { product, value, first, n })
     }

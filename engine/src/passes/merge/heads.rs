@@ -4,12 +4,14 @@ use std::{collections::HashSet, sync::Arc};
 
 use symbolic::Expr;
 
-use super::{Plain, Rows, only_moved, together};
+use super::{Plain, Rows, only_moved, picked, together};
 use crate::{
     graph::{Fact, Node, ValueId},
+    host::RowOf,
     ops::{concat::Concat, heads_linear::HeadsLinear, linear::Linear, rope::Rope, transpose::Transpose},
     passes::{
         mask::coordinates,
+        norm::Normed,
         pattern::{Cx, NewInput, Rewrite, Source},
     },
 };
@@ -20,6 +22,7 @@ struct Run<'a> {
     /// The first row of each head.
     firsts: Vec<usize>,
     head_dim: usize,
+    norm: Option<Normed>,
     turn: Option<(&'a Rope, [ValueId; 2])>,
     result: ValueId,
 }
@@ -38,15 +41,17 @@ impl<'a> Run<'a> {
         alone.then_some(runs)
     }
 
-    /// The heads that a value is, turned or not.
+    /// The heads that a value is, normalised and turned or not.
     fn of(cx: &Cx<'a>, product: Plain<'a>, mut value: ValueId) -> Option<Self> {
-        let (firsts, head_dim) = heads_in(cx, &product, value)?;
-        // Where there is one head, or one position, a transpose of them is the same heads again.
-        while let Some(next) = cx.only_reader_of_any(value).filter(|n| n.op_as::<Transpose>().is_some())
-            && heads_in(cx, &product, next.outputs[0]).is_some()
+        let mut heads = Heads::of(cx, &product, value)?;
+        // A transpose of one head, or of one position, is the same heads again.
+        while let Some(next) = cx.only_reader_of_any(value)
+            && (next.op_as::<Transpose>().is_some() || Normed::of(cx, next).is_some())
+            && let Some(found) = Heads::of(cx, &product, next.outputs[0])
         {
-            value = next.outputs[0];
+            (value, heads) = (next.outputs[0], found);
         }
+        let Heads { firsts, head_dim, norm } = heads;
         let plain = cx.after_casts(value);
         let rope = cx.only_reader_of_any(plain).filter(|n| n.input(0) == Some(plain));
         let rope = rope.and_then(|n| Some((n, n.op_as::<Rope>()?, n.input(1)?, n.input(2)?)));
@@ -55,28 +60,41 @@ impl<'a> Run<'a> {
             None => (None, value),
         };
         let accepted = HeadsLinear::accepts(head_dim, turn.map(|(rope, _)| rope));
-        accepted.then_some(Self { product, firsts, head_dim, turn, result })
+        accepted.then_some(Self { product, firsts, head_dim, norm, turn, result })
     }
 }
 
-/// The first row of each head, and the rows of one, where a value is `[batch, heads, positions, head_dim]` of a product's
-/// result `[batch, positions, rows]`.
-fn heads_in(cx: &Cx<'_>, product: &Plain<'_>, value: ValueId) -> Option<(Vec<usize>, usize)> {
-    let shape = cx.graph.fact(value)?.shape.as_slice();
-    let [batch, heads, positions, head_dim] = shape else { return None };
-    let [from_batch, from_positions, _] = cx.graph.fact(product.out)?.shape.as_slice() else { return None };
-    let size = |e: &Expr| e.constant().and_then(|n| usize::try_from(n).ok());
-    let (heads, head_dim) = (size(heads)?, size(head_dim)?);
-    if [batch, positions] != [from_batch, from_positions] || heads * head_dim > product.n {
-        return None;
+/// Where the heads of a value lie among the rows of a product.
+struct Heads {
+    /// The first row of each.
+    firsts: Vec<usize>,
+    head_dim: usize,
+    norm: Option<Normed>,
+}
+
+impl Heads {
+    /// Of a value `[batch, heads, positions, head_dim]` that is made of a product's result `[batch, positions, rows]`.
+    fn of(cx: &Cx<'_>, product: &Plain<'_>, value: ValueId) -> Option<Self> {
+        let shape = cx.graph.fact(value)?.shape.as_slice();
+        let [batch, heads, positions, head_dim] = shape else { return None };
+        let [from_batch, from_positions, _] = cx.graph.fact(product.out)?.shape.as_slice() else {
+            return None;
+        };
+        let size = |e: &Expr| e.constant().and_then(|n| usize::try_from(n).ok());
+        let (heads, head_dim) = (size(heads)?, size(head_dim)?);
+        if [batch, positions] != [from_batch, from_positions] || heads * head_dim > product.n {
+            return None;
+        }
+        let mut at = coordinates(shape);
+        let outer = [at[0].clone(), at[2].clone()];
+        let first = |head| {
+            at[1] = Expr::from(head);
+            product.first_row(cx, value, &at, &outer)
+        };
+        let (firsts, norms): (Vec<_>, Vec<_>) =
+            (0..heads).map(first).collect::<Option<Vec<_>>>()?.into_iter().unzip();
+        Some(Self { firsts, head_dim, norm: norms.into_iter().next()? })
     }
-    let mut at = coordinates(shape);
-    let outer = [at[0].clone(), at[2].clone()];
-    let first = |head| {
-        at[1] = Expr::from(head);
-        product.first_row(cx, value, &at, &outer)
-    };
-    Some(((0..heads).map(first).collect::<Option<_>>()?, head_dim))
 }
 
 /// Whether a value is computed from any of `others`.
@@ -121,6 +139,11 @@ pub fn heads(cx: &Cx<'_>, node: &Node) -> Option<Rewrite> {
     if ![k, v].into_iter().all(alike) {
         return None;
     }
+    let gains = match [q.norm, k.norm, v.norm] {
+        [None, None, None] => None,
+        [Some(q), Some(k), None] if q.epsilon == k.epsilon => Some(gains(cx, [q.gain, k.gain])?),
+        _ => return None,
+    };
     let products: Vec<ValueId> = readers.iter().map(|n| n.outputs[0]).collect();
     let table = match q.turn {
         Some((rope, [cos, sin])) => {
@@ -139,12 +162,27 @@ pub fn heads(cx: &Cx<'_>, node: &Node) -> Option<Rewrite> {
         turn: q.turn.map(|(rope, _)| (rope.clone(), turned)),
         in_rows: false,
         epsilon: None,
+        head_epsilon: q.norm.map(|norm| norm.epsilon),
     };
     let results = runs.iter().map(|run| run.result).collect();
-    let inputs = vec![Some(all.x), None, None, None, None];
+    let inputs = vec![Some(all.x), None, None, None, None, None];
     let mut new_inputs = all.read_as(1, HeadsLinear::BIAS);
     new_inputs.extend(table.map(|table| (HeadsLinear::TABLE, table)));
+    new_inputs.extend(gains.map(|gains| (HeadsLinear::HEAD_GAINS, gains)));
     Some(Rewrite { new_inputs, ..Rewrite::of_several(results, Arc::new(op), inputs) })
+}
+
+/// The gains of two norms, one behind the other.
+fn gains(cx: &Cx<'_>, of: [ValueId; 2]) -> Option<NewInput> {
+    let [q, k] = of.map(|gain| cx.graph.fact(gain));
+    let width = q?.shape.first()?.constant().and_then(|n| u32::try_from(n).ok())?;
+    let rows: Vec<RowOf> = (0..2).flat_map(|part| (0..width).map(move |row| (part, row))).collect();
+    let name = |value: ValueId| &cx.graph.value(value).name;
+    (q?.shape == k?.shape).then_some(NewInput {
+        name: format!("{}, {}", name(of[0]), name(of[1])),
+        fact: Fact::new(q?.dtype, vec![Expr::from(rows.len())]),
+        source: Source::Constant(picked(cx, &of, &rows)?),
+    })
 }
 
 /// The rows of heads, of which the first `turned` runs are turned, and what their order is called.

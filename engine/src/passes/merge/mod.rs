@@ -12,6 +12,7 @@ use symbolic::Expr;
 use super::{
     element::moved_element,
     formula::Element,
+    norm::Normed,
     pattern::{Cx, NewInput, Source},
 };
 use crate::{
@@ -48,15 +49,34 @@ impl<'a> Plain<'a> {
     }
 
     /// The row of the matrix whose product is the element at `at` of a value that only moves elements of the result, less the
-    /// last coordinate, along which rows follow each other. The result's other coordinates are `outer`.
-    fn first_row(&self, cx: &Cx<'_>, value: ValueId, at: &[Expr], outer: &[Expr]) -> Option<usize> {
-        let Element::Load(of, found) = moved_element(cx, value, at, Some(self.out)) else { return None };
+    /// last coordinate, along which rows follow each other; and how the last dimension is normalised between the two, if it is.
+    /// The result's other coordinates are `outer`.
+    fn first_row(
+        &self,
+        cx: &Cx<'_>,
+        mut value: ValueId,
+        at: &[Expr],
+        outer: &[Expr],
+    ) -> Option<(usize, Option<Normed>)> {
+        let last = at.last()?;
+        let (mut at, mut norm) = (at.to_vec(), None);
+        let found = loop {
+            let Element::Load(of, found) = moved_element(cx, value, &at, Some(self.out)) else { return None };
+            if of == self.out {
+                break found;
+            }
+            let normed = Normed::of(cx, cx.producer(of)?).filter(|_| found.last() == Some(last))?;
+            if norm.replace(normed).is_some() {
+                return None;
+            }
+            (value, at) = (normed.x, found);
+        };
         let (row, before) = found.split_last()?;
         let sizes = &cx.graph.fact(self.out)?.shape;
         let same = |((found, wanted), size): ((&Expr, &Expr), &Expr)| found == wanted || *size == Expr::ONE;
         let kept = before.len() == outer.len() && before.iter().zip(outer).zip(sizes).all(same);
-        let first = usize::try_from((row - at.last()?).constant()?).ok()?;
-        (of == self.out && kept).then_some(first)
+        let first = usize::try_from((row - last).constant()?).ok()?;
+        kept.then_some((first, norm))
     }
 }
 
@@ -65,7 +85,7 @@ fn moves(node: &Node) -> bool {
     matches!(node.op.name(), "Reshape" | "Transpose" | "Slice" | "Split" | "Squeeze" | "Unsqueeze" | "Cast")
 }
 
-/// Whether everything that is made of a value only moves its elements, as far as where `ends` says so.
+/// Whether everything that is made of a value only moves its elements, and normalises them, as far as where `ends` says so.
 fn only_moved(cx: &Cx<'_>, value: ValueId, mut ends: impl FnMut(ValueId) -> bool) -> bool {
     let mut open = vec![value];
     while let Some(value) = open.pop() {
@@ -73,7 +93,7 @@ fn only_moved(cx: &Cx<'_>, value: ValueId, mut ends: impl FnMut(ValueId) -> bool
             continue;
         }
         let readers = || cx.readers(value).filter(|n| n.op.name() != "Shape");
-        let moved = readers().all(|n| moves(n) && n.input(0) == Some(value));
+        let moved = readers().all(|n| n.input(0) == Some(value) && (moves(n) || Normed::of(cx, n).is_some()));
         if !moved || cx.graph.outputs.contains(&value) {
             return false;
         }
