@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo conformance test format lint deny unit doc setup help
+.PHONY: demo conformance test format lint deny unit cooperative doc setup help
 
 MODEL  := models/smollm2
 ONNX   := target/onnx-1.22.0
@@ -27,7 +27,7 @@ conformance:
 	scripts/fetch_onnx_tests.sh $(ONNX)
 	cargo run --package tests --example conformance -- $(ONNX) $(FILTER)
 
-test: setup format lint deny doc unit
+test: setup format lint deny doc unit cooperative
 	@echo "all checks passed"
 
 setup:
@@ -45,6 +45,9 @@ deny:
 
 unit:
 	cargo nextest run --workspace --no-fail-fast
+
+cooperative:
+	scripts/test_cooperative.sh target/mesa
 
 doc:
 	cargo test --workspace --doc --quiet

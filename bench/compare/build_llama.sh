@@ -32,7 +32,7 @@ fi
 
 # The compiler runs with the C library of its own release.
 trixie=$DIR/trixie
-"$HERE/unpack_debian.sh" "$trixie" named trixie glslc libshaderc1 libstdc++6 libgcc-s1 libc6 libvulkan-dev spirv-headers
+"$HERE/../../scripts/unpack_debian.sh" "$trixie" named trixie glslc libshaderc1 libstdc++6 libgcc-s1 libc6 libvulkan-dev spirv-headers
 libraries=$trixie/usr/lib/$(gcc -print-multiarch)
 glslc=$DIR/glslc
 cat >"$glslc" <<W

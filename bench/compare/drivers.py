@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
 MESAS = ["system", "backports"]
 LAYER = "VK_LAYER_HALFBYTE_image_indexing"
 
@@ -25,7 +26,7 @@ def choose(options):
     if options.mesa == "system":
         return None
     folder = options.folder / "mesa-backports"
-    output([HERE / "unpack_debian.sh", folder, "needed", "bookworm-backports", "mesa-vulkan-drivers"])
+    output([ROOT / "scripts/unpack_debian.sh", folder, "needed", "bookworm-backports", "mesa-vulkan-drivers"])
     libraries = next(folder.glob("usr/lib/*/libvulkan_lvp.so")).parent
     os.environ["LD_LIBRARY_PATH"] = ":".join(filter(None, [str(libraries), os.environ.get("LD_LIBRARY_PATH")]))
     os.environ["VK_DRIVER_FILES"] = ":".join(str(file) for file in sorted(folder.glob("usr/share/vulkan/icd.d/*.json")))
@@ -37,7 +38,7 @@ def dawn_layer(options):
     """The environment that lets Dawn, within ONNX Runtime, take Mesa's software driver before version 23."""
     folder = options.folder / "layer"
     headers = options.folder / "headers"
-    output([HERE / "unpack_debian.sh", headers, "named", "trixie", "libvulkan-dev"])
+    output([ROOT / "scripts/unpack_debian.sh", headers, "named", "trixie", "libvulkan-dev"])
     folder.mkdir(exist_ok=True)
     library = folder / "libimage_indexing_layer.so"
     output(["cc", "-O1", "-shared", "-fPIC", f"-I{headers}/usr/include", "-o", library, HERE / "image_indexing_layer.c"])

@@ -9,7 +9,7 @@ use engine::{
     gpu::{Arena, Gpu, OpenOptions, Run, Weights},
     graph::{Fact, Graph},
     host::{Fit, GroupSize, HostTensor, WeightFormat},
-    op::{Case, Choices, sample},
+    op::{Case, Choices, Elem, sample},
     ops::linear::Linear,
     weights::WeightSource,
 };
@@ -28,7 +28,7 @@ fn main() {
     let gpu = Gpu::open(&OpenOptions::default()).expect("a GPU");
     println!("{}; cooperative matrices: {:?}", gpu.summary().adapter, gpu.offers().coop);
     println!("workgroup memory: {} B", gpu.offers().limits.max_compute_workgroup_storage_size);
-    let (run, wrong) = check_variants(&gpu, &word, large(), shapes);
+    let (run, wrong) = check_variants(&gpu, Elem::F32, &word, large(), shapes);
     println!("{run} runs, {} wrong ({:.1} s)", wrong.len(), began.elapsed().as_secs_f64());
     wrong.iter().take(40).for_each(|text| println!("    {text}"));
     if rows == 0 {

@@ -7,7 +7,7 @@ use engine::{
     op::{Case, Choices, Elem, LowerOptions},
     ops::OPERATORS,
     plan::{Plan, PlanOptions},
-    qualify::{Trial, check},
+    qualify::{Trial, check, in_half},
 };
 use symbolic::Symbol;
 
@@ -22,21 +22,28 @@ pub fn plan_of_graph(gpu: &Gpu, graph: &Graph) -> Result<Plan, EngineError> {
     Plan::new(graph, &PlanOptions { lower, caches, kept, capacity, stepping })
 }
 
-/// Runs `more` and every operator's cases by kernels to choose whose names begin with `word`: each case by as many as
-/// `most`, the next ones for the next case. Returns how many runs there were, and what was wrong.
+/// Runs `more` and every operator's cases, with activations in f32 or f16, by kernels to choose whose names begin with `word`:
+/// each case by as many as `most`, the next ones for the next case. Returns how many runs there were, and what was wrong.
 #[must_use]
-pub fn check_variants(gpu: &Gpu, word: &str, more: Vec<Case>, most: usize) -> (usize, Vec<String>) {
+pub fn check_variants(
+    gpu: &Gpu,
+    activations: Elem,
+    word: &str,
+    more: Vec<Case>,
+    most: usize,
+) -> (usize, Vec<String>) {
     let (mut run, mut wrong) = (0, Vec::new());
     for case in more.into_iter().chain(OPERATORS.iter().flat_map(|o| (o.cases)())) {
+        let Some(case) = (if activations == Elem::F16 { in_half(case) } else { Some(case) }) else { continue };
         gpu.choose_by(Choices::default());
-        let Ok(trial) = Trial::new(gpu.target(), &case, Elem::F32) else { continue };
+        let Ok(trial) = Trial::new(gpu.target(), &case, activations) else { continue };
         let [choice] = trial.choices() else { continue };
         let names: Vec<_> =
             choice.candidates.iter().enumerate().filter(|(_, n)| n.starts_with(word)).collect();
         for (round, name) in names.iter().cycle().skip(run).take(most.min(names.len())) {
             gpu.choose_by(Choices { round: Some(*round), ..Choices::default() });
             run += 1;
-            if let Err(text) = check(gpu, &case, Elem::F32) {
+            if let Err(text) = check(gpu, &case, activations) {
                 wrong.push(format!("{name}: {} / {}: {text}", case.op.name(), case.name));
             }
         }

@@ -20,6 +20,9 @@ use crate::{
 /// become either: a 127th of the largest of a span, of up to 2 in the cases, times a weight, 8e-3, and that several times.
 const SUMS: Tolerance = Tolerance { absolute: 3e-2, relative: 2e-2 };
 
+/// The kernel whose products are of halves whatever the activations are.
+const COOPERATIVE: &str = "linear_coop";
+
 /// How near f16 comes where it only holds numbers.
 const HELD: Tolerance = Tolerance { absolute: 1e-2, relative: 1e-2 };
 
@@ -62,7 +65,8 @@ impl Trial {
         let mut trial = Self::of_graph(target, graph, inputs, &[], want, activations)?;
         trial.tolerance = case.tolerance;
         let in_bytes = trial.multiplies_in("i8");
-        if trial.multiplies_in("f16") || in_bytes {
+        let in_halves = trial.multiplies_in("f16") || trial.kernels().any(|k| k.spec.kernel() == COOPERATIVE);
+        if in_halves || in_bytes {
             trial.tolerance = case.tolerance.or(SUMS);
         } else if trial.kernels().any(|kernel| kernel.reflection.uses_f16) {
             trial.tolerance = rounded(case.tolerance);
