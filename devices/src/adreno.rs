@@ -83,7 +83,7 @@ const BASE: Profile = Profile {
     ),
     avoid_workgroups: &[],
     decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64, stages_norm: false },
-    prefill: Prefill { tokens: 4, outputs: 4, workgroup: [16, 4] },
+    prefill: Prefill { tokens: 4, outputs: 4, workgroup: [16, 4], at_once: 8 },
     activations: Activations::F16,
     layout: WeightLayout::FourRows,
     weights: WeightMemory::Buffer,
@@ -127,6 +127,7 @@ pub(crate) static PROFILES: [Profile; 8] = [
     Profile {
         name: "adreno-660",
         integer_dot: Some(NO_DOT),
+        prefill: Prefill { at_once: 4, ..BASE.prefill },
         bandwidth: Some(Sourced::new(34.0, "azhirnov/as-en Adreno_660.md, measured; 51.2 in theory")),
         f16_tflops: Some(Sourced::new(1.4, "azhirnov/as-en Adreno_660.md, measured")),
         f32_tflops: Some(Sourced::new(0.73, "azhirnov/as-en Adreno_660.md, measured")),

@@ -18,7 +18,7 @@ const BASE: Profile = Profile {
     reduction: Sourced::new(Reduction::Subgroup, "our choice: no fault of these drivers is known"),
     avoid_workgroups: &[],
     decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64, stages_norm: false },
-    prefill: Prefill { tokens: 8, outputs: 4, workgroup: [16, 4] },
+    prefill: Prefill { tokens: 8, outputs: 4, workgroup: [16, 4], at_once: 8 },
     activations: Activations::F32,
     layout: WeightLayout::FourRows,
     weights: WeightMemory::Buffer,
@@ -35,7 +35,7 @@ pub(crate) static PROFILES: [Profile; 4] = [
     Profile {
         coop: Some(Sourced::new(16, "llama.cpp's Vulkan backend on NVIDIA")),
         decode: Decode { shape: DecodeShape::LanesAlongK, threads: 256, stages_norm: false },
-        prefill: Prefill { tokens: 8, outputs: 8, workgroup: [16, 8] },
+        prefill: Prefill { tokens: 8, outputs: 8, workgroup: [16, 8], at_once: 8 },
         activations: Activations::F16,
         ..BASE
     },

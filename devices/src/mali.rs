@@ -49,7 +49,7 @@ const BASE: Profile = Profile {
     avoid_workgroups: &[],
     // Above 32 registers a core has half the threads: bench/phones/table.md.
     decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64, stages_norm: true },
-    prefill: Prefill { tokens: 2, outputs: 4, workgroup: [16, 4] },
+    prefill: Prefill { tokens: 2, outputs: 4, workgroup: [16, 4], at_once: 8 },
     activations: Activations::F16,
     layout: WeightLayout::FourRows,
     weights: WeightMemory::Buffer,

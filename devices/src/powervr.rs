@@ -32,7 +32,7 @@ pub(crate) static PROFILES: [Profile; 1] = [Profile {
     reduction: Sourced::new(Reduction::SharedMemory, "llama.cpp#28341"),
     avoid_workgroups: &[],
     decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64, stages_norm: false },
-    prefill: Prefill { tokens: 2, outputs: 4, workgroup: [16, 4] },
+    prefill: Prefill { tokens: 2, outputs: 4, workgroup: [16, 4], at_once: 8 },
     activations: Activations::F32,
     layout: WeightLayout::FourRows,
     weights: WeightMemory::Buffer,

@@ -135,6 +135,8 @@ pub struct Prefill {
     pub outputs: u32,
     /// Threads of a workgroup: along outputs, along tokens.
     pub workgroup: [u32; 2],
+    /// Columns of weights that one thread decodes before it multiplies them: 8, or 4, which takes fewer registers.
+    pub at_once: u32,
 }
 
 /// Something that a driver does wrong or badly.

@@ -93,7 +93,7 @@ fn every_case_can_be_planned() {
     ] {
         let f16 = activations == Elem::F16;
         let decode = Decode { shape, threads: 64, stages_norm: tokens == 2 };
-        let prefill = Prefill { tokens, outputs: 4, workgroup: [16, 4] };
+        let prefill = Prefill { tokens, outputs: 4, workgroup: [16, 4], at_once: 8 };
         let (max_binding, max_slots) = (1 << 27, if subgroups { 8 } else { 32 });
         let target = Target {
             f16,

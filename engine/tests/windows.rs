@@ -42,7 +42,7 @@ fn planned(op: &Arc<dyn Op>, filters: Option<&[usize]>, height: &Expr) -> (Vec<E
     infer(&mut graph).unwrap();
     let decode =
         devices::Decode { shape: devices::DecodeShape::LanesAlongK, threads: 64, stages_norm: false };
-    let prefill = devices::Prefill { tokens: 4, outputs: 4, workgroup: [16, 4] };
+    let prefill = devices::Prefill { tokens: 4, outputs: 4, workgroup: [16, 4], at_once: 8 };
     let target = Target {
         f16: false,
         integer_products: false,
