@@ -17,7 +17,12 @@ const BASE: Profile = Profile {
     integer_dot: None,
     reduction: Sourced::new(Reduction::Subgroup, "our choice: no fault of these drivers is known"),
     avoid_workgroups: &[],
-    decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64, stages_norm: false },
+    decode: Decode {
+        shape: DecodeShape::LanesAlongK,
+        threads: 64,
+        stages_norm: false,
+        columns_in_bytes: u32::MAX,
+    },
     prefill: Prefill { tokens: 8, outputs: 4, workgroup: [16, 4], at_once: 8 },
     activations: Activations::F32,
     layout: WeightLayout::FourRows,
@@ -34,7 +39,12 @@ pub(crate) static PROFILES: [Profile; 4] = [
     // 1.22 times as long; with f16 prefill is a seventh faster.
     Profile {
         coop: Some(Sourced::new(16, "llama.cpp's Vulkan backend on NVIDIA")),
-        decode: Decode { shape: DecodeShape::LanesAlongK, threads: 256, stages_norm: false },
+        decode: Decode {
+            shape: DecodeShape::LanesAlongK,
+            threads: 256,
+            stages_norm: false,
+            columns_in_bytes: u32::MAX,
+        },
         prefill: Prefill { tokens: 8, outputs: 8, workgroup: [16, 8], at_once: 8 },
         activations: Activations::F16,
         ..BASE

@@ -29,7 +29,12 @@ const BASE: Profile = Profile {
     integer_dot: None,
     reduction: Sourced::new(Reduction::Subgroup, LAVAPIPE),
     avoid_workgroups: &[],
-    decode: Decode { shape: DecodeShape::RowPerLane, threads: 64, stages_norm: false },
+    decode: Decode {
+        shape: DecodeShape::RowPerLane,
+        threads: 64,
+        stages_norm: false,
+        columns_in_bytes: u32::MAX,
+    },
     prefill: Prefill { tokens: 8, outputs: 8, workgroup: [64, 1], at_once: 8 },
     activations: Activations::F32,
     layout: WeightLayout::FourRows,
