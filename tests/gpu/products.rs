@@ -30,8 +30,9 @@ fn large() -> Vec<Case> {
             cases.push(case.constants(&[1]));
         }
         let op = GatedLinear { format, activation: Activation::Silu, epsilon: Some(1e-5) };
-        for (n, k) in [(334, 1080), (70, 2120)] {
-            let inputs = vec![x(&[1, 1, k]), matrix(n, k), None, gain(k)];
+        for (n, k, most) in [(334, 1080, 0.25), (70, 2120, 0.125)] {
+            let matrix = sample::floats_in(&[n, k], 2, -most, most);
+            let inputs = vec![x(&[1, 1, k]), Some(matrix), None, gain(k)];
             cases.push(Case::new(format!("{format} gate {k} to {n}"), op.clone(), inputs).constants(&[1, 3]));
         }
     }
