@@ -41,7 +41,7 @@ GPUS = {
     "rdna2": Gpu("RDNA2 (navi24, as in Xclipse)", "xclipse-940", RDNA),
 }
 
-# Where the compiler spells products of 8-bit integers out, so that nothing in a loop tells how many there are.
+# Where the compiler spells products of signed 8-bit integers out, so that nothing in a loop tells how many there are.
 SPELLED_OUT = ["Adreno 660", "Adreno 740", "Apple G13"]
 
 
@@ -135,8 +135,12 @@ def measure(options, target, spec, findings):
         if (file := out / f"{name}.{kind}.txt").exists():
             text = file.read_text()
     row["each"] = assembly.per_multiply_add(family.isa, text) if spec["spec"].startswith("linear") else None
-    if "MATH=i8" in spec["spec"] and gpu.name in SPELLED_OUT:
+    unsigned = "DOT=unsigned" in spec["spec"]
+    if "MATH=i8" in spec["spec"] and gpu.name in SPELLED_OUT and not unsigned:
         row["each"] = None
+    if row["each"] and unsigned and "WEIGHT=affine8" in spec["spec"]:
+        # As many again add up the codes.
+        row["each"] *= 2
     row["size"] = found["Subgroup size"]
     least = family.full if spec["spec"].startswith("linear_gemv") else family.full / 2 if spec["spec"].startswith("linear_gemm") else 0
     if row["spills"]:
@@ -183,7 +187,8 @@ Those that multiply in 8 bits (`MATH=i8`) are what `--activations i8` takes in t
 "A multiply-add" is the number of instructions in the inner loop for each multiply-add in it: of the loops that hold no other loop, the one
 with the most multiply-adds; a loop is what lies between the target of a backward branch and that branch; one of several paths through it counts
 like the others. Repeated instructions count as often as they are repeated, and one on two or four packed numbers as two or four
-multiply-adds. Where all loops are unrolled it is the whole kernel. There is none where a compiler spells 8-bit dot products out. Decoding of weights, loads, waits and the loop's own instructions are all in it.
+multiply-adds. Where all loops are unrolled it is the whole kernel. There is none where a compiler spells 8-bit dot products out; what adds up codes by
+dot products is none. Decoding of weights, loads, waits and the loop's own instructions are all in it.
 "Bits a weight" are those of codes, scales and biases in memory, each read once.
 
 ## Findings

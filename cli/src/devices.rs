@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use ::devices::IntegerDot;
 use engine::{EngineError, gpu::adapters};
 use serde_json::{Value, json};
 
@@ -66,7 +67,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             f16(adapter.f16),
             subgroups(adapter.subgroups),
             coop(adapter.coop),
-            if adapter.integer_dot { "native" } else { "none known" },
+            integer_dot(adapter.integer_dot),
             if adapter.low_priority { "offered" } else { "none" }
         ))?;
     }
@@ -100,7 +101,7 @@ fn adapter_json(adapter: &engine::gpu::AdapterSummary, chosen: bool) -> Value {
         "profile_reason": adapter.reason,
         "f16": f16(adapter.f16),
         "cooperative_matrices": adapter.coop.map(|c| c.size),
-        "integer_dot": adapter.integer_dot,
+        "integer_dot": adapter.integer_dot != IntegerDot::None,
         "subgroups": adapter.subgroups.map(|s| json!({ "min": s.min, "max": s.max })),
         "max_binding_bytes": adapter.max_binding,
         "low_priority": adapter.low_priority,
@@ -118,6 +119,14 @@ fn f16(road: ::devices::F16) -> &'static str {
 
 fn coop(matrices: Option<::devices::Coop>) -> String {
     matrices.map_or_else(|| "none".to_owned(), |c| format!("{0}x{0}x{0} of f16 with sums in f32", c.size))
+}
+
+fn integer_dot(products: IntegerDot) -> &'static str {
+    match products {
+        IntegerDot::None => "none known",
+        IntegerDot::Unsigned => "native, of unsigned ones",
+        IntegerDot::Signed => "native",
+    }
 }
 
 fn subgroups(sizes: Option<::devices::Subgroups>) -> String {

@@ -108,7 +108,7 @@ impl GpuArgs {
     pub fn activations(&self, target: &::devices::Target) -> Result<Elem, CliError> {
         let refused = "--activations f16: this GPU cannot compute in f16";
         let wanted = self.activations.as_deref().filter(|wanted| *wanted != I8);
-        if self.integer_products() && !target.integer_dot {
+        if self.integer_products() && target.integer_dot == ::devices::IntegerDot::None {
             output::note(
                 "note: --activations i8: no 8-bit dot products are known of this GPU, so it may be slower",
             );

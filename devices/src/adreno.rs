@@ -3,8 +3,8 @@
 use crate::{
     detect::number_after,
     profile::{
-        Activations, Decode, DecodeShape, F16, Family, Prefill, Profile, Quirk, Reduction, Sourced,
-        Subgroups, WeightLayout, WeightMemory, phone_limits,
+        Activations, Decode, DecodeShape, F16, Family, IntegerDot, Prefill, Profile, Quirk, Reduction,
+        Sourced, Subgroups, WeightLayout, WeightMemory, phone_limits,
     },
 };
 
@@ -64,8 +64,10 @@ const SHARED: Sourced<Reduction> = Sourced::new(
     Reduction::SharedMemory,
     "llama.cpp#28635, ncnn#6778; hedone21/llm_rs2: faster than sub_group_reduce in decode attention",
 );
-const DOT: Sourced<bool> = Sourced::new(true, "Mesa 26.1 ir3 compiles OpSDot to dp4acc");
-const NO_DOT: Sourced<bool> = Sourced::new(false, "Mesa 26.1 ir3 spells OpSDot out");
+const SIGNED: Sourced<IntegerDot> =
+    Sourced::new(IntegerDot::Signed, "Mesa 26.1 ir3 compiles OpSDot to dp4acc");
+const UNSIGNED: Sourced<IntegerDot> =
+    Sourced::new(IntegerDot::Unsigned, "Mesa 26.1 ir3 compiles OpUDot to dp4acc, but spells OpSDot out");
 const PASSTHROUGH: Sourced<F16> = Sourced::new(F16::Passthrough, MESA);
 
 /// What the 7xx have in common.
@@ -82,8 +84,13 @@ const BASE: Profile = Profile {
         "our choice; Mesa 26.1 ir3 on a 750: rms_norm has 332 instructions, 423 with shared memory; the M0E4 GEMV 438, 426",
     ),
     avoid_workgroups: &[],
-    decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64, stages_norm: false },
-    prefill: Prefill { tokens: 4, outputs: 4, workgroup: [16, 4] },
+    decode: Decode {
+        shape: DecodeShape::LanesAlongK,
+        threads: 64,
+        stages_norm: false,
+        columns_in_bytes: 2048,
+    },
+    prefill: Prefill { tokens: 4, outputs: 4, workgroup: [16, 4], at_once: 8 },
     activations: Activations::F16,
     layout: WeightLayout::FourRows,
     weights: WeightMemory::Buffer,
@@ -126,7 +133,8 @@ pub(crate) static PROFILES: [Profile; 8] = [
     },
     Profile {
         name: "adreno-660",
-        integer_dot: Some(NO_DOT),
+        integer_dot: Some(UNSIGNED),
+        prefill: Prefill { at_once: 4, ..BASE.prefill },
         bandwidth: Some(Sourced::new(34.0, "azhirnov/as-en Adreno_660.md, measured; 51.2 in theory")),
         f16_tflops: Some(Sourced::new(1.4, "azhirnov/as-en Adreno_660.md, measured")),
         f32_tflops: Some(Sourced::new(0.73, "azhirnov/as-en Adreno_660.md, measured")),
@@ -139,17 +147,17 @@ pub(crate) static PROFILES: [Profile; 8] = [
         f32_tflops: Some(Sourced::new(1.67, "clpeak, measured")),
         ..BASE
     },
-    Profile { name: "adreno-740", integer_dot: Some(NO_DOT), ..BASE },
+    Profile { name: "adreno-740", integer_dot: Some(UNSIGNED), ..BASE },
     Profile {
         name: "adreno-750",
-        integer_dot: Some(DOT),
+        integer_dot: Some(SIGNED),
         bandwidth: Some(Sourced::new(50.0, "MNN handbook, measured")),
         f16_tflops: Some(Sourced::new(4.5, "MNN handbook")),
         ..BASE
     },
     Profile {
         name: "adreno-830",
-        integer_dot: Some(DOT),
+        integer_dot: Some(SIGNED),
         bandwidth: Some(Sourced::new(55.0, "MNN handbook, measured")),
         f16_tflops: Some(Sourced::new(5.7, "MNN handbook")),
         ..BASE_8

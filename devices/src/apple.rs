@@ -3,8 +3,8 @@
 use crate::{
     detect::number_after,
     profile::{
-        Activations, Decode, DecodeShape, F16, Family, Prefill, Profile, Quirk, Reduction, Sourced,
-        Subgroups, WeightLayout, WeightMemory, phone_limits,
+        Activations, Decode, DecodeShape, F16, Family, IntegerDot, Prefill, Profile, Quirk, Reduction,
+        Sourced, Subgroups, WeightLayout, WeightMemory, phone_limits,
     },
 };
 
@@ -31,11 +31,16 @@ const BASE: Profile = Profile {
     subgroups: Some(Sourced::new(Subgroups { min: 32, max: 32 }, "philipturner/metal-benchmarks")),
     f16: Sourced::new(F16::Native, "Mesa 26.1 asahi under wgpu 30"),
     coop: None,
-    integer_dot: Some(Sourced::new(false, "Mesa 26.1 asahi spells OpSDot out for a G13")),
+    integer_dot: Some(Sourced::new(IntegerDot::None, "Mesa 26.1 asahi spells OpSDot out for a G13")),
     reduction: Sourced::new(Reduction::Subgroup, "our choice: no fault of these drivers is known"),
     avoid_workgroups: &[],
-    decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64, stages_norm: false },
-    prefill: Prefill { tokens: 4, outputs: 4, workgroup: [16, 4] },
+    decode: Decode {
+        shape: DecodeShape::LanesAlongK,
+        threads: 64,
+        stages_norm: false,
+        columns_in_bytes: u32::MAX,
+    },
+    prefill: Prefill { tokens: 4, outputs: 4, workgroup: [16, 4], at_once: 8 },
     activations: Activations::F16,
     layout: WeightLayout::FourRows,
     weights: WeightMemory::Buffer,

@@ -17,8 +17,13 @@ const BASE: Profile = Profile {
     integer_dot: None,
     reduction: Sourced::new(Reduction::Subgroup, "our choice: no fault of these drivers is known"),
     avoid_workgroups: &[],
-    decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64, stages_norm: false },
-    prefill: Prefill { tokens: 8, outputs: 4, workgroup: [16, 4] },
+    decode: Decode {
+        shape: DecodeShape::LanesAlongK,
+        threads: 64,
+        stages_norm: false,
+        columns_in_bytes: u32::MAX,
+    },
+    prefill: Prefill { tokens: 8, outputs: 4, workgroup: [16, 4], at_once: 8 },
     activations: Activations::F32,
     layout: WeightLayout::FourRows,
     weights: WeightMemory::Buffer,
@@ -34,8 +39,13 @@ pub(crate) static PROFILES: [Profile; 4] = [
     // 1.22 times as long; with f16 prefill is a seventh faster.
     Profile {
         coop: Some(Sourced::new(16, "llama.cpp's Vulkan backend on NVIDIA")),
-        decode: Decode { shape: DecodeShape::LanesAlongK, threads: 256, stages_norm: false },
-        prefill: Prefill { tokens: 8, outputs: 8, workgroup: [16, 8] },
+        decode: Decode {
+            shape: DecodeShape::LanesAlongK,
+            threads: 256,
+            stages_norm: false,
+            columns_in_bytes: u32::MAX,
+        },
+        prefill: Prefill { tokens: 8, outputs: 8, workgroup: [16, 8], at_once: 8 },
         activations: Activations::F16,
         ..BASE
     },

@@ -37,7 +37,7 @@ mod xclipse;
 
 pub use detect::{Detection, UnknownProfile, by_name, detect, profiles};
 pub use profile::{
-    Activations, Decode, DecodeShape, F16, Family, Prefill, Profile, Quirk, Reduction, Sourced, Subgroups,
-    WeightLayout, WeightMemory,
+    Activations, Decode, DecodeShape, F16, Family, IntegerDot, Prefill, Profile, Quirk, Reduction, Sourced,
+    Subgroups, WeightLayout, WeightMemory,
 };
 pub use target::{Capabilities, Coop, Target};

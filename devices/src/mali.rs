@@ -3,8 +3,8 @@
 use crate::{
     detect::number_after,
     profile::{
-        Activations, Decode, DecodeShape, F16, Family, Prefill, Profile, Quirk, Reduction, Sourced,
-        Subgroups, WeightLayout, WeightMemory, phone_limits,
+        Activations, Decode, DecodeShape, F16, Family, IntegerDot, Prefill, Profile, Quirk, Reduction,
+        Sourced, Subgroups, WeightLayout, WeightMemory, phone_limits,
     },
 };
 
@@ -44,12 +44,17 @@ const BASE: Profile = Profile {
     subgroups: Some(Sourced::new(Subgroups { min: 16, max: 16 }, "azhirnov/as-en")),
     f16: Sourced::new(F16::Native, "Mesa 26.1 panvk under wgpu 30"),
     coop: None,
-    integer_dot: Some(Sourced::new(true, VALHALL_DOT)),
+    integer_dot: Some(Sourced::new(IntegerDot::Signed, VALHALL_DOT)),
     reduction: Sourced::new(Reduction::SharedMemory, "eliza#9508"),
     avoid_workgroups: &[],
     // Above 32 registers a core has half the threads: bench/phones/table.md.
-    decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64, stages_norm: true },
-    prefill: Prefill { tokens: 2, outputs: 4, workgroup: [16, 4] },
+    decode: Decode {
+        shape: DecodeShape::LanesAlongK,
+        threads: 64,
+        stages_norm: true,
+        columns_in_bytes: u32::MAX,
+    },
+    prefill: Prefill { tokens: 2, outputs: 4, workgroup: [16, 4], at_once: 8 },
     activations: Activations::F16,
     layout: WeightLayout::FourRows,
     weights: WeightMemory::Buffer,

@@ -1,8 +1,8 @@
 //! Imagination PowerVR, as in Tensor G5 and G6.
 
 use crate::profile::{
-    Activations, Decode, DecodeShape, F16, Family, Prefill, Profile, Quirk, Reduction, Sourced, Subgroups,
-    WeightLayout, WeightMemory, phone_limits,
+    Activations, Decode, DecodeShape, F16, Family, IntegerDot, Prefill, Profile, Quirk, Reduction, Sourced,
+    Subgroups, WeightLayout, WeightMemory, phone_limits,
 };
 
 const FIRMWARE: Quirk = Quirk {
@@ -28,11 +28,16 @@ pub(crate) static PROFILES: [Profile; 1] = [Profile {
     subgroups: Some(Sourced::new(Subgroups { min: 32, max: 128 }, "llama.cpp#28341")),
     f16: Sourced::new(F16::None, "not known"),
     coop: None,
-    integer_dot: Some(Sourced::new(false, "llama.cpp#28341")),
+    integer_dot: Some(Sourced::new(IntegerDot::None, "llama.cpp#28341")),
     reduction: Sourced::new(Reduction::SharedMemory, "llama.cpp#28341"),
     avoid_workgroups: &[],
-    decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64, stages_norm: false },
-    prefill: Prefill { tokens: 2, outputs: 4, workgroup: [16, 4] },
+    decode: Decode {
+        shape: DecodeShape::LanesAlongK,
+        threads: 64,
+        stages_norm: false,
+        columns_in_bytes: u32::MAX,
+    },
+    prefill: Prefill { tokens: 2, outputs: 4, workgroup: [16, 4], at_once: 8 },
     activations: Activations::F32,
     layout: WeightLayout::FourRows,
     weights: WeightMemory::Buffer,

@@ -122,6 +122,21 @@ pub struct Decode {
     /// Whether workgroups bring what is normalised first to their memory, where it fits, rather than each thread
     /// normalising what it reads, which takes more registers.
     pub stages_norm: bool,
+    /// Columns of `x` in 8 bits that workgroups hold in their memory at a time, a multiple of 32: where a row has more, it
+    /// comes in parts, since fewer workgroups would run.
+    pub columns_in_bytes: u32,
+}
+
+/// Which products of four pairs of 8-bit integers, added up, are an instruction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum IntegerDot {
+    /// None, or none is known.
+    #[default]
+    None,
+    /// Those of unsigned integers alone.
+    Unsigned,
+    /// Those of signed ones, too.
+    Signed,
 }
 
 /// The preferred matrix-matrix kernel: a tile that Mesa's compilers hold in registers. A larger one without spilling is
@@ -135,6 +150,8 @@ pub struct Prefill {
     pub outputs: u32,
     /// Threads of a workgroup: along outputs, along tokens.
     pub workgroup: [u32; 2],
+    /// Columns of weights that one thread decodes before it multiplies them: 8, or 4, which takes fewer registers.
+    pub at_once: u32,
 }
 
 /// Something that a driver does wrong or badly.
@@ -163,8 +180,8 @@ pub struct Profile {
     pub f16: Sourced<F16>,
     /// Rows of the square cooperative matrices of f16 with sums in f32, where drivers are known to have them.
     pub coop: Option<Sourced<u32>>,
-    /// Whether a product of four pairs of 8-bit integers is an instruction, if known.
-    pub integer_dot: Option<Sourced<bool>>,
+    /// Which products of four pairs of 8-bit integers are an instruction, if known.
+    pub integer_dot: Option<Sourced<IntegerDot>>,
     /// Preferred reduction.
     pub reduction: Sourced<Reduction>,
     /// Two-dimensional workgroups that give wrong results.

@@ -29,8 +29,13 @@ const BASE: Profile = Profile {
     integer_dot: None,
     reduction: Sourced::new(Reduction::Subgroup, LAVAPIPE),
     avoid_workgroups: &[],
-    decode: Decode { shape: DecodeShape::RowPerLane, threads: 64, stages_norm: false },
-    prefill: Prefill { tokens: 8, outputs: 8, workgroup: [64, 1] },
+    decode: Decode {
+        shape: DecodeShape::RowPerLane,
+        threads: 64,
+        stages_norm: false,
+        columns_in_bytes: u32::MAX,
+    },
+    prefill: Prefill { tokens: 8, outputs: 8, workgroup: [64, 1], at_once: 8 },
     activations: Activations::F32,
     layout: WeightLayout::FourRows,
     weights: WeightMemory::Buffer,
@@ -49,7 +54,7 @@ pub(crate) static PROFILES: [Profile; 2] = [
         subgroups: None,
         f16: Sourced::new(F16::None, "not known"),
         reduction: Sourced::new(Reduction::SharedMemory, "the form that needs no feature"),
-        prefill: Prefill { tokens: 8, outputs: 4, workgroup: [16, 4] },
+        prefill: Prefill { tokens: 8, outputs: 4, workgroup: [16, 4], at_once: 8 },
         ..BASE
     },
 ];

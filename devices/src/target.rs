@@ -2,7 +2,7 @@
 
 use wgpu_types::{Features, Limits};
 
-use crate::{Activations, F16, Profile, Reduction, Subgroups, WeightMemory};
+use crate::{Activations, F16, IntegerDot, Profile, Reduction, Subgroups, WeightMemory};
 
 /// What an open device offers.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,8 +17,8 @@ pub struct Capabilities {
     pub f16: F16,
     /// Rows of the square cooperative matrices of f16 with sums in f32, the larger ones where there are several.
     pub coop: Option<u32>,
-    /// Whether a product of four pairs of 8-bit integers is an instruction; `None` where the driver does not tell.
-    pub integer_dot: Option<bool>,
+    /// Which products of four pairs of 8-bit integers are an instruction; `None` where the driver does not tell.
+    pub integer_dot: Option<IntegerDot>,
 }
 
 /// Cooperative matrices: a subgroup multiplies two of f16, `[size, size]`, and adds to one of f32.
@@ -41,8 +41,8 @@ pub struct Target {
     pub f16: F16,
     /// Cooperative matrices, where kernels can use them: with WGSL's f16, and subgroups of one size.
     pub coop: Option<Coop>,
-    /// Whether a product of four pairs of 8-bit integers is an instruction, as far as driver or profile tell.
-    pub integer_dot: bool,
+    /// Which products of four pairs of 8-bit integers are an instruction, as far as driver or profile tell.
+    pub integer_dot: IntegerDot,
     /// Subgroup sizes; `None` without subgroup operations.
     pub subgroups: Option<Subgroups>,
     /// How to reduce: the profile's preference where the device has subgroups.
@@ -81,7 +81,7 @@ impl Target {
             limits: live.limits,
             f16: live.f16,
             coop,
-            integer_dot: live.integer_dot.or(profile.integer_dot.map(|i| i.value)).unwrap_or(false),
+            integer_dot: live.integer_dot.or(profile.integer_dot.map(|i| i.value)).unwrap_or_default(),
             subgroups: live.subgroups,
             reduction,
             weights: profile.weights,

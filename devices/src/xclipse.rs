@@ -3,8 +3,8 @@
 use crate::{
     detect::number_after,
     profile::{
-        Activations, Decode, DecodeShape, F16, Family, Prefill, Profile, Quirk, Reduction, Sourced,
-        Subgroups, WeightLayout, WeightMemory, phone_limits,
+        Activations, Decode, DecodeShape, F16, Family, IntegerDot, Prefill, Profile, Quirk, Reduction,
+        Sourced, Subgroups, WeightLayout, WeightMemory, phone_limits,
     },
 };
 
@@ -21,14 +21,22 @@ const BASE: Profile = Profile {
     subgroups: Some(Sourced::new(Subgroups { min: 64, max: 64 }, "llama.cpp#28531")),
     f16: Sourced::new(F16::Native, "Mesa RADV on RDNA2, its family"),
     coop: None,
-    integer_dot: Some(Sourced::new(true, "Mesa RADV compiles OpSDot to v_dot4_i32_i8 for RDNA2, its family")),
+    integer_dot: Some(Sourced::new(
+        IntegerDot::Signed,
+        "Mesa RADV compiles OpSDot to v_dot4_i32_i8 for RDNA2, its family",
+    )),
     reduction: Sourced::new(
         Reduction::SharedMemory,
         "nothing is published: the form that no driver is known to break",
     ),
     avoid_workgroups: &[],
-    decode: Decode { shape: DecodeShape::LanesAlongK, threads: 64, stages_norm: false },
-    prefill: Prefill { tokens: 4, outputs: 4, workgroup: [16, 4] },
+    decode: Decode {
+        shape: DecodeShape::LanesAlongK,
+        threads: 64,
+        stages_norm: false,
+        columns_in_bytes: 8192,
+    },
+    prefill: Prefill { tokens: 4, outputs: 4, workgroup: [16, 4], at_once: 8 },
     activations: Activations::F16,
     layout: WeightLayout::FourRows,
     weights: WeightMemory::Buffer,

@@ -1,6 +1,8 @@
 //! What holds for every profile, and how live capabilities change one.
 
-use devices::{Activations, Capabilities, F16, Profile, Reduction, Subgroups, Target, by_name, profiles};
+use devices::{
+    Activations, Capabilities, F16, IntegerDot, Profile, Reduction, Subgroups, Target, by_name, profiles,
+};
 use wgpu_types::Features;
 
 fn sources(profile: &Profile) -> Vec<&'static str> {
@@ -103,10 +105,11 @@ fn what_the_device_offers_wins() {
         subgroups: None,
         f16: F16::None,
         coop: None,
-        integer_dot: Some(false),
+        integer_dot: Some(IntegerDot::None),
     };
     let target = Target::from_live(profile, live);
-    assert!(!target.integer_dot && Target::from_profile(profile).integer_dot);
+    assert_eq!(target.integer_dot, IntegerDot::None);
+    assert_eq!(Target::from_profile(profile).integer_dot, IntegerDot::Signed);
     assert_eq!(target.reduction, Reduction::SharedMemory);
     assert_eq!(target.activations(), Activations::F32);
     assert_eq!(target.max_binding(), 64 << 20);

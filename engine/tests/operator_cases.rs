@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use devices::{Decode, DecodeShape, Prefill};
+use devices::{Decode, DecodeShape, IntegerDot, Prefill};
 use engine::{
     graph::{Graph, Node},
     infer::infer,
@@ -92,12 +92,13 @@ fn every_case_can_be_planned() {
         (Elem::F32, false, DecodeShape::LanesAlongK, 8, true),
     ] {
         let f16 = activations == Elem::F16;
-        let decode = Decode { shape, threads: 64, stages_norm: tokens == 2 };
-        let prefill = Prefill { tokens, outputs: 4, workgroup: [16, 4] };
+        let decode = Decode { shape, threads: 64, stages_norm: tokens == 2, columns_in_bytes: 32 };
+        let prefill = Prefill { tokens, outputs: 4, workgroup: [16, 4], at_once: 8 };
         let (max_binding, max_slots) = (1 << 27, if subgroups { 8 } else { 32 });
         let target = Target {
             f16,
             integer_products,
+            integer_dot: if f16 { IntegerDot::Unsigned } else { IntegerDot::Signed },
             coop: None,
             subgroups,
             octets: subgroups,

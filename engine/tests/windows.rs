@@ -40,12 +40,17 @@ fn planned(op: &Arc<dyn Op>, filters: Option<&[usize]>, height: &Expr) -> (Vec<E
     let out = graph.add_node("out", op.clone(), inputs, None);
     graph.outputs.push(out);
     infer(&mut graph).unwrap();
-    let decode =
-        devices::Decode { shape: devices::DecodeShape::LanesAlongK, threads: 64, stages_norm: false };
-    let prefill = devices::Prefill { tokens: 4, outputs: 4, workgroup: [16, 4] };
+    let decode = devices::Decode {
+        shape: devices::DecodeShape::LanesAlongK,
+        threads: 64,
+        stages_norm: false,
+        columns_in_bytes: 32,
+    };
+    let prefill = devices::Prefill { tokens: 4, outputs: 4, workgroup: [16, 4], at_once: 8 };
     let target = Target {
         f16: false,
         integer_products: false,
+        integer_dot: devices::IntegerDot::None,
         coop: None,
         subgroups: false,
         octets: false,

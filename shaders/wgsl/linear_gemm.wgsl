@@ -4,7 +4,8 @@
 //   X = none       each thread reads x itself
 //   X = broadcast  each thread reads a part of x for its subgroup of 8 threads or more, no barriers; WG_Y = 1 (software
 //                  Vulkan)
-// With MATH = f16 products, and sums of 32 of them, are f16. Where weights go through shared memory too: linear_tiles.
+// With MATH = f16 products, and sums of 32 of them, are f16. A thread decodes AT_ONCE columns of W at a time: 4 take fewer
+// registers (4 by 4 on an Adreno 660 16, not 21, so that 8 waves run, not 6) but more instructions. Where weights go through shared memory too: linear_tiles.
 #variant WEIGHT = m0e4 | affine8 | f16 | f32
 #variant TEXTURE = false | true
 #variant ELEM = f32 | f16
@@ -12,6 +13,7 @@
 #variant TILE_N = 4 | 8
 #variant X = shared | none | broadcast
 #variant MATH = f32 | f16
+#variant AT_ONCE = 8 | 4
 #variant BIAS = false | true
 #variant RESIDUAL = false | true
 #variant EPILOGUE = rows | gate | heads | rope
@@ -27,6 +29,7 @@
 #exclude TILE_M == 16 && (X != broadcast || TILE_N == 4)
 #exclude X == none && !SCALED
 #exclude MATH == f16 && !(ELEM == f16 && WEIGHT == m0e4 && X != broadcast && TILE_N == 4)
+#exclude AT_ONCE == 4 && !(SCALED && X == shared && MATH == f32 && TILE_N == 4)
 #if ELEM == f16 || HELD == f16
 enable f16;
 #endif
@@ -156,6 +159,24 @@ fn main(
 #endfor
         );
 #endfor
+#elif AT_ONCE == 4
+        let codes = weight_row(block0);
+        let x_first = local.y * ${TILE_M}u * 8u;
+        for (var i = 0u; i < 2u * here; i++) {
+            let w = half_words(codes, 2u * j + i);
+#for p in 0..2
+            let c$p = half_pair${p}(w);
+            let even$p = scale0 * c$p.even + base0;
+            let odd$p = scale0 * c$p.odd + base0;
+#endfor
+#for m in 0..$TILE_M
+            let x$m = tile[x_first + 8u * ${m}u + i];
+#for p in 0..2
+            acc${m}_0 += x$m[2u * ${p}u] * even$p;
+            acc${m}_0 += x$m[2u * ${p}u + 1u] * odd$p;
+#endfor
+#endfor
+        }
 #elif X != broadcast
         // Four chunks unless k ends here. A bound that is not constant also keeps Apple's compiler from unrolling M0E4.
         for (var c = 0u; c < here; c++) {

@@ -7,8 +7,7 @@
 //   subgroup   all WG_X threads go along k and add up by subgroupAdd
 //   none       each thread goes along k alone; WG_X times the blocks a workgroup
 //   broadcast  likewise, and each thread reads a part of x for its subgroup of 8 threads or more (software Vulkan)
-// With MATH = f16 the products of a chunk, and sums of 4 of them, are f16. With MATH = i8 a workgroup brings all of x to
-// workgroup memory in 8 bits (lib/bytes.wgsl), normalised or not, and a thread multiplies 32 columns at a time.
+// With MATH = f16 the products of a chunk, and sums of 4 of them, are f16. In 8 bits: linear_gemv_i8.
 #variant WEIGHT = m0e4 | affine8 | f16 | f32
 #variant TEXTURE = false | true
 #variant ELEM = f32 | f16
@@ -20,7 +19,7 @@
 #variant RESIDUAL = false | true
 #variant NORM = false | true
 #variant STAGED = false | true
-#variant MATH = f32 | f16 | i8
+#variant MATH = f32 | f16
 #variant EPILOGUE = rows | gate | heads | rope
 #variant HELD = same | f16 | f8
 #exclude HELD == f16 && ELEM == f16 || HELD != same && (EPILOGUE == rows || EPILOGUE == gate)
@@ -31,11 +30,10 @@
 #let SUBGROUPS = REDUCE == subgroup || REDUCE == shuffle
 #let LOOKS_AHEAD = AHEAD != 1
 #let LOADS_FIRST = LOOKS_AHEAD || BLOCKS != 1
-#let BYTES = MATH == i8
-#let HALVES = WEIGHT == affine8 && STAGED && !LOADS_FIRST && !BYTES
+#let HALVES = WEIGHT == affine8 && STAGED && !LOADS_FIRST
 #exclude RESIDUAL && (NORM || EPILOGUE != rows)
 #exclude NORM && ROWS != 1
-#exclude STAGED && MATH != i8 && !(NORM && SPLIT && SCALED)
+#exclude STAGED && !(NORM && SPLIT && SCALED)
 #exclude REDUCE == shuffle && !SCALED
 #exclude (BLOCKS != 1 || LOOKS_AHEAD) && !(ROWS == 1 && SPLIT && SCALED)
 #exclude BLOCKS == 1 && AHEAD == 2 || BLOCKS == 2 && AHEAD == 4 || BLOCKS == 4 && (LOOKS_AHEAD || REDUCE != shuffle)
@@ -43,8 +41,6 @@
 #exclude MATH == f16 && !(ELEM == f16 && WEIGHT == m0e4 && ROWS == 1 && SPLIT)
 #exclude MATH == f16 && NORM && !STAGED
 #exclude MATH == f16 && REDUCE == subgroup && (BLOCKS != 1 || LOOKS_AHEAD)
-#exclude MATH == i8 && !(STAGED && SCALED && ROWS == 1 && !LOOKS_AHEAD)
-#exclude MATH == i8 && (REDUCE == subgroup || REDUCE == broadcast)
 #if ELEM == f16 || HELD == f16
 enable f16;
 #endif
@@ -55,10 +51,8 @@ enable f16;
 #import linear
 #if MATH == f16
 #import packed_half
-#elif BYTES
-#import bytes
 #endif
-#if BYTES || HALVES
+#if HALVES
 #import opaque_one
 #endif
 
@@ -68,14 +62,6 @@ override WG_X: u32 = 64;
 #endif
 #if STAGED
 #import combine
-#endif
-#if BYTES
-// Spans of k.
-override STAGE: u32 = 32;
-override STAGE_VEC4S: u32 = 2u * STAGE;
-var<workgroup> stage: array<vec4<u32>, STAGE_VEC4S>;
-var<workgroup> steps: array<vec2<f32>, STAGE>;
-#elif STAGED
 // k / 4.
 override STAGE: u32 = 256;
 var<workgroup> stage: array<vec4<Elem>, STAGE>;
@@ -87,7 +73,7 @@ alias Wide = vec4<f16>;
 fn product_at(row: u32, j: u32, a: vec4<f16>, b: vec4<f16>) -> vec4<f32> {
     return product(words(row, j), a, b);
 }
-#elif MATH == f32
+#else
 alias Wide = vec4<f32>;
 
 fn product(w: Words, a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
@@ -145,7 +131,7 @@ fn main(
     let group = workgroup_index(workgroup, count);
     let blocks = (params.n + 3u) / 4u;
     let chunks = params.k / 8u;
-#if BYTES || HALVES
+#if HALVES
     let one = opaque_one(workgroup);
 #endif
 #if REDUCE == shared
@@ -176,31 +162,13 @@ fn main(
     var acc${m}_$b = vec4<f32>();
 #endfor
 #endfor
-#if STAGED && NORM
+#if STAGED
     var square = 0.0;
     for (var i = local; i < params.k / 4u; i += WG_X) {
         let u = vec4<f32>(x[row0 + i]);
         square += dot(u, u);
     }
     let factor = root(workgroup_sum(square, thread));
-#elif STAGED
-    let factor = 1.0;
-#endif
-#if BYTES
-    let spans = (params.k + SPAN - 1u) / SPAN;
-    for (var i = local; i < spans; i += WG_X) {
-        let top = top_of(row0, 8u * i, one);
-        var sum = 0;
-        for (var c = 0u; c < 4u * one; c++) {
-            let chunk = rounded(row0, 8u * i + 2u * c, top);
-            stage[2u * i + c / 2u][c % 2u * 2u] = chunk.x;
-            stage[2u * i + c / 2u][c % 2u * 2u + 1u] = chunk.y;
-            sum = add8(chunk, sum);
-        }
-        steps[i] = times(top, sum) * factor;
-    }
-    workgroupBarrier();
-#elif STAGED
     for (var i = local; i < params.k / 4u; i += WG_X) {
         stage[i] = vec4<Elem>(vec4<f32>(x[row0 + i]) * factor * gain[params.gain_offset / 4u + i]);
     }
@@ -214,27 +182,7 @@ fn main(
     let scales$b = scale_row(block$b);
 #endif
 #endfor
-#if BYTES
-    for (var i = lane; i < spans; i += step) {
-        // x is zero beyond k, so a chunk there may be any.
-#for b in 0..$BLOCKS
-#for c in 0..4
-        let w${c}_$b = words(weights$b, 4u * i + ${c}u);
-#endfor
-        let s_$b = load_scale(scales$b, 4u * i);
-#endfor
-        let front = stage[2u * i];
-        let back = stage[2u * i + 1u];
-        let times = steps[i];
-#for b in 0..$BLOCKS
-        var products$b = dots(codes_of(w0_$b), front.xy, vec4<i32>());
-        products$b = dots(codes_of(w1_$b), front.zw, products$b);
-        products$b = dots(codes_of(w2_$b), back.xy, products$b);
-        products$b = dots(codes_of(w3_$b), back.zw, products$b);
-        acc0_$b += scaled(s_$b, products$b, times);
-#endfor
-    }
-#elif SPLIT
+#if SPLIT
     var j = lane;
 #for turn in 0..2
 #if turn == 0 || LOOKS_AHEAD

@@ -16,6 +16,7 @@
 #exclude RESIDUAL && EPILOGUE != rows
 #let HEADS = EPILOGUE == heads || EPILOGUE == rope
 #variant MATH = i8
+#variant DOT = signed
 #variant NORM = false
 #let SCALED = WEIGHT == m0e4 || WEIGHT == affine8
 #let WIDE = TILE_N == 8

@@ -8,7 +8,7 @@
 
 use std::{collections::BTreeMap, env, error::Error, fs, path::Path, sync::Arc};
 
-use devices::{Activations, F16, Target, WeightMemory};
+use devices::{Activations, F16, IntegerDot, Target, WeightMemory};
 use engine::{
     host::{GroupSize, WeightFormat},
     language::{LanguageModel, LanguageOptions, Phase},
@@ -135,7 +135,7 @@ fn bits(plan: &Plan, call: &Call) -> Option<f64> {
 
 fn words(kernel: &Kernel, profile: &str, target: &Target) -> Result<Vec<u32>, Box<dyn Error>> {
     if target.f16 == F16::Passthrough && kernel.reflection.uses_f16 {
-        let integer_dot = target.integer_dot;
+        let integer_dot = target.integer_dot != IntegerDot::None;
         return Ok(spirv(
             kernel,
             SpirvOptions { check_bounds: false, integer_dot, ..SpirvOptions::default() },

@@ -17,21 +17,24 @@ use shaders::Access;
 const M0E4: WeightFormat = WeightFormat::M0e4 { group: GroupSize::G32 };
 const AFFINE: WeightFormat = WeightFormat::Affine8 { group: GroupSize::G64 };
 
-/// Sizes that end inside of every tile, block, group and round of loads.
+/// Sizes that end inside of every tile, block, group, round of loads and part of a row.
 fn large() -> Vec<Case> {
     let matrix = |n: usize, k: usize| Some(sample::floats_in(&[n, k], 2, -0.25, 0.25));
     let x = |shape: &[usize]| Some(sample::floats_in(shape, 1, -1.0, 1.0));
     let gain = |k: usize| Some(sample::floats_in(&[k], 3, 0.5, 1.5));
     let mut cases = Vec::new();
     for format in [M0E4, AFFINE] {
-        for (m, n, k) in [(1, 334, 1080), (2, 150, 1080), (150, 334, 104)] {
+        for (m, n, k) in [(1, 334, 1080), (1, 70, 2120), (2, 150, 1080), (150, 334, 104)] {
             let inputs = vec![x(&[1, m, k]), matrix(n, k), x(&[1, m, n])];
             let case = Case::new(format!("{format} {m}x{k} to {n}"), Linear::new(format, false), inputs);
             cases.push(case.constants(&[1]));
         }
         let op = GatedLinear { format, activation: Activation::Silu, epsilon: Some(1e-5) };
-        let inputs = vec![x(&[1, 1, 1080]), matrix(2 * 167, 1080), None, gain(1080)];
-        cases.push(Case::new(format!("{format} gate 1080 to 334"), op, inputs).constants(&[1, 3]));
+        for (n, k, most) in [(334, 1080, 0.25), (70, 2120, 0.125)] {
+            let matrix = sample::floats_in(&[n, k], 2, -most, most);
+            let inputs = vec![x(&[1, 1, k]), Some(matrix), None, gain(k)];
+            cases.push(Case::new(format!("{format} gate {k} to {n}"), op.clone(), inputs).constants(&[1, 3]));
+        }
     }
     let rope = Rope { interleaved: false, rotary_dim: 16, full_table: false };
     for m in [1, 37] {
@@ -78,8 +81,12 @@ fn every_candidate(activations: Elem, memory: WeightMemory, in_bytes: bool) {
     let (mut seen, mut wrong) = (BTreeSet::new(), Vec::new());
     // What reads weights from textures, and what multiplies in 8 bits, is the same in many.
     let few = memory == WeightMemory::Texture || in_bytes;
-    let profiles = ["adreno-750", "mali-g720", "lavapipe", "nvidia", "adreno-830"];
-    for profile in &profiles[..if few { 3 } else { 5 }] {
+    let profiles: &[&str] = match (in_bytes, few) {
+        (true, _) => &["adreno-750", "mali-g720", "lavapipe", "adreno-660"],
+        (false, true) => &["adreno-750", "mali-g720", "lavapipe"],
+        (false, false) => &["adreno-750", "mali-g720", "lavapipe", "nvidia", "adreno-830"],
+    };
+    for profile in profiles {
         let profile = devices::by_name(profile).unwrap();
         let gpu = Gpu::open(&OpenOptions::default()).unwrap().acting_as(profile);
         let gpu = gpu.with_weights(memory).with_integer_products(in_bytes);

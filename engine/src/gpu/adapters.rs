@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use devices::{Capabilities, Coop, Detection, F16, Subgroups, Target, detect};
+use devices::{Capabilities, Coop, Detection, F16, IntegerDot, Subgroups, Target, detect};
 use wgpu::{Backends, CooperativeScalarType, DeviceType, Features};
 
 use super::{GpuError, vulkan};
@@ -31,8 +31,8 @@ pub struct AdapterSummary {
     pub f16: F16,
     /// Cooperative matrices that kernels can use.
     pub coop: Option<Coop>,
-    /// Whether a product of four pairs of 8-bit integers is an instruction.
-    pub integer_dot: bool,
+    /// Which products of four pairs of 8-bit integers are an instruction.
+    pub integer_dot: IntegerDot,
     /// Subgroup sizes; `None` without subgroup operations.
     pub subgroups: Option<Subgroups>,
     /// Largest buffer that a kernel can be given, bytes.
@@ -203,7 +203,7 @@ mod tests {
             reason: String::new(),
             f16: F16::None,
             coop: None,
-            integer_dot: false,
+            integer_dot: IntegerDot::None,
             subgroups: None,
             max_binding: 128 << 20,
             low_priority: false,

@@ -137,9 +137,10 @@ impl Gpu {
     /// Prefers what another kind of device does, as far as this one can: to run a phone's kernels elsewhere.
     #[must_use]
     pub fn acting_as(mut self, profile: &'static Profile) -> Self {
-        let Target { limits, f16, coop, subgroups, integer_dot, .. } = self.target;
-        let (features, coop, integer_dot) = (self.device.features(), coop.map(|c| c.size), Some(integer_dot));
-        let live = Capabilities { limits, features, subgroups, f16, coop, integer_dot };
+        let Target { limits, f16, coop, subgroups, .. } = self.target;
+        let (features, coop) = (self.device.features(), coop.map(|c| c.size));
+        // Where products of integers are no instruction, they are spelled out.
+        let live = Capabilities { limits, features, subgroups, f16, coop, integer_dot: None };
         self.target = Target::from_live(profile, live);
         self
     }

@@ -9,6 +9,7 @@
 use std::ffi::{CStr, c_char};
 
 use ash::{ext, khr, vk};
+use devices::IntegerDot;
 use wgpu::hal::{api::Vulkan, vulkan::Adapter};
 
 /// What a driver has and wgpu does not name.
@@ -20,8 +21,8 @@ pub(super) struct Offer {
     pub robust_buffers: bool,
     /// Products of packed 8-bit integers in SPIR-V.
     pub integer_dot: bool,
-    /// Whether such a product of four pairs takes less than what it stands for; `None` where the driver does not tell.
-    pub integer_dot_accelerated: Option<bool>,
+    /// Which such products of four pairs take less than what they stand for; `None` where the driver does not tell.
+    pub integer_dot_accelerated: Option<IntegerDot>,
     /// The extension through which a queue can be given low priority.
     pub low_priority: Option<&'static CStr>,
 }
@@ -68,10 +69,16 @@ pub(super) fn offer(adapter: &wgpu::Adapter) -> Offer {
         // SAFETY: as above.
         unsafe { instance.get_physical_device_properties2(hal.raw_physical_device(), &mut found) };
     }
-    let accelerated = dot_speed.integer_dot_product4x8_bit_packed_signed_accelerated != 0;
+    let has_dot = dot.shader_integer_dot_product != 0;
+    let signed = dot_speed.integer_dot_product4x8_bit_packed_signed_accelerated != 0;
+    let unsigned = dot_speed.integer_dot_product4x8_bit_packed_unsigned_accelerated != 0;
     Offer {
-        integer_dot: dot.shader_integer_dot_product != 0,
-        integer_dot_accelerated: Some(dot.shader_integer_dot_product != 0 && accelerated),
+        integer_dot: has_dot,
+        integer_dot_accelerated: Some(match (has_dot && signed, has_dot && unsigned) {
+            (true, _) => IntegerDot::Signed,
+            (false, true) => IntegerDot::Unsigned,
+            (false, false) => IntegerDot::None,
+        }),
         f16: half.shader_float16 != 0 && storage.storage_buffer16_bit_access != 0,
         robust_buffers: robust.robust_buffer_access2 != 0,
         low_priority: [khr::global_priority::NAME, ext::global_priority::NAME]

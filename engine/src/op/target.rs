@@ -11,6 +11,8 @@ pub struct Target {
     pub f16: bool,
     /// Whether products may round what they multiply to 8 bits, which changes results and is done on demand only.
     pub integer_products: bool,
+    /// Which products of four pairs of 8-bit integers are an instruction.
+    pub integer_dot: devices::IntegerDot,
     /// Cooperative matrices that kernels may use.
     pub coop: Option<devices::Coop>,
     /// Whether kernels may reduce over subgroups.
@@ -61,6 +63,7 @@ impl From<&devices::Target> for Target {
         Self {
             f16: device.f16 != devices::F16::None,
             integer_products: false,
+            integer_dot: device.integer_dot,
             coop: device.coop,
             subgroups: device.reduction == devices::Reduction::Subgroup,
             octets: device.subgroups.is_some_and(|sizes| sizes.min >= 8),

@@ -62,6 +62,11 @@ fn pair00(w: Words) -> Pair { return Pair(code(w << vec4(19u)), code(w << vec4(3
 fn pair01(w: Words) -> Pair { return Pair(code(w << vec4(15u)), code(w >> vec4(1u))); }
 fn pair10(w: Words) -> Pair { return Pair(code(w << vec4(11u)), code(w >> vec4(5u))); }
 fn pair11(w: Words) -> Pair { return Pair(code(w << vec4(7u)), code(w >> vec4(9u))); }
+
+// The codes of columns 4i .. 4i+4 of four rows, and two columns of those.
+fn half_words(row: u32, i: u32) -> vec4<u32> { return code_words(row, i / 2u) >> vec4(i % 2u * 8u); }
+fn half_pair0(w: vec4<u32>) -> Pair { return pair00(w); }
+fn half_pair1(w: vec4<u32>) -> Pair { return pair01(w); }
 #elif WEIGHT == affine8
 struct Words {
     a: vec4<u32>,
@@ -76,10 +81,14 @@ fn code(bits: vec4<u32>) -> vec4<f32> {
     return vec4<f32>(bits & vec4(0xffu));
 }
 
-fn pair00(w: Words) -> Pair { return Pair(code(w.a), code(w.a >> vec4(8u))); }
-fn pair01(w: Words) -> Pair { return Pair(code(w.a >> vec4(16u)), code(w.a >> vec4(24u))); }
-fn pair10(w: Words) -> Pair { return Pair(code(w.b), code(w.b >> vec4(8u))); }
-fn pair11(w: Words) -> Pair { return Pair(code(w.b >> vec4(16u)), code(w.b >> vec4(24u))); }
+fn half_words(row: u32, i: u32) -> vec4<u32> { return code_words(row, i); }
+fn half_pair0(w: vec4<u32>) -> Pair { return Pair(code(w), code(w >> vec4(8u))); }
+fn half_pair1(w: vec4<u32>) -> Pair { return Pair(code(w >> vec4(16u)), code(w >> vec4(24u))); }
+
+fn pair00(w: Words) -> Pair { return half_pair0(w.a); }
+fn pair01(w: Words) -> Pair { return half_pair1(w.a); }
+fn pair10(w: Words) -> Pair { return half_pair0(w.b); }
+fn pair11(w: Words) -> Pair { return half_pair1(w.b); }
 #elif WEIGHT == f16
 alias Words = u32;
 

@@ -16,6 +16,8 @@ const MOST_ALONE: u32 = 32;
 enum Through {
     /// `x` goes through workgroup memory; each thread decodes its weights.
     Shared,
+    /// Likewise, 4 columns of weights at a time, not 8.
+    Halves,
     /// Each thread reads its own.
     None,
     /// Subgroups share what they read of `x`.
@@ -41,8 +43,10 @@ impl fmt::Display for Gemm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [along_n, along_m] = self.workgroup;
         write!(f, "{} {}x{} {along_n}x{along_m}", self.word(), self.tokens, self.outputs)?;
-        if let Through::Both(chunks) = self.through {
-            write!(f, " by {chunks}")?;
+        match self.through {
+            Through::Both(chunks) => write!(f, " by {chunks}")?,
+            Through::Halves => write!(f, " by halves")?,
+            _ => {}
         }
         self.math.fmt(f)
     }
@@ -51,10 +55,12 @@ impl fmt::Display for Gemm {
 impl Gemm {
     /// Those that a device can run: in 8 bits if it may, then what its profile prefers.
     pub fn candidates(target: &Target, shape: Shape) -> Vec<Self> {
-        let devices::Prefill { tokens, outputs, workgroup: [along_n, along_m] } = target.prefill;
+        let devices::Prefill { tokens, outputs, workgroup: [along_n, along_m], at_once } = target.prefill;
         let first = if target.row_per_lane() && target.subgroups {
             let outputs = if shape.scaled { outputs } else { outputs.min(4) };
             Self::broadcast([tokens, outputs], along_n, shape.n)
+        } else if at_once == 4 && shape.scaled {
+            Self::new(Through::Halves, [tokens, outputs], [along_n, along_m])
         } else if tokens * outputs <= MOST_ALONE {
             Self::new(Through::Shared, [tokens, outputs], [along_n, along_m])
         } else if shape.scaled {
@@ -71,7 +77,7 @@ impl Gemm {
 
     /// In 8 bits a thread rounds one span of a row of `x` in its turn: so many columns at a time that all have one.
     fn in_bytes(target: &Target) -> Vec<Self> {
-        let devices::Prefill { tokens, outputs, workgroup } = target.prefill;
+        let devices::Prefill { tokens, outputs, workgroup, .. } = target.prefill;
         let tiles = [
             ([tokens, outputs], workgroup),
             ([8, 8], [16, 16]),
@@ -104,7 +110,7 @@ impl Gemm {
     }
 
     fn others(target: &Target, shape: Shape) -> Vec<Self> {
-        use Through::{Both, None, Shared};
+        use Through::{Both, Halves, None, Shared};
         if target.row_per_lane() {
             let of = |tile| match target.subgroups {
                 true => Self::broadcast(tile, target.prefill.workgroup[0], shape.n),
@@ -145,6 +151,7 @@ impl Gemm {
         {
             all.push(Self::new(None, tile, workgroup));
         }
+        all.push(Self::new(Halves, [4, 4], [16, 4]));
         let halves: Vec<Self> = all.iter().map(|gemm| Self { math: Math::F16, ..*gemm }).collect();
         all.extend(halves);
         all
@@ -158,10 +165,11 @@ impl Gemm {
         let most = target.prefill.tokens * target.prefill.outputs;
         let kernel = match self.through {
             Through::Both(_) => shape.scaled,
-            Through::None => shape.scaled && !wide,
+            Through::None | Through::Halves => shape.scaled && !wide,
             Through::Shared | Through::Broadcast => shape.scaled || !wide,
         };
-        let half = shape.half && (both || (!wide && self.through != Through::Broadcast));
+        let own = matches!(self.through, Through::Shared | Through::None);
+        let half = shape.half && (both || (own && !wide));
         let fits = sums <= most || self.through == Through::Broadcast;
         kernel && (self.math != Math::F16 || half) && fits
     }
@@ -176,7 +184,7 @@ impl Gemm {
                 + weights;
         }
         let vec4s = match self.through {
-            Through::Shared => along_m * self.tokens * 8,
+            Through::Shared | Through::Halves => along_m * self.tokens * 8,
             Through::Both(chunks) => {
                 along_m * self.tokens * (2 * chunks + 1) + along_n * self.outputs * 2 * chunks
             }
@@ -187,7 +195,7 @@ impl Gemm {
 
     fn word(self) -> &'static str {
         match self.through {
-            Through::Shared => "shared",
+            Through::Shared | Through::Halves => "shared",
             Through::None => "none",
             Through::Broadcast => "broadcast",
             Through::Both(_) => "both",
@@ -209,6 +217,7 @@ impl Gemm {
             .with("TILE_N", self.outputs.to_string())
             .set("WG_X", along_n);
         let spec = if self.through == Through::Broadcast { spec } else { spec.set("WG_Y", along_m) };
+        let spec = if self.through == Through::Halves { spec.with("AT_ONCE", "4") } else { spec };
         let spec = if self.math == Math::F32 { spec } else { spec.with("MATH", self.math.word()) };
         let columns = (along_n * self.outputs) as usize;
         let rows = m.ceil_div(i64::from(along_m * self.tokens));

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use devices::IntegerDot;
 use shaders::KernelSpec;
 use symbolic::Expr;
 
@@ -11,8 +12,8 @@ use crate::op::{Elem, Grid, Target};
 /// Matrices of fewer rows are shared out in small workgroups where each thread has rows of its own, so that no core idles.
 const MANY_ROWS: usize = 2048;
 
-/// Longer rows in 8 bits take more than 4 KiB of a workgroup's memory, so that few run at once: each should have many threads.
-/// For 4096 columns an Adreno 750 runs 14 of 16 waves where workgroups have 256 threads, 10 or 12 where they have 64.
+/// Longer rows in 8 bits, all at once, take more than 4 KiB of a workgroup's memory, so that few run at once: each should have
+/// many threads.
 const LONG: usize = 3276;
 const MANY_THREADS: u32 = 256;
 
@@ -56,6 +57,10 @@ pub struct Gemv {
     ahead: u32,
     math: Math,
     normed: Normed,
+    /// Columns of `x` in 8 bits that a workgroup holds at a time.
+    columns: u32,
+    /// Whether 8-bit products are of unsigned integers.
+    unsigned: bool,
 }
 
 impl fmt::Display for Gemv {
@@ -72,7 +77,8 @@ impl fmt::Display for Gemv {
             Normed::Folded => " folded",
             Normed::Staged => " staged",
         };
-        write!(f, "{}{normed}", self.math)
+        let unsigned = if self.unsigned { " unsigned" } else { "" };
+        write!(f, "{}{unsigned}{normed}", self.math)
     }
 }
 
@@ -99,7 +105,16 @@ impl Gemv {
     }
 
     fn new(reduce: Reduce, threads: u32) -> Self {
-        Self { reduce, threads, blocks: 1, ahead: 1, math: Math::F32, normed: Normed::Before }
+        Self {
+            reduce,
+            threads,
+            blocks: 1,
+            ahead: 1,
+            math: Math::F32,
+            normed: Normed::Before,
+            columns: u32::MAX,
+            unsigned: false,
+        }
     }
 
     fn with(self, blocks: u32, ahead: u32) -> Self {
@@ -112,12 +127,16 @@ impl Gemv {
 
     /// In 8 bits every workgroup rounds all of `x`, so it has 32 rows at least.
     fn in_bytes(target: &Target, shape: Shape) -> Vec<Self> {
-        let in_bytes = |reduce, threads| Self { math: Math::I8, ..Self::new(reduce, threads) };
+        let columns = target.decode.columns_in_bytes;
+        let unsigned = target.integer_dot == IntegerDot::Unsigned;
+        let in_bytes =
+            |reduce, threads| Self { math: Math::I8, columns, unsigned, ..Self::new(reduce, threads) };
         if target.row_per_lane() {
             return [64, 16].map(|threads| in_bytes(Reduce::None, threads)).to_vec();
         }
         let mut all = Vec::new();
-        let first = if shape.k > LONG { MANY_THREADS } else { target.decode.threads };
+        let held = shape.k.min(columns as usize);
+        let first = if held > LONG { MANY_THREADS } else { target.decode.threads };
         for (threads, sets) in
             [first, target.decode.threads, 64, 128, 256].into_iter().flat_map(|t| [8, 16, 32].map(|s| (t, s)))
         {
@@ -208,11 +227,16 @@ impl Gemv {
         };
         let elem = if shape.half { Elem::F16 } else { Elem::F32 };
         let staged = match (self.math, self.normed) {
-            (Math::I8, _) => shape.k.div_ceil(bytes::SPAN) * bytes::SPAN_BYTES,
+            (Math::I8, _) => self.spans(shape.k) * bytes::SPAN_BYTES,
             (_, Normed::Staged) => shape.k * elem.size() as usize,
             _ => return partial,
         };
         partial + staged as u32 + self.threads * 4
+    }
+
+    /// Spans of a row of `k` columns that a workgroup holds at a time.
+    fn spans(&self, k: usize) -> usize {
+        k.min(self.columns as usize).div_ceil(bytes::SPAN)
     }
 
     /// Who normalises `x`.
@@ -245,24 +269,42 @@ impl Gemv {
             Reduce::None | Reduce::Broadcast => self.threads,
         };
         let groups = count.div_ceil(4).div_ceil((sets * self.blocks) as usize);
-        let mut spec = KernelSpec::new("linear_gemv")
-            .with("ROWS", rows.to_string())
-            .with("REDUCE", self.word())
-            .set("WG_X", self.threads);
-        if let Some(lanes) = self.lanes() {
-            spec = spec.set("LANES", lanes);
+        let spec = match self.math {
+            Math::I8 => self.of_bytes(k),
+            Math::F32 | Math::F16 => self.of_floats(k, rows),
+        };
+        let spec = spec.with("REDUCE", self.word()).set("WG_X", self.threads);
+        let spec = match self.lanes() {
+            Some(lanes) => spec.set("LANES", lanes),
+            None => spec,
+        };
+        (spec, Grid::Linear(Expr::from(groups)))
+    }
+
+    fn of_bytes(self, k: usize) -> KernelSpec {
+        let mut spec = KernelSpec::new("linear_gemv_i8")
+            .with("MATH", self.math.word())
+            .set("STAGE", self.spans(k) as u32);
+        if self.blocks != 1 {
+            spec = spec.with("BLOCKS", self.blocks.to_string());
         }
+        if k > self.columns as usize {
+            spec = spec.flag("PARTS", true);
+        }
+        if self.unsigned { spec.with("DOT", "unsigned") } else { spec }
+    }
+
+    fn of_floats(self, k: usize, rows: u32) -> KernelSpec {
+        let mut spec = KernelSpec::new("linear_gemv").with("ROWS", rows.to_string());
         if (self.blocks, self.ahead) != (1, 1) {
             spec = spec.with("BLOCKS", self.blocks.to_string()).with("AHEAD", self.ahead.to_string());
         }
         if self.math != Math::F32 {
             spec = spec.with("MATH", self.math.word());
         }
-        if self.math == Math::I8 {
-            spec = spec.flag("STAGED", true).set("STAGE", k.div_ceil(bytes::SPAN) as u32);
-        } else if self.normed == Normed::Staged {
-            spec = spec.flag("STAGED", true).set("STAGE", (k / 4) as u32);
+        match self.normed {
+            Normed::Staged => spec.flag("STAGED", true).set("STAGE", (k / 4) as u32),
+            Normed::Before | Normed::Folded => spec,
         }
-        (spec, Grid::Linear(Expr::from(groups)))
     }
 }
