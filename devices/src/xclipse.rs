@@ -34,7 +34,7 @@ const BASE: Profile = Profile {
         shape: DecodeShape::LanesAlongK,
         threads: 64,
         stages_norm: false,
-        columns_in_bytes: 8192,
+        columns_in_bytes: 2048,
     },
     prefill: Prefill { tokens: 4, outputs: 4, workgroup: [16, 4], at_once: 8 },
     activations: Activations::F16,

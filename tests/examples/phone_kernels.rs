@@ -1,5 +1,5 @@
 //! Writes the SPIR-V of every kernel that models need on device profiles, as the engine hands it to the driver there:
-//! `phone_kernels [--candidates] [--f8] [--textures] OUT PROFILE,… MODEL.onnx …`; models may lack their weights. With
+//! `phone_kernels [--candidates] [--f8] [--textures] OUT PROFILE,… MODEL …`; a model is one that `halfbyte bench --model` knows. With
 //! `--candidates` of every kernel that may be chosen, else of those that a profile prefers, and of those that multiply in 8 bits
 //! where that is asked for; with `--f8` for KV caches in 8 bits, with `--textures` of weights in textures. Prints a line for
 //! each kernel of each phase: profile, model, phase, calls, bits of memory for each weight (`-` where it is no product), file,
@@ -8,12 +8,12 @@
 
 use std::{collections::BTreeMap, env, error::Error, fs, path::Path, sync::Arc};
 
+use bench::models;
 use devices::{Activations, F16, IntegerDot, Target, WeightMemory};
 use engine::{
     host::{GroupSize, WeightFormat},
     language::{LanguageModel, LanguageOptions, Phase},
     op::{self, Choices, Elem, LowerOptions, Slot, WeightPacking},
-    open::ModelFile,
     passes::{PassOptions, WeightFormats},
     plan::{Call, Plan},
 };
@@ -38,12 +38,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         env::args().skip(1).partition(|word| word.starts_with("--"));
     let [all, f8, textures] =
         ["--candidates", "--f8", "--textures"].map(|flag| flags.iter().any(|word| word == flag));
-    let [out, profiles, models @ ..] = arguments.as_slice() else {
-        return Err("phone_kernels [--candidates] [--f8] [--textures] OUT PROFILE,… MODEL.onnx …".into());
+    let [out, profiles, names @ ..] = arguments.as_slice() else {
+        return Err("phone_kernels [--candidates] [--f8] [--textures] OUT PROFILE,… MODEL …".into());
     };
-    for model in models.iter().map(Path::new) {
-        let name = model.file_stem().unwrap_or_default().to_string_lossy();
-        let language = LanguageModel::recognise(ModelFile::inspect(model)?.graph)?;
+    for name in names {
+        let language = LanguageModel::recognise(
+            models::named(name).ok_or_else(|| format!("no model {name:?}"))?.open(0)?.graph,
+        )?;
         for profile in profiles.split(',') {
             let mut target = Target::from_profile(devices::by_name(profile)?);
             if textures {

@@ -34,7 +34,9 @@ pub fn check_variants(
 ) -> (usize, Vec<String>) {
     let (mut run, mut wrong) = (0, Vec::new());
     for case in more.into_iter().chain(OPERATORS.iter().flat_map(|o| (o.cases)())) {
-        let Some(case) = (if activations == Elem::F16 { in_half(case) } else { Some(case) }) else { continue };
+        let Some(case) = (if activations == Elem::F16 { in_half(case) } else { Some(case) }) else {
+            continue;
+        };
         gpu.choose_by(Choices::default());
         let Ok(trial) = Trial::new(gpu.target(), &case, activations) else { continue };
         let [choice] = trial.choices() else { continue };

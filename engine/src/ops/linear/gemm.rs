@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use devices::IntegerDot;
 use shaders::KernelSpec;
 use symbolic::Expr;
 
@@ -53,7 +54,8 @@ impl fmt::Display for Gemm {
 }
 
 impl Gemm {
-    /// Those that a device can run: in 8 bits if it may, then what its profile prefers.
+    /// Those that a device can run: in 8 bits if it may and has products of signed ones, whose codes many threads would else
+    /// spell out; then what its profile prefers.
     pub fn candidates(target: &Target, shape: Shape) -> Vec<Self> {
         let devices::Prefill { tokens, outputs, workgroup: [along_n, along_m], at_once } = target.prefill;
         let first = if target.row_per_lane() && target.subgroups {
@@ -69,7 +71,8 @@ impl Gemm {
             Self::new(Through::Shared, [tokens, 4], [along_n, along_m.min(4)])
         };
         let fits = |gemm: &Self| gemm.exists(target, shape) && runs(target, gemm.workgroup, gemm.shared());
-        let in_bytes = if shape.bytes { Self::in_bytes(target) } else { Vec::new() };
+        let pays = target.integer_dot == IntegerDot::Signed || target.row_per_lane();
+        let in_bytes = if shape.bytes && pays { Self::in_bytes(target) } else { Vec::new() };
         let in_bytes = in_bytes.into_iter().filter(fits);
         let others = Self::others(target, shape).into_iter().filter(fits);
         distinct(in_bytes.chain([first]).chain(others).collect())
