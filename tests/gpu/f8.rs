@@ -5,18 +5,18 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use engine::{
     EngineError,
-    gpu::{Arena, Gpu, OpenOptions, Run, Weights},
+    gpu::{Gpu, OpenOptions},
     graph::{Graph, ValueId},
-    host::{Fit, HostTensor, f8},
+    host::{HostTensor, f8},
     op::{Case, Choices, Elem, LowerOptions, Target, fact_of, sample},
     open::ModelFile,
     ops::{attention, heads_linear, heads_linear::HeadsLinear, tensor_scatter::TensorScatter},
     plan::{Cache, Plan, PlanOptions},
     session::Session,
-    weights::{WeightSource, held, tensor},
+    weights::{held, tensor},
 };
 use symbolic::{Bindings, Symbol};
-use tests::{Choices as Loading, Expected, gpu, largest_difference, load, load_on, models};
+use tests::{Choices as Loading, Expected, gpu, largest_difference, load, load_on, models, run_of_plan};
 
 const PROFILES: [&str; 6] = ["lavapipe", "nvidia", "adreno-750", "adreno-830", "mali-g720", "apple-m1"];
 
@@ -72,11 +72,7 @@ impl Held {
 
     /// The first output, and the caches.
     fn run(&self, gpu: &Gpu, plan: &Arc<Plan>) -> Result<[Vec<f32>; 3], EngineError> {
-        let none = Bindings::new();
-        let source = WeightSource::Model(Fit::Search);
-        let weights = Weights::upload(gpu, &[(&self.graph, &**plan)], &source, &|_| {})?;
-        let arena = Arena::new(gpu, plan.arena_bytes(&none)?, plan, &none)?;
-        let run = Run::new(gpu, plan, &weights, &self.graph, &arena, &none, &none)?;
+        let run = run_of_plan(gpu, &self.graph, plan, &Bindings::new())?;
         for (name, tensor) in &self.inputs {
             if let Some(port) = plan.inputs.iter().find(|port| port.name == *name) {
                 run.write(gpu, name, &held(name, tensor, port.view.elem)?)?;

@@ -6,7 +6,6 @@ use std::{collections::BTreeMap, sync::Arc};
 use engine::{
     EngineError,
     dtype::DType,
-    gpu::{Arena, Run, Weights},
     graph::{Fact, Graph, Node, ValueId},
     host::{Fit, HostTensor, WeightFormat},
     infer_once::{OnceOptions, run_graph},
@@ -259,10 +258,7 @@ fn check_lengths(
     let plan = Arc::new(Plan::new(&graph, &options)?);
     let bindings = |length: usize| Bindings::new().with(&self::length(), length as i64);
     let largest = bindings(drawn.lengths.iter().copied().max().unwrap_or(1));
-    let source = WeightSource::Model(Fit::Search);
-    let weights = Weights::upload(&gpu, &[(&graph, &*plan)], &source, &|_| {})?;
-    let arena = Arena::new(&gpu, plan.arena_bytes(&largest)?, &plan, &largest)?;
-    let mut run = Run::new(&gpu, &plan, &weights, &graph, &arena, &largest, &largest)?;
+    let mut run = tests::run_of_plan(&gpu, &graph, &plan, &largest)?;
     for (at, length) in drawn.lengths.iter().enumerate() {
         run.advance(&gpu, &bindings(*length))?;
         for (name, tensor) in drawn.inputs(at) {

@@ -4,14 +4,12 @@ use std::sync::Arc;
 
 use engine::{
     dtype::DType,
-    gpu::{Arena, Gpu, OpenOptions, Run, Weights},
+    gpu::{Gpu, OpenOptions},
     graph::{Fact, Graph},
-    host::Fit,
     op::{Case, Choices, Elem, LowerOptions},
     ops::{OPERATORS, binary::Binary, range::Range},
     plan::{Plan, PlanOptions},
     qualify::{Trial, check, in_half},
-    weights::WeightSource,
 };
 use symbolic::{Bindings, Expr, Symbol};
 
@@ -123,10 +121,7 @@ fn a_range_of_floats_starts_at_a_size() {
     );
     let plan = Arc::new(plan.unwrap());
     let bindings = Bindings::new().with(&n, 5);
-    let source = WeightSource::Model(Fit::Search);
-    let weights = Weights::upload(&gpu, &[(&graph, &*plan)], &source, &|_| {}).unwrap();
-    let arena = Arena::new(&gpu, plan.arena_bytes(&bindings).unwrap(), &plan, &bindings).unwrap();
-    let run = Run::new(&gpu, &plan, &weights, &graph, &arena, &bindings, &bindings).unwrap();
+    let run = tests::run_of_plan(&gpu, &graph, &plan, &bindings).unwrap();
     let words = |values: [f32; 5]| values.map(f32::to_le_bytes).concat();
     run.write(&gpu, "x", &words([1.0, 2.0, 1.0, 1.0, 0.5])).unwrap();
     run.submit(&gpu).unwrap();

@@ -5,17 +5,16 @@ use std::sync::Arc;
 
 use devices::{Profile, WeightMemory};
 use engine::{
-    gpu::{Arena, Gpu, Run, Weights},
-    host::{Fit, GroupSize, WeightFormat},
+    gpu::Gpu,
+    host::{GroupSize, WeightFormat},
     language::{LanguageModel, LanguageOptions, Phase, Symbols},
     op::{Choices, Elem, LowerOptions, RootKind, Slot},
     open::ModelFile,
     passes::{PassOptions, WeightFormats},
     plan::{Call, Plan},
-    weights::WeightSource,
 };
 use symbolic::Bindings;
-use tests::models;
+use tests::{models, run_of_plan};
 
 const CHUNK: usize = 512;
 const CONTEXT: usize = 4096;
@@ -79,11 +78,7 @@ fn on(
             let size = call.kernel.reflection.workgroup_size;
             assert!(device.allows_workgroup(size), "{}: {} has {size:?}", profile.name, call.spec);
         }
-        let source = WeightSource::Model(Fit::MinMax);
-        let weights = Weights::upload(gpu, &[(&prepared.graph, &*plan)], &source, &|_| {}).unwrap();
-        let bindings = bindings(seq, past);
-        let arena = Arena::new(gpu, plan.arena_bytes(&bindings).unwrap(), &plan, &bindings).unwrap();
-        let run = Run::new(gpu, &plan, &weights, &prepared.graph, &arena, &bindings, &bindings);
+        let run = run_of_plan(gpu, &prepared.graph, &plan, &bindings(seq, past));
         let run = run.unwrap_or_else(|e| panic!("{} {phase:?} {format}: {e}", profile.name));
         run.submit(gpu).unwrap_or_else(|e| panic!("{} {phase:?} {format}: {e}", profile.name));
     }

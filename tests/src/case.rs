@@ -1,15 +1,19 @@
 //! Operators' cases by the kernels that there are to choose from.
 
+use std::sync::Arc;
+
 use engine::{
     EngineError,
-    gpu::Gpu,
+    gpu::{Arena, Gpu, Run, Weights},
     graph::Graph,
+    host::Fit,
     op::{Case, Choices, Elem, LowerOptions},
     ops::OPERATORS,
     plan::{Plan, PlanOptions},
     qualify::{Trial, check, in_half},
+    weights::WeightSource,
 };
-use symbolic::Symbol;
+use symbolic::{Bindings, Symbol};
 
 /// The plan of a typed graph on a GPU.
 ///
@@ -20,6 +24,22 @@ pub fn plan_of_graph(gpu: &Gpu, graph: &Graph) -> Result<Plan, EngineError> {
     let capacity = Symbol::new("capacity");
     let (caches, kept, stepping) = Default::default();
     Plan::new(graph, &PlanOptions { lower, caches, kept, capacity, stepping })
+}
+
+/// A run of a plan in memory of its own, with the weights that its graph has.
+///
+/// # Errors
+/// When a weight cannot be packed, or the device has no room.
+pub fn run_of_plan(
+    gpu: &Gpu,
+    graph: &Graph,
+    plan: &Arc<Plan>,
+    bindings: &Bindings,
+) -> Result<Run, EngineError> {
+    let source = WeightSource::Model(Fit::Search);
+    let weights = Weights::upload(gpu, &[(graph, &**plan)], &source, &|_| {})?;
+    let arena = Arena::new(gpu, plan.arena_bytes(bindings)?, plan, bindings)?;
+    Run::new(gpu, plan, &weights, graph, &arena, bindings, bindings)
 }
 
 /// Runs `more` and every operator's cases, with activations in f32 or f16, by kernels to choose whose names begin with `word`:

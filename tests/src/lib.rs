@@ -9,7 +9,7 @@ pub mod tiny;
 
 use std::path::{Path, PathBuf};
 
-pub use case::{check_variants, plan_of_graph};
+pub use case::{check_variants, plan_of_graph, run_of_plan};
 pub use expected::{Expected, npy, tensor, tensors};
 pub use model::{Choices, gpu, language_options, load, load_on};
 

@@ -100,6 +100,16 @@ impl HeadsLinear {
         self.turn.as_ref().filter(|(_, turned)| result < *turned).map(|(rope, _)| rope)
     }
 
+    /// How a kernel turns heads, whose table is brought to the type of its activations.
+    fn turn(&self, cx: &mut Lowering<'_>, elem: Elem) -> Result<Option<Turn>, OpError> {
+        let Some((rope, turned)) = self.turn.clone() else { return Ok(None) };
+        let table = cx.shaped(Self::TABLE)?;
+        if table.dims.len() < 3 {
+            return Err(invalid("a table has fewer than 3 dimensions"));
+        }
+        Ok(Some(Turn { rope, turned, table: converted(cx, table, elem)?, in_rows: self.in_rows }))
+    }
+
     fn computed(&self, inputs: &[Option<&HostTensor>], in_bytes: bool) -> Result<Vec<HostTensor>, OpError> {
         let (x, matrix) = (given(inputs, 0)?, linear::packed(given(inputs, 1)?, self.format, false)?);
         let norm = optional(inputs, Self::GAIN).zip(self.epsilon);
@@ -186,29 +196,13 @@ impl Op for HeadsLinear {
             )));
         }
         let normed = self.head_epsilon.filter(|_| cx.has_input(Self::HEAD_GAINS));
-        let table_slot = cx.has_input(Self::TABLE) && normed.is_none();
-        let slots = if normed.is_some() { 4 } else { 6 }
-            + u32::from(cx.has_input(Self::BIAS))
-            + u32::from(table_slot);
+        let of_heads = if normed.is_some() { 0 } else { 2 + u32::from(cx.has_input(Self::TABLE)) };
+        let slots = 4 + of_heads + u32::from(cx.has_input(Self::BIAS));
         let norm = self.epsilon.map(|epsilon| Norm { gain: Self::GAIN, epsilon });
         let x = Input::of(cx, norm, slots)?;
         let bias = if cx.has_input(Self::BIAS) { Some(cx.constant(Self::BIAS, Elem::F32)?) } else { None };
         let elem = x.elem();
-        let turn = match &self.turn {
-            Some((rope, turned)) => {
-                let table = cx.shaped(Self::TABLE)?;
-                if table.dims.len() < 3 {
-                    return Err(invalid("a table has fewer than 3 dimensions"));
-                }
-                Some(Turn {
-                    rope: rope.clone(),
-                    turned: *turned,
-                    table: converted(cx, table, elem)?,
-                    in_rows: self.in_rows,
-                })
-            }
-            None => None,
-        };
+        let turn = self.turn(cx, elem)?;
         let held = self.held(cx, elem)?;
         let [q, k_out, v] = [(0, elem), (1, held), (2, held)]
             .map(|(result, elem)| Destination::of(cx, result, |view| view.elem == elem));
