@@ -5,35 +5,16 @@ use std::{
     fmt::Write,
 };
 
-use engine::{
-    language::{LanguageModel, Phase, Prepared},
-    op::WeightPacking,
-    open::ModelFile,
-};
+use engine::{language::Phase, op::WeightPacking};
 
-use crate::fusions::prepare;
-
-/// Every model's name, and what it is in prefill and in decode.
-fn models() -> impl Iterator<Item = (String, [Prepared; 2])> {
-    let folders = ["architectures", "caches", "dialects", "tiny_llama"]
-        .into_iter()
-        .flat_map(|group| tests::models(group).into_iter().map(move |folder| (group, folder)));
-    folders.map(|(group, folder)| {
-        let name = format!("{group}/{}", folder.file_name().unwrap().to_string_lossy());
-        let file = ModelFile::open(&folder.join("model.onnx")).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let model = LanguageModel::recognise(file.graph).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let phases = [Phase::Prefill { chunk: 16 }, Phase::Decode];
-        let prepared = |phase| prepare(&model, phase, false).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let both = phases.map(prepared);
-        (name, both)
-    })
-}
+use crate::fusions::{models, prepare};
 
 /// The kernels that decode calls, by the operators they are for. `INSTA_UPDATE=always` writes them anew.
 #[test]
 fn of_a_decode_step() {
     let mut all = String::new();
-    for (name, [_, decode]) in models() {
+    for (name, model) in models() {
+        let decode = prepare(&model, Phase::Decode, false).unwrap_or_else(|e| panic!("{name}: {e}"));
         let op = |node: &str| {
             let found = decode.graph.nodes.iter().find(|n| n.name == node);
             found.map_or("", |n| n.op.name())
@@ -50,7 +31,9 @@ fn of_a_decode_step() {
 #[test]
 fn prefill_and_decode_read_the_same_matrices() {
     let mut wrong = Vec::new();
-    for (name, phases) in models() {
+    for (name, model) in models() {
+        let phases = [Phase::Prefill { chunk: 16 }, Phase::Decode]
+            .map(|phase| prepare(&model, phase, false).unwrap_or_else(|e| panic!("{name}: {e}")));
         let [prefill, decode] = phases.each_ref().map(|phase| {
             let matrices =
                 phase.plan.weights.iter().filter(|w| matches!(w.packing, WeightPacking::Matrix { .. }));

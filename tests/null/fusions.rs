@@ -167,11 +167,20 @@ pub(crate) fn prepare(model: &LanguageModel, phase: Phase, padding: bool) -> Res
     model.prepare(phase, &options)
 }
 
-/// What one model's fusions are that they should not be.
-fn differences(name: &str, counts: [usize; 6]) -> Vec<String> {
+/// The names of all models, and the models.
+pub(crate) fn models() -> impl Iterator<Item = (&'static str, LanguageModel)> {
+    MODELS.iter().map(|(name, _)| (*name, model(name)))
+}
+
+fn model(name: &str) -> LanguageModel {
     let file =
         ModelFile::open(&tests::fixture(name).join("model.onnx")).unwrap_or_else(|e| panic!("{name}: {e}"));
-    let model = LanguageModel::recognise(file.graph).unwrap_or_else(|e| panic!("{name}: {e}"));
+    LanguageModel::recognise(file.graph).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+/// What one model's fusions are that they should not be.
+fn differences(name: &str, counts: [usize; 6]) -> Vec<String> {
+    let model = model(name);
     let mut wrong = Vec::new();
     for padding in [false, true] {
         for phase in [Phase::Prefill { chunk: 16 }, Phase::Decode] {
@@ -235,8 +244,7 @@ fn experts_are_not_gathered() {
     let (mut checked, mut wrong) = (0, Vec::new());
     let mixtures = MODELS.iter().filter(|(name, _)| name.contains("mixtral") || name.contains("moe"));
     for (name, _) in mixtures {
-        let file = ModelFile::open(&tests::fixture(name).join("model.onnx")).unwrap();
-        let model = LanguageModel::recognise(file.graph).unwrap();
+        let model = model(name);
         for phase in [Phase::Prefill { chunk: 16 }, Phase::Decode] {
             let Prepared { graph, report, plan, .. } = prepare(&model, phase, false).unwrap();
             let gathers = |n: &&Node| {

@@ -7,6 +7,7 @@ use super::{
     linear::normed_heads,
     linear::product::{CHUNK, Epilogue, Heads, Product, Rows, Turn},
     linear::{self, product_shape, sums},
+    rms_norm::normalise,
     rope::Rope,
 };
 use crate::{
@@ -133,9 +134,7 @@ impl HeadsLinear {
                     head[Self::element_of(row, rope)] = *sum;
                 }
                 if let (Some(gain), Some(epsilon)) = (gains.chunks(d.max(1)).nth(index), self.head_epsilon) {
-                    let mean = head.iter().map(|v| v * v).sum::<f64>() / d as f64;
-                    let scale = 1.0 / (mean + f64::from(epsilon)).sqrt();
-                    head.iter_mut().zip(gain).for_each(|(v, gain)| *v *= scale * gain);
+                    normalise(head, gain, epsilon);
                 }
                 if let Some(rope) = rope {
                     let (cos, rest) = table[(b * positions + s) * 2 * width % table.len()..].split_at(width);

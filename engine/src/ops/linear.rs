@@ -2,7 +2,7 @@
 
 use symbolic::Expr;
 
-use super::matmul;
+use super::{matmul, rms_norm::normalise};
 use crate::{
     error::{OpError, invalid},
     graph::Fact,
@@ -89,11 +89,7 @@ pub(super) fn sums(
     let mut data = x.to_f64s();
     if let Some((gain, epsilon)) = norm {
         let gain = gain.to_f64s();
-        for row in data.chunks_mut(k.max(1)) {
-            let mean = row.iter().map(|v| v * v).sum::<f64>() / k as f64;
-            let scale = 1.0 / (mean + f64::from(epsilon)).sqrt();
-            row.iter_mut().zip(&gain).for_each(|(v, g)| *v *= scale * g);
-        }
+        data.chunks_mut(k.max(1)).for_each(|row| normalise(row, &gain, epsilon));
     }
     if in_bytes && matrix.format().group().is_some() {
         data.chunks_mut(k.max(1)).for_each(bytes::round);

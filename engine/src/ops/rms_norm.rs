@@ -57,11 +57,8 @@ impl Op for RmsNorm {
         let (dtype, weight) = (weight.dtype(), weight.to_f64s());
         let mut data = x.to_f64s();
         let residual = optional(inputs, Self::RESIDUAL).map(HostTensor::to_f64s).unwrap_or_default();
-        for row in data.chunks_mut(width) {
-            let mean = row.iter().map(|v| v * v).sum::<f64>() / width as f64;
-            let scale = 1.0 / (mean + f64::from(self.epsilon)).sqrt();
-            row.iter_mut().zip(&at).for_each(|(v, at)| *v *= scale * weight[*at]);
-        }
+        let gain: Vec<f64> = at.into_iter().map(|at| weight[at]).collect();
+        data.chunks_mut(width).for_each(|row| normalise(row, &gain, self.epsilon));
         data.iter_mut().zip(residual).for_each(|(v, more)| *v += more);
         Ok(vec![floats(dtype, x.shape().to_vec(), &data)?])
     }
@@ -79,6 +76,13 @@ impl Op for RmsNorm {
         dispatch_from(cx, (input, residual), weight, axis, self.epsilon, &out.view)?;
         out.finish(cx)
     }
+}
+
+/// Normalises a row by a gain of its width, for references.
+pub(super) fn normalise(row: &mut [f64], gain: &[f64], epsilon: f32) {
+    let mean = row.iter().map(|v| v * v).sum::<f64>() / row.len() as f64;
+    let scale = 1.0 / (mean + f64::from(epsilon)).sqrt();
+    row.iter_mut().zip(gain).for_each(|(v, gain)| *v *= scale * gain);
 }
 
 /// Normalises the rows of `input`, along its last dimension, into `out`, by a constant weight.

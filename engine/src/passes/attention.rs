@@ -5,9 +5,9 @@ use std::sync::Arc;
 use symbolic::Expr;
 
 use super::{
-    element::moved_element,
+    element::{coordinates, moved_element},
     formula::Element,
-    mask::{self, Mask, coordinates},
+    mask::{self, Mask},
     pattern::{Cx, Misfit, Pattern, Rewrite},
     scores::{Peeled, beside_masks, check_bias, merge, peel},
 };

@@ -6,9 +6,8 @@ use symbolic::{Expr, Substitution};
 
 use super::{
     Report,
-    element::element,
+    element::{coordinates, element},
     formula::Element,
-    mask::coordinates,
     pattern::{Cx, Misfit, Rewrite, apply_all},
 };
 use crate::{

@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 
-use symbolic::Expr;
+use symbolic::{Expr, Symbol};
 
 use super::{
     formula::{
@@ -22,6 +22,17 @@ use crate::{
 
 /// Nodes looked through before giving up: masks are shallow.
 const DEPTH: usize = 64;
+
+/// Coordinates `[batch, head, query, key]` as symbols no larger than the shape allows.
+pub(super) fn coordinates(shape: &[Expr]) -> Vec<Expr> {
+    let names = ["#batch", "#head", "#query", "#key"];
+    let symbol = |(name, size): (&str, &Expr)| match size.constant() {
+        Some(1) => Expr::from(0),
+        Some(n) => Expr::from(&Symbol::new(name).with_range(0, (n - 1).max(0))),
+        None => Expr::from(&Symbol::new(name)),
+    };
+    names[4 - shape.len().min(4)..].iter().copied().zip(shape).map(symbol).collect()
+}
 
 /// The element of `value` at the coordinates `at`, one for each dimension, with all arithmetic followed.
 pub(super) fn element(cx: &Cx<'_>, value: ValueId, at: &[Expr]) -> Element {

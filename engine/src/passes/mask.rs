@@ -1,9 +1,9 @@
 //! Masks: whatever subgraph computes one, it comes down to causal, padding and window.
 
-use symbolic::{Expr, Substitution, Symbol};
+use symbolic::{Expr, Substitution};
 
 use super::{
-    element::element,
+    element::{coordinates, element},
     formula::{Element, truth},
     pattern::Cx,
 };
@@ -24,17 +24,6 @@ pub struct Mask {
 
 /// Scores from here down are as good as minus infinity.
 const MASKED: f64 = -1e4;
-
-/// Coordinates `[batch, head, query, key]` as symbols no larger than the shape allows.
-pub(super) fn coordinates(shape: &[Expr]) -> Vec<Expr> {
-    let names = ["#batch", "#head", "#query", "#key"];
-    let symbol = |(name, size): (&str, &Expr)| match size.constant() {
-        Some(1) => Expr::from(0),
-        Some(n) => Expr::from(&Symbol::new(name).with_range(0, (n - 1).max(0))),
-        None => Expr::from(&Symbol::new(name)),
-    };
-    names[4 - shape.len().min(4)..].iter().copied().zip(shape).map(symbol).collect()
-}
 
 /// Reads the mask of scores `[batch, heads, queries, keys]` that broadcasts from `value`; `additive` masks are
 /// added to the scores, others are true where a key is visible.

@@ -43,27 +43,13 @@ struct Params {
     residual_m_stride: u32,
 #endif
 #if HEADS
-    q_offset: u32,
-    k_offset: u32,
-    v_offset: u32,
-    head_dim: u32,
-    seq: u32,
-    ends: vec2<u32>,
-    q_strides: vec4<u32>,
-    k_strides: vec4<u32>,
-    v_strides: vec4<u32>,
+#import head_params
 #else
     y_offset: u32,
     y_m_stride: u32,
     y_outer_stride: u32,
     y_inner_stride: u32,
     n_inner: u32,
-#endif
-#if EPILOGUE == rope
-    rotations_offset: u32,
-    rotary: u32,
-    turned: u32,
-    rotations_strides: vec3<u32>,
 #endif
 }
 

@@ -7,7 +7,7 @@ use crate::{
     graph::{Node, ValueId},
     ops::{gated::Gated, gated_linear::GatedLinear},
     passes::{
-        mask::coordinates,
+        element::coordinates,
         pattern::{Cx, Rewrite},
     },
 };

@@ -10,7 +10,7 @@ use crate::{
     host::RowOf,
     ops::{concat::Concat, heads_linear::HeadsLinear, linear::Linear, rope::Rope, transpose::Transpose},
     passes::{
-        mask::coordinates,
+        element::coordinates,
         norm::Normed,
         pattern::{Cx, NewInput, Rewrite, Source},
     },
@@ -19,10 +19,7 @@ use crate::{
 /// Queries, keys or values: some of a product's rows.
 struct Run<'a> {
     product: Plain<'a>,
-    /// The first row of each head.
-    firsts: Vec<usize>,
-    head_dim: usize,
-    norm: Option<Normed>,
+    heads: Heads,
     turn: Option<(&'a Rope, [ValueId; 2])>,
     result: ValueId,
 }
@@ -51,7 +48,6 @@ impl<'a> Run<'a> {
         {
             (value, heads) = (next.outputs[0], found);
         }
-        let Heads { firsts, head_dim, norm } = heads;
         let plain = cx.after_casts(value);
         let rope = cx.only_reader_of_any(plain).filter(|n| n.input(0) == Some(plain));
         let rope = rope.and_then(|n| Some((n, n.op_as::<Rope>()?, n.input(1)?, n.input(2)?)));
@@ -59,8 +55,8 @@ impl<'a> Run<'a> {
             Some((node, op, cos, sin)) => (Some((op, [cos, sin])), node.outputs[0]),
             None => (None, value),
         };
-        let accepted = HeadsLinear::accepts(head_dim, turn.map(|(rope, _)| rope));
-        accepted.then_some(Self { product, firsts, head_dim, norm, turn, result })
+        let accepted = HeadsLinear::accepts(heads.head_dim, turn.map(|(rope, _)| rope));
+        accepted.then_some(Self { product, heads, turn, result })
     }
 }
 
@@ -132,14 +128,15 @@ pub fn heads(cx: &Cx<'_>, node: &Node) -> Option<Rewrite> {
     // be that of another phase, which is to read the same matrix.
     runs.sort_by_key(|run| {
         let name = &cx.graph.value(run.product.matrix).name;
-        (run.turn.is_none(), is_appended(cx, run.result), name, run.firsts.first().copied())
+        (run.turn.is_none(), is_appended(cx, run.result), name, run.heads.firsts.first().copied())
     });
     let [q, k, v] = runs.as_slice() else { return None };
-    let alike = |run: &Run<'_>| run.head_dim == q.head_dim && (run.turn.is_none() || run.turn == q.turn);
+    let head_dim = q.heads.head_dim;
+    let alike = |run: &Run<'_>| run.heads.head_dim == head_dim && (run.turn.is_none() || run.turn == q.turn);
     if ![k, v].into_iter().all(alike) {
         return None;
     }
-    let gains = match [q.norm, k.norm, v.norm] {
+    let gains = match [q, k, v].map(|run| run.heads.norm) {
         [None, None, None] => None,
         [Some(q), Some(k), None] if q.epsilon == k.epsilon => Some(gains(cx, [q.gain, k.gain])?),
         _ => return None,
@@ -157,12 +154,12 @@ pub fn heads(cx: &Cx<'_>, node: &Node) -> Option<Rewrite> {
     let all = together(cx, rows, &how)?;
     let op = HeadsLinear {
         format: all.format,
-        heads: [q, k, v].map(|run| run.firsts.len()),
-        head_dim: q.head_dim,
+        heads: [q, k, v].map(|run| run.heads.firsts.len()),
+        head_dim,
         turn: q.turn.map(|(rope, _)| (rope.clone(), turned)),
         in_rows: false,
         epsilon: None,
-        head_epsilon: q.norm.map(|norm| norm.epsilon),
+        head_epsilon: q.heads.norm.map(|norm| norm.epsilon),
     };
     let results = runs.iter().map(|run| run.result).collect();
     let inputs = vec![Some(all.x), None, None, None, None, None];
@@ -191,9 +188,9 @@ fn in_order<'a>(runs: &[Run<'a>], turned: usize) -> (Rows<'a>, String) {
     for run in runs {
         let part = all.place(run.product);
         let rope = run.turn.map(|(rope, _)| rope);
-        for first in &run.firsts {
+        for first in &run.heads.firsts {
             let element = |row| first + HeadsLinear::element_of(row, rope);
-            all.rows.extend((0..run.head_dim).map(|row| (part, element(row) as u32)));
+            all.rows.extend((0..run.heads.head_dim).map(|row| (part, element(row) as u32)));
         }
     }
     let mut how = match runs.iter().find_map(|run| run.turn) {
@@ -202,7 +199,7 @@ fn in_order<'a>(runs: &[Run<'a>], turned: usize) -> (Rows<'a>, String) {
     };
     if all.products.len() < runs.len() {
         let firsts: Vec<String> =
-            runs.iter().filter_map(|run| run.firsts.first()).map(usize::to_string).collect();
+            runs.iter().filter_map(|run| run.heads.firsts.first()).map(usize::to_string).collect();
         how = format!("{how} from {}", firsts.join(", "));
     }
     (all, how)
