@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: demo conformance test format lint deny unit cooperative doc setup help
+.PHONY: demo conformance test format lint targets deny unit cooperative validation doc setup help
 
 MODEL  := models/smollm2
 ONNX   := target/onnx-1.22.0
@@ -27,7 +27,7 @@ conformance:
 	scripts/fetch_onnx_tests.sh $(ONNX)
 	cargo run --package tests --example conformance -- $(ONNX) $(FILTER)
 
-test: setup format lint deny doc unit cooperative
+test: setup format lint targets deny doc unit cooperative validation
 	@echo "all checks passed"
 
 setup:
@@ -40,6 +40,9 @@ format:
 lint:
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 
+targets:
+	scripts/check_targets.sh aarch64-linux-android aarch64-apple-ios
+
 deny:
 	cargo deny --log-level error check bans licenses sources
 
@@ -48,6 +51,10 @@ unit:
 
 cooperative:
 	scripts/test_cooperative.sh target/mesa
+
+# What is asked of Vulkan past wgpu.
+validation:
+	scripts/test_validation.sh target/layers
 
 doc:
 	cargo test --workspace --doc --quiet

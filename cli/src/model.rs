@@ -60,6 +60,11 @@ pub struct GpuArgs {
     /// Do not ask for low priority of the GPU's queue
     #[arg(long)]
     default_priority: bool,
+
+    /// Record every step anew through wgpu, not once for all that are alike: slower, for drivers that execute what was
+    /// recorded wrongly
+    #[arg(long)]
+    no_replay: bool,
 }
 
 /// How the KV cache is held.
@@ -88,6 +93,7 @@ impl GpuArgs {
         let options = OpenOptions {
             adapter: self.adapter.clone(),
             low_priority: !self.default_priority,
+            replay: !self.no_replay,
             cache_dir: cache_dir(),
             max_submit: self.max_submit_ms.map(|ms| Duration::from_millis(ms.into())),
             weights: self.weights(),

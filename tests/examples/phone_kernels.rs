@@ -23,7 +23,7 @@ use naga::{
 };
 use shaders::{Kernel, SpirvOptions, spirv};
 
-/// Without robustBufferAccess2, so that wgpu clamps indices into buffers.
+/// Without robustBufferAccess2, so that indices are clamped.
 const CLAMPED: [&str; 1] = ["mali-g710"];
 const PREFILL: Phase = Phase::Prefill { chunk: 128 };
 const PHASES: [(&str, Phase, bool); 4] = [
@@ -135,25 +135,22 @@ fn bits(plan: &Plan, call: &Call) -> Option<f64> {
 }
 
 fn words(kernel: &Kernel, profile: &str, target: &Target) -> Result<Vec<u32>, Box<dyn Error>> {
-    if target.f16 == F16::Passthrough && kernel.reflection.uses_f16 {
+    let clamped = CLAMPED.contains(&profile);
+    if !profile.starts_with("apple") {
         let integer_dot = target.integer_dot != IntegerDot::None;
         return Ok(spirv(
             kernel,
-            SpirvOptions { check_bounds: false, integer_dot, ..SpirvOptions::default() },
+            SpirvOptions { check_bounds: clamped, integer_dot, ..SpirvOptions::default() },
         )?);
     }
-    // As wgpu-hal does for a Vulkan 1.3 device.
-    let buffer = match CLAMPED.contains(&profile) {
-        true => BoundsCheckPolicy::Restrict,
-        false => BoundsCheckPolicy::Unchecked,
-    };
+    // On Metal wgpu translates, which clamps indices of arrays; Mesa's compiler for Apple takes SPIR-V.
     let options = spv::Options {
         lang_version: (1, 6),
         flags: spv::WriterFlags::empty(),
         capabilities: None,
         bounds_check_policies: BoundsCheckPolicies {
             index: BoundsCheckPolicy::Restrict,
-            buffer,
+            buffer: BoundsCheckPolicy::Unchecked,
             image_load: BoundsCheckPolicy::Unchecked,
             binding_array: BoundsCheckPolicy::Unchecked,
         },

@@ -19,6 +19,7 @@ mod limits;
 mod models;
 mod operators;
 mod products;
+mod replay;
 mod sessions;
 mod steps;
 mod textures;

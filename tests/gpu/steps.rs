@@ -64,8 +64,9 @@ fn a_decode_step_makes_nothing_and_copies_nothing() {
                     4 * vocabulary as u64,
                     "{name} {format}: only logits are read back"
                 );
-                // The mask of a padded prompt is one longer in each step.
-                let did = Counts { uploaded_bytes: if padding { 0 } else { did.uploaded_bytes }, ..did };
+                // The mask of a padded prompt is one longer in each step; `replay` tells when steps are recorded.
+                let uploaded_bytes = if padding { 0 } else { did.uploaded_bytes };
+                let did = Counts { uploaded_bytes, recordings: 0, ..did };
                 assert_eq!(did, *first.get_or_insert(did), "{name} {format}: steps differ");
             }
             let since = gpu.counters().counts() - loaded;

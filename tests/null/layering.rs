@@ -91,7 +91,7 @@ fn copy_commands_are_recorded_where_they_are_counted() {
     let mut found = Vec::new();
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
-        let commands = ["copy_buffer_to_", "copy_texture_to_", "clear_buffer(", "DownloadBuffer"];
+        let commands = ["copy_buffer_to_", "copy_texture_to_", "cmd_copy_", "DownloadBuffer"];
         let count: usize = commands.iter().map(|c| text.matches(c).count()).sum();
         if count > 0 {
             found.push((file.file_name().unwrap().to_string_lossy().into_owned(), count));

@@ -73,6 +73,17 @@ impl Gpu {
         }
     }
 
+    /// Writes zeros to all of some buffers.
+    ///
+    /// # Errors
+    /// When the device is lost.
+    pub(super) fn clear<'a>(&self, buffers: impl Iterator<Item = &'a Buffer>) -> Result<(), GpuError> {
+        let mut encoder = self.encoder();
+        buffers.for_each(|buffer| encoder.clear_buffer(&buffer.raw, 0, None));
+        self.submit([encoder])?;
+        Ok(())
+    }
+
     /// Waits for everything submitted and returns a range of a buffer.
     ///
     /// # Errors
@@ -86,7 +97,7 @@ impl Gpu {
         let staging = self.staging(padded)?;
         let mut encoder = self.encoder();
         self.copy(&mut encoder, (buffer, start), (&staging, 0), padded);
-        self.submit(encoder)?;
+        self.submit([encoder])?;
         let slice = staging.raw().slice(..padded);
         let (sender, receiver) = mpsc::channel();
         slice.map_async(wgpu::MapMode::Read, move |result| {

@@ -40,7 +40,7 @@ impl Gpu {
                 chooser.dispatch(self, &mut pass, true);
             }
             chooser.copy(self, &mut encoder)?;
-            chooser.begin(self.submit(encoder)?);
+            chooser.begin(self.submit([encoder])?);
             sampler.took();
             choices.push(match chooser.take(self)? {
                 Some(Choice::Token(token)) => Some(token),

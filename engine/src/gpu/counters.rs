@@ -16,6 +16,7 @@ pub struct Counters {
     pipelines: AtomicU64,
     buffers: AtomicU64,
     bind_groups: AtomicU64,
+    recordings: AtomicU64,
 }
 
 /// A reading of [`Counters`]; the difference of two tells what a step did.
@@ -39,8 +40,10 @@ pub struct Counts {
     pub pipelines: u64,
     /// Buffers made.
     pub buffers: u64,
-    /// Bind groups made.
+    /// Bind groups made, where wgpu records each step.
     pub bind_groups: u64,
+    /// Command buffers recorded once for all, where the backend can.
+    pub recordings: u64,
 }
 
 impl Counters {
@@ -82,6 +85,10 @@ impl Counters {
         self.bind_groups.fetch_add(1, Relaxed);
     }
 
+    pub(super) fn recording(&self) {
+        self.recordings.fetch_add(1, Relaxed);
+    }
+
     /// The most bytes that staging memory held at once on their way to the device.
     #[must_use]
     pub fn most_staged(&self) -> u64 {
@@ -102,6 +109,7 @@ impl Counters {
             pipelines: self.pipelines.load(Relaxed),
             buffers: self.buffers.load(Relaxed),
             bind_groups: self.bind_groups.load(Relaxed),
+            recordings: self.recordings.load(Relaxed),
         }
     }
 }
@@ -129,6 +137,7 @@ impl std::ops::Sub for Counts {
             pipelines: self.pipelines - earlier.pipelines,
             buffers: self.buffers - earlier.buffers,
             bind_groups: self.bind_groups - earlier.bind_groups,
+            recordings: self.recordings - earlier.recordings,
         }
     }
 }

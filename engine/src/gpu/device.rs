@@ -16,6 +16,7 @@ use super::{
     costs::{Costs, Part},
     disk::DiskCache,
     recall::Recall,
+    replay::Recorder,
     upload::Staged,
     vulkan::Offer,
 };
@@ -30,6 +31,7 @@ pub struct Gpu {
     summary: DeviceSummary,
     offer: Offer,
     disk: Option<DiskCache>,
+    recorder: Option<Recorder>,
     counters: Counters,
     faults: Arc<Faults>,
     pipelines: Mutex<HashMap<KernelSpec, Arc<Pipeline>>>,
@@ -110,6 +112,7 @@ impl Gpu {
             summary,
             offer,
             disk,
+            recorder: None,
             counters: Counters::default(),
             faults,
             pipelines: Mutex::default(),
@@ -128,6 +131,16 @@ impl Gpu {
         self.recall = recall;
         self.choose_by(self.record().choices());
         self
+    }
+
+    pub(super) fn recording(mut self, recorder: Option<Recorder>) -> Self {
+        self.recorder = recorder;
+        self
+    }
+
+    /// What records steps once for all, where the backend can and it was not declined.
+    pub(super) fn recorder(&self) -> Option<&Recorder> {
+        self.recorder.as_ref()
     }
 
     pub(super) fn recall(&self) -> &Recall {
@@ -284,11 +297,16 @@ impl Gpu {
     ///
     /// # Errors
     /// When a command, or an earlier write, was refused, or the device is lost.
-    pub(super) fn submit(&self, encoder: wgpu::CommandEncoder) -> Result<wgpu::SubmissionIndex, GpuError> {
+    pub(super) fn submit(
+        &self,
+        encoders: impl IntoIterator<Item = wgpu::CommandEncoder>,
+    ) -> Result<wgpu::SubmissionIndex, GpuError> {
         // What is recorded is only gathered before: the driver gets it here.
         let (submission, failed) = self.guarded(|_| {
-            let commands = self.costs.time(Part::Record, || encoder.finish());
-            self.costs.time(Part::Submit, || self.queue.submit([commands]))
+            let commands: Vec<_> = self
+                .costs
+                .time(Part::Record, || encoders.into_iter().map(wgpu::CommandEncoder::finish).collect());
+            self.costs.time(Part::Submit, || self.queue.submit(commands))
         });
         self.staged().submitted(&submission);
         self.counters.submitted();

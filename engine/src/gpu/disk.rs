@@ -1,4 +1,4 @@
-//! Compiled pipelines kept in a file between runs, where the backend can.
+//! Compiled pipelines kept in files between runs, where the backend can.
 
 #![allow(unsafe_code)] // wgpu cannot know what a file holds; see the SAFETY comment
 
@@ -9,11 +9,58 @@ use std::{
 
 use super::GpuError;
 
+/// A file for what one device and driver have compiled.
+#[derive(Debug)]
+pub(super) struct CacheFile(PathBuf);
+
+impl CacheFile {
+    /// The file of this kind in a folder; `None` where the backend keeps no caches.
+    ///
+    /// # Errors
+    /// In words, when the folder cannot be made.
+    pub fn of(device: &wgpu::Device, folder: &Path, kind: &str) -> Result<Option<Self>, String> {
+        let info = device.adapter_info();
+        let Some(key) = wgpu::util::pipeline_cache_key(&info) else { return Ok(None) };
+        let driver = hash(format!("{} {} {}", info.name, info.driver, info.driver_info).as_bytes());
+        let file = Self(folder.join(format!("{key}_{driver:016x}.{kind}")));
+        fs::create_dir_all(folder).map_err(|e| file.unread(&e))?;
+        Ok(Some(file))
+    }
+
+    /// What an earlier run left, if nothing happened to it since.
+    ///
+    /// # Errors
+    /// In words, when there is a file that cannot be read.
+    pub fn read(&self) -> Result<Option<Vec<u8>>, String> {
+        match fs::read(&self.0) {
+            Ok(bytes) => Ok(unseal(&bytes).map(<[u8]>::to_vec)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(self.unread(&e)),
+        }
+    }
+
+    fn unread(&self, e: &std::io::Error) -> String {
+        format!("no pipeline cache: {}: {e}", self.0.display())
+    }
+
+    /// Writes the file, unless it holds the same already.
+    ///
+    /// # Errors
+    /// When it cannot be written; nothing is left behind.
+    pub fn write(&self, data: &[u8]) -> Result<(), GpuError> {
+        let sealed = seal(data);
+        if fs::read(&self.0).is_ok_and(|there| there == sealed) {
+            return Ok(());
+        }
+        replace(&self.0, &sealed)
+    }
+}
+
 /// A driver's cache and the file it came from.
 #[derive(Debug)]
 pub(super) struct DiskCache {
     cache: wgpu::PipelineCache,
-    file: PathBuf,
+    file: CacheFile,
     /// Whether an earlier run left something in it.
     found: bool,
 }
@@ -24,21 +71,12 @@ impl DiskCache {
     /// # Errors
     /// In words, when the folder or the file cannot be used. The device works without.
     pub fn open(device: &wgpu::Device, folder: &Path) -> Result<Option<Self>, String> {
-        let info = device.adapter_info();
-        let Some(key) = wgpu::util::pipeline_cache_key(&info) else { return Ok(None) };
         if !device.features().contains(wgpu::Features::PIPELINE_CACHE) {
             return Ok(None);
         }
-        let driver = hash(format!("{} {} {}", info.name, info.driver, info.driver_info).as_bytes());
-        let file = folder.join(format!("{key}_{driver:016x}.bin"));
-        let at = |e: std::io::Error| format!("no pipeline cache: {}: {e}", file.display());
-        fs::create_dir_all(folder).map_err(at)?;
-        let bytes = match fs::read(&file) {
-            Ok(bytes) => bytes,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(e) => return Err(at(e)),
-        };
-        let data = unseal(&bytes);
+        let Some(file) = CacheFile::of(device, folder, "bin")? else { return Ok(None) };
+        let data = file.read()?;
+        let data = data.as_deref();
         let descriptor = wgpu::PipelineCacheDescriptor { label: Some("pipelines"), data, fallback: true };
         // SAFETY: the data is what `save` got from the same device and driver: the name of the file says so, and its
         // checksum that nothing happened to it since. wgpu and the driver check their headers besides.
@@ -59,12 +97,7 @@ impl DiskCache {
     /// # Errors
     /// When it cannot be written; nothing is left behind.
     pub fn save(&self) -> Result<(), GpuError> {
-        let Some(data) = self.cache.get_data() else { return Ok(()) };
-        let sealed = seal(&data);
-        if fs::read(&self.file).is_ok_and(|there| there == sealed) {
-            return Ok(());
-        }
-        replace(&self.file, &sealed)
+        self.cache.get_data().map_or(Ok(()), |data| self.file.write(&data))
     }
 }
 

@@ -3,11 +3,11 @@
 use std::{
     collections::VecDeque,
     ops::Range,
-    sync::{MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use super::{Chooser, Gpu, Run, buffer::PATIENCE, costs::Part, slices::Slices};
+use super::{Chooser, Gpu, Run, buffer::PATIENCE, costs::Part, replay::Recording, slices::Slices};
 use crate::error::EngineError;
 
 /// Submissions that are kept in mind; of so many, nobody waits for any.
@@ -33,6 +33,8 @@ struct Flight {
     calls: Range<usize>,
     submission: wgpu::SubmissionIndex,
     submitted: Instant,
+    /// Would wait for the submission if it were let go of before its end.
+    _kept: Option<Arc<Recording>>,
 }
 
 impl Flights {
@@ -76,9 +78,10 @@ impl Run {
         let slices = flights.slices.cut(gpu.max_submit(), |call| self.workgroups(call));
         let last = slices.len() - 1;
         for (at, calls) in slices.into_iter().enumerate() {
-            let mut choice = choice.as_mut().filter(|_| at == last);
-            let encoder = costs.time(Part::Record, || self.record_slice(gpu, calls.clone(), &mut choice))?;
-            let submission = gpu.submit(encoder)?;
+            let choice = if at == last { &mut choice } else { &mut None };
+            let recorded = costs.time(Part::Record, || self.record(gpu, calls.clone(), choice))?;
+            let submission = gpu.submit(recorded.encoders)?;
+            let kept = recorded.kept.inspect(|kept| kept.submitted(submission.clone()));
             if let Some((chooser, _)) = choice {
                 costs.time(Part::Read, || chooser.begin(submission.clone()));
             }
@@ -86,7 +89,7 @@ impl Run {
                 flights.flying.clear();
                 flights.steps = 0;
             }
-            flights.flying.push_back(Flight { calls, submission, submitted: Instant::now() });
+            flights.flying.push_back(Flight { calls, submission, submitted: Instant::now(), _kept: kept });
         }
         flights.steps += 1;
         Ok(())
@@ -109,40 +112,6 @@ impl Run {
         });
     }
 
-    /// Records one call; none where there is nothing to do in this step.
-    pub(super) fn record(&self, gpu: &Gpu, index: usize, pass: &mut wgpu::ComputePass<'_>) {
-        let [x, y, z] = self.bound.calls[index].workgroups;
-        if x == 0 || y == 0 || z == 0 {
-            return;
-        }
-        pass.set_pipeline(self.pipelines[index].raw());
-        pass.set_bind_group(0, &self.groups[index], &[]);
-        pass.dispatch_workgroups(x, y, z);
-        gpu.counters().dispatched(1);
-    }
-
-    fn record_slice(
-        &self,
-        gpu: &Gpu,
-        calls: Range<usize>,
-        choice: &mut Option<&mut (&mut Chooser, bool)>,
-    ) -> Result<wgpu::CommandEncoder, EngineError> {
-        let mut encoder = gpu.encoder();
-        {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            for index in calls {
-                self.record(gpu, index, &mut pass);
-            }
-            if let Some((chooser, decode)) = choice {
-                chooser.dispatch(gpu, &mut pass, *decode);
-            }
-        }
-        if let Some((chooser, _)) = choice {
-            chooser.copy(gpu, &mut encoder)?;
-        }
-        Ok(encoder)
-    }
-
     /// Waits until no more than `left` steps are under way, and learns what the calls of the others take.
     ///
     /// # Errors
@@ -159,7 +128,7 @@ impl Run {
         let end = self.bound.calls.len();
         // Submissions whose ends nobody saw count together with the next one.
         let (mut first, mut unseen) = (None, 0);
-        while let Some(Flight { calls, submission, submitted }) = flights.flying.pop_front() {
+        while let Some(Flight { calls, submission, submitted, _kept }) = flights.flying.pop_front() {
             let before = Instant::now();
             costs.time(Part::Read, || gpu.wait_for(submission, PATIENCE))?;
             let now = Instant::now();

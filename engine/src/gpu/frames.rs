@@ -56,7 +56,7 @@ impl FrameWork {
             pass.set_bind_group(0, &self.group, &[]);
             pass.dispatch_workgroups(self.workgroups as u32, 1, 1);
         }
-        let submission = gpu.submit(encoder)?;
+        let submission = gpu.submit([encoder])?;
         gpu.wait_for(submission, PATIENCE)?;
         Ok(start.elapsed())
     }

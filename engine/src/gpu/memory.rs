@@ -13,7 +13,7 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// An arena of `bytes`, and the caches that a plan names at the sizes of a binding.
+    /// An arena of `bytes`, and the caches that a plan names at the sizes of a binding, all of them zero.
     ///
     /// # Errors
     /// When the device has no room, or a size is not bound or below zero.
@@ -28,6 +28,7 @@ impl Arena {
             })?;
             caches.push(gpu.storage(&root.name, size)?);
         }
+        gpu.clear(caches.iter().chain([&buffer]))?;
         Ok(Self { buffer, caches })
     }
 

@@ -19,6 +19,11 @@ mod pipeline;
 mod progress;
 mod readback;
 mod recall;
+#[cfg(not(target_vendor = "apple"))]
+mod replay;
+#[cfg(target_vendor = "apple")]
+#[path = "no_replay.rs"]
+mod replay;
 mod room;
 mod run;
 mod slices;

@@ -2,11 +2,15 @@
 
 use std::ffi::CStr;
 
+use devices::IntegerDot;
+
 /// What a driver has and wgpu does not name: nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Offer {
     pub f16: bool,
     pub robust_buffers: bool,
+    pub integer_dot: bool,
+    pub integer_dot_accelerated: Option<IntegerDot>,
     pub low_priority: Option<&'static CStr>,
 }
 

@@ -111,7 +111,7 @@ impl Gpu {
             let size = PIECE.min(bytes as u64 - start);
             self.fill(&mut encoder, &buffer, start..start + size, filling)?;
         }
-        self.submit(encoder)?;
+        self.submit([encoder])?;
         Ok(buffer)
     }
 

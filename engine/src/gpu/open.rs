@@ -8,8 +8,9 @@ use wgpu::Features;
 use super::{
     AdapterSummary, Gpu, GpuError,
     adapters::{ADAPTER_VARIABLE, Found, capabilities, choose, enumerate},
-    disk::DiskCache,
+    disk::{CacheFile, DiskCache},
     recall::Recall,
+    replay::Recorder,
     vulkan::{self, Wishes},
 };
 
@@ -22,6 +23,8 @@ pub struct OpenOptions {
     pub low_priority: bool,
     /// Reach 16-bit floats through SPIR-V passthrough where wgpu does not offer them.
     pub f16_passthrough: bool,
+    /// Record steps that repeat themselves once, where the backend can, instead of each time.
+    pub replay: bool,
     /// Folder where compiled pipelines, and what tuning found, are kept between runs.
     pub cache_dir: Option<PathBuf>,
     /// How long a submission should keep the GPU at most, instead of what the profile says; 0 submits each step as one.
@@ -36,6 +39,7 @@ impl Default for OpenOptions {
             adapter: None,
             low_priority: true,
             f16_passthrough: true,
+            replay: true,
             cache_dir: None,
             max_submit: None,
             weights: None,
@@ -91,11 +95,23 @@ impl Gpu {
                 None
             })
         });
+        // What is wrong with the folder was just said.
+        let file = options
+            .cache_dir
+            .as_deref()
+            .and_then(|folder| CacheFile::of(&device, folder, "recorded").ok()?);
+        let recorder = match options.replay {
+            true => Recorder::open(&device, &found.offer, file).unwrap_or_else(|reason| {
+                notes.push(format!("steps are recorded anew each time: {reason}"));
+                None
+            }),
+            false => None,
+        };
         let (recall, note) = Recall::open(&found.summary, options.cache_dir.as_deref());
         notes.extend(note);
         let summary = DeviceSummary { adapter: found.summary, f16, low_priority, notes };
         let gpu = Self::new(device, queue, target, summary, found.offer, disk, options.max_submit);
-        let gpu = gpu.recalling(recall);
+        let gpu = gpu.recalling(recall).recording(recorder);
         Ok(match options.weights {
             Some(memory) => gpu.with_weights(memory),
             None => gpu,

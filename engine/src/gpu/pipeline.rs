@@ -14,7 +14,12 @@ use std::{
 use devices::F16;
 use shaders::{Access, Kernel};
 
-use super::{Gpu, GpuError, Progress, disk::DiskCache, passthrough};
+use super::{
+    Gpu, GpuError, Progress,
+    disk::DiskCache,
+    passthrough,
+    replay::{Program, Recorder},
+};
 use crate::{error::EngineError, plan::Plan};
 
 /// A kernel that the driver has compiled.
@@ -45,6 +50,18 @@ impl Gpu {
         Ok(made)
     }
 
+    /// The program of a kernel for recordings, likewise.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn program(&self, recorder: &Recorder, kernel: &Kernel) -> Result<Arc<Program>, GpuError> {
+        let (program, made) = recorder.program(kernel)?;
+        if made {
+            self.counters().pipeline();
+        }
+        Ok(program)
+    }
+
     /// Makes all pipelines of some plans beforehand, on all processors. `progress` is called from any thread.
     ///
     /// # Errors
@@ -60,7 +77,10 @@ impl Gpu {
         let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let work = || {
             while let Some(kernel) = kernels.get(next.fetch_add(1, Relaxed)) {
-                self.pipeline(kernel)?;
+                match self.recorder() {
+                    Some(recorder) => _ = self.program(recorder, kernel)?,
+                    None => _ = self.pipeline(kernel)?,
+                }
                 let done = done.fetch_add(1, Relaxed) + 1;
                 progress(Progress::Pipelines { done, total: kernels.len() });
             }
@@ -79,6 +99,7 @@ impl Gpu {
     /// Lets go of the pipelines that no run holds.
     pub fn forget_pipelines(&self) {
         self.pipelines().clear();
+        self.recorder().inspect(|recorder| recorder.forget());
     }
 
     /// Whether pipelines that an earlier run kept are at hand.
@@ -92,7 +113,8 @@ impl Gpu {
     /// # Errors
     /// When the file cannot be written.
     pub fn save_pipelines(&self) -> Result<(), GpuError> {
-        self.disk().map_or(Ok(()), DiskCache::save)
+        self.disk().map_or(Ok(()), DiskCache::save)?;
+        self.recorder().map_or(Ok(()), Recorder::save)
     }
 
     fn make_pipeline(&self, kernel: &Kernel) -> Result<Pipeline, GpuError> {

@@ -2,6 +2,7 @@
 //! is in `flight`.
 
 mod profile;
+mod record;
 
 use std::{
     num::NonZero,
@@ -13,12 +14,17 @@ use symbolic::Bindings;
 
 pub use profile::Clock;
 
-use super::{Arena, Buffer, Gpu, Pipeline, WeightBuffers, Weights, costs::Part, flight::Flights};
+use super::{
+    Arena, Buffer, Gpu, Pipeline, WeightBuffers, Weights,
+    costs::Part,
+    flight::Flights,
+    replay::{Recorder, Replay},
+};
 use crate::{
     error::EngineError,
     graph::Graph,
     op::{Elem, RootKind, WeightId, WeightPart},
-    plan::{BoundPlan, BoundSlot, Memory, Plan, Port},
+    plan::{BoundPlan, BoundSlot, Call, Memory, Plan, Port},
 };
 
 /// A plan on a device, with everything that a step needs made beforehand.
@@ -29,10 +35,25 @@ pub struct Run {
     pub(super) arena: Arena,
     weights: Vec<Option<WeightBuffers>>,
     pub(super) params: Buffer,
-    pub(super) pipelines: Vec<Arc<Pipeline>>,
-    pub(super) groups: Vec<wgpu::BindGroup>,
+    dispatches: Dispatches,
     align: u64,
     pub(super) flights: Mutex<Flights>,
+}
+
+/// A run's calls, ready to be recorded.
+#[derive(Debug)]
+enum Dispatches {
+    /// By wgpu, in each step anew.
+    ByWgpu(Vec<Dispatch>),
+    /// Once for all steps that are alike.
+    Kept(Replay),
+}
+
+/// What wgpu records for a call.
+#[derive(Debug)]
+struct Dispatch {
+    pipeline: Arc<Pipeline>,
+    group: wgpu::BindGroup,
 }
 
 /// Where a port lies, to be bound by others.
@@ -72,24 +93,41 @@ impl Run {
     ) -> Result<Self, EngineError> {
         let bound = plan.bind_within(bindings, largest, gpu.offset_alignment())?;
         let params = gpu.uniform("params", bound.params.len() as u64)?;
-        let pipelines = plan.calls.iter().map(|c| gpu.pipeline(&c.kernel)).collect::<Result<Vec<_>, _>>()?;
         let weights = plan.weights.iter().map(|w| weights.get(graph, w).cloned()).collect();
         let mut run = Self {
             plan: plan.clone(),
             arena: arena.clone(),
             weights,
             params,
-            pipelines,
-            groups: Vec::with_capacity(bound.calls.len()),
+            dispatches: Dispatches::ByWgpu(Vec::new()),
             bound,
             align: gpu.offset_alignment().max(1),
             flights: Mutex::new(Flights::new(plan.calls.len())),
         };
-        for index in 0..run.bound.calls.len() {
-            let group = run.group(gpu, index)?;
-            run.groups.push(group);
-        }
+        run.dispatches = match gpu.recorder() {
+            Some(recorder) => Dispatches::Kept(run.kept(gpu, recorder)?),
+            None => Dispatches::ByWgpu(run.by_wgpu(gpu)?),
+        };
         Ok(run)
+    }
+
+    fn by_wgpu(&self, gpu: &Gpu) -> Result<Vec<Dispatch>, EngineError> {
+        let dispatch = |(index, call): (usize, &Call)| {
+            let pipeline = gpu.pipeline(&call.kernel)?;
+            let group = gpu.bind_group(&pipeline, &self.entries(index)?)?;
+            Ok(Dispatch { pipeline, group })
+        };
+        self.plan.calls.iter().enumerate().map(dispatch).collect()
+    }
+
+    fn kept(&self, gpu: &Gpu, recorder: &Recorder) -> Result<Replay, EngineError> {
+        let call = |(index, call): (usize, &Call)| {
+            Ok::<_, EngineError>((gpu.program(recorder, &call.kernel)?, self.entries(index)?))
+        };
+        let calls = self.plan.calls.iter().enumerate().map(call).collect::<Result<Vec<_>, _>>()?;
+        let replay = Replay::new(recorder, calls)?;
+        gpu.to_be_read(self.weights.iter().flatten().filter_map(WeightBuffers::texture))?;
+        Ok(replay)
     }
 
     /// The plan.
@@ -105,7 +143,8 @@ impl Run {
         gpu.costs().time(Part::Bind, || self.bound.advance(&self.plan, bindings))
     }
 
-    fn group(&self, gpu: &Gpu, index: usize) -> Result<wgpu::BindGroup, EngineError> {
+    /// What is bound to a call.
+    fn entries(&self, index: usize) -> Result<Vec<wgpu::BindGroupEntry<'_>>, EngineError> {
         let call = &self.plan.calls[index];
         let bound = &self.bound.calls[index];
         let mut entries = Vec::with_capacity(bound.slots.len() + 1);
@@ -116,7 +155,7 @@ impl Run {
             let size = u64::from(call.params_size);
             entries.push(entry(layout.binding, &self.params, bound.params_at as u64, size));
         }
-        Ok(gpu.bind_group(&self.pipelines[index], &entries)?)
+        Ok(entries)
     }
 
     fn bind_slot(

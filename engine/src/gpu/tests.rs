@@ -71,9 +71,9 @@ fn a_refused_write_is_reported_by_the_next_submit_and_only_there() {
     let gpu = noop("apple-a17");
     let buffer = gpu.storage("small", 16).expect("made");
     gpu.write(&buffer, 4096, &[0; 4]);
-    let error = gpu.submit(gpu.encoder()).expect_err("beyond the end").to_string();
+    let error = gpu.submit([gpu.encoder()]).expect_err("beyond the end").to_string();
     assert!(error.contains("4096"), "{error}");
-    gpu.submit(gpu.encoder()).expect("the device is still good");
+    gpu.submit([gpu.encoder()]).expect("the device is still good");
 }
 
 #[test]

@@ -95,9 +95,19 @@ impl Gpu {
             );
             self.counters().copied(u64::from(row) * u64::from(at_once));
         }
-        self.submit(encoder)?;
+        self.submit([encoder])?;
         self.wait(PATIENCE)?;
         Ok(texture)
+    }
+
+    /// Brings textures into the state in which kernels read them, for commands that wgpu does not see.
+    pub(super) fn to_be_read<'a>(&self, textures: impl Iterator<Item = &'a Texture>) -> Result<(), GpuError> {
+        let state = wgpu::TextureUses::RESOURCE;
+        let each = textures.map(|t| wgpu::TextureTransition { texture: &t.raw, selector: None, state });
+        let mut encoder = self.encoder();
+        encoder.transition_resources(std::iter::empty(), each);
+        self.submit([encoder])?;
+        Ok(())
     }
 
     fn texture(&self, label: &str, [width, height]: [usize; 2]) -> Result<Texture, GpuError> {

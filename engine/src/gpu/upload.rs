@@ -149,7 +149,7 @@ mod tests {
         let buffer = gpu.storage("small", 64).expect("made");
         gpu.write(&buffer, 0, &[1; 64]);
         assert_eq!(gpu.staged().waiting, 64);
-        gpu.submit(gpu.encoder()).expect("submitted");
+        gpu.submit([gpu.encoder()]).expect("submitted");
         let staged = |gpu: &Gpu| {
             let staged = gpu.staged();
             (staged.waiting, staged.bytes())

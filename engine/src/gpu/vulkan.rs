@@ -15,6 +15,8 @@ use wgpu::hal::{api::Vulkan, vulkan::Adapter};
 /// What a driver has and wgpu does not name.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Offer {
+    /// SPIR-V of our kernels at all.
+    pub vulkan_1_1: bool,
     /// Halves in arithmetic and in storage buffers.
     pub f16: bool,
     /// Reads beyond a binding are answered with zero by the device itself.
@@ -73,6 +75,7 @@ pub(super) fn offer(adapter: &wgpu::Adapter) -> Offer {
     let signed = dot_speed.integer_dot_product4x8_bit_packed_signed_accelerated != 0;
     let unsigned = dot_speed.integer_dot_product4x8_bit_packed_unsigned_accelerated != 0;
     Offer {
+        vulkan_1_1: true,
         integer_dot: has_dot,
         integer_dot_accelerated: Some(match (has_dot && signed, has_dot && unsigned) {
             (true, _) => IntegerDot::Signed,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Gpu, Run};
+use super::{Dispatches, Gpu, Run};
 use crate::{error::EngineError, gpu::buffer::PATIENCE};
 
 /// Queries of a set, as many as wgpu allows.
@@ -35,7 +35,13 @@ impl Gpu {
         record: &mut dyn FnMut(usize, &mut wgpu::ComputePass<'_>),
     ) -> Result<Vec<Duration>, EngineError> {
         match self.clock() {
-            Clock::Submits => (0..count).map(|index| self.time_submit(index, record)).collect(),
+            Clock::Submits => (0..count)
+                .map(|index| {
+                    let mut encoder = self.encoder();
+                    record(index, &mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
+                    self.time_submit(encoder, drop)
+                })
+                .collect(),
             Clock::Timestamps => {
                 let mut times = Vec::with_capacity(count);
                 let most = QUERIES as usize / 2;
@@ -49,14 +55,12 @@ impl Gpu {
 
     fn time_submit(
         &self,
-        index: usize,
-        record: &mut dyn FnMut(usize, &mut wgpu::ComputePass<'_>),
+        encoder: wgpu::CommandEncoder,
+        submitted: impl FnOnce(wgpu::SubmissionIndex),
     ) -> Result<Duration, EngineError> {
-        let mut encoder = self.encoder();
-        record(index, &mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
         self.wait(PATIENCE)?;
         let start = Instant::now();
-        self.submit(encoder)?;
+        submitted(self.submit([encoder])?);
         self.wait(PATIENCE)?;
         Ok(start.elapsed())
     }
@@ -85,7 +89,7 @@ impl Gpu {
             record(index, &mut encoder.begin_compute_pass(&descriptor));
         }
         encoder.resolve_query_set(&set, 0..count, ticks.raw(), 0);
-        self.submit(encoder)?;
+        self.submit([encoder])?;
         let bytes = self.read(&ticks, 0, u64::from(count) * 8)?;
         let period = f64::from(self.queue().get_timestamp_period());
         let ticks: Vec<u64> = bytes.as_chunks::<8>().0.iter().map(|b| u64::from_le_bytes(*b)).collect();
@@ -102,6 +106,23 @@ impl Run {
     /// When the GPU fails.
     pub fn profile(&self, gpu: &Gpu) -> Result<Vec<Duration>, EngineError> {
         self.bring(gpu);
-        gpu.time_passes(self.bound.calls.len(), &mut |index, pass| self.record(gpu, index, pass))
+        match (&self.dispatches, gpu.clock()) {
+            (Dispatches::ByWgpu(dispatches), _) => gpu.time_passes(dispatches.len(), &mut |index, pass| {
+                self.dispatch(gpu, &dispatches[index], index, pass);
+            }),
+            (Dispatches::Kept(replay), Clock::Timestamps) => {
+                let tick = gpu.queue().get_timestamp_period();
+                let timed = replay.timed(|call| self.bound.calls[call].workgroups, tick)?;
+                timed.submitted(gpu.submit([timed.play(gpu)?])?);
+                gpu.wait(PATIENCE)?;
+                Ok(timed.times()?)
+            }
+            (Dispatches::Kept(replay), Clock::Submits) => (0..self.plan.calls.len())
+                .map(|call| {
+                    let kept = self.recording(gpu, replay, call..call + 1)?;
+                    gpu.time_submit(kept.play(gpu)?, |submission| kept.submitted(submission))
+                })
+                .collect(),
+        }
     }
 }

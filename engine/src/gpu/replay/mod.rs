@@ -1,0 +1,22 @@
+//! Steps that the driver keeps: recorded once, and run again by naming them.
+//!
+//! wgpu checks and records every dispatch of every step anew, though a decode step differs from the one before in the
+//! numbers of its parameter blocks alone. On Vulkan a run that repeats itself therefore has pipelines and descriptor sets
+//! of its own, and its dispatches stand in a secondary command buffer: a step is then one command for the CPU. It is
+//! executed inside of a command buffer of wgpu's, in the order of wgpu's submissions.
+//!
+//! What wgpu would do for such dispatches is done here:
+//! - Memory is zeroed when it is made ([`Arena`](super::Arena)), since wgpu zeroes what its own commands read first.
+//! - Barriers stand between dispatches, each of which reads what the one before wrote, and around a recording.
+//! - Whatever a recording names is kept until the GPU is done with it.
+
+#![allow(unsafe_code)] // calls of ash and wgpu-hal; each says why it is sound
+
+mod bound;
+mod clock;
+mod device;
+mod program;
+mod recording;
+
+pub(super) use program::{Program, Recorder};
+pub(super) use recording::{Recording, Replay};
