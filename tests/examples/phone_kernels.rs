@@ -9,7 +9,7 @@
 use std::{collections::BTreeMap, env, error::Error, fs, path::Path, sync::Arc};
 
 use bench::models;
-use devices::{Activations, F16, IntegerDot, Target, WeightMemory};
+use devices::{Activations, IntegerDot, Target, WeightMemory};
 use engine::{
     host::{GroupSize, WeightFormat},
     language::{LanguageModel, LanguageOptions, Phase},

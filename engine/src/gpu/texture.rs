@@ -104,9 +104,12 @@ impl Gpu {
     pub(super) fn to_be_read<'a>(&self, textures: impl Iterator<Item = &'a Texture>) -> Result<(), GpuError> {
         let state = wgpu::TextureUses::RESOURCE;
         let each = textures.map(|t| wgpu::TextureTransition { texture: &t.raw, selector: None, state });
-        let mut encoder = self.encoder();
-        encoder.transition_resources(std::iter::empty(), each);
-        self.submit([encoder])?;
+        let mut each = each.peekable();
+        if each.peek().is_some() {
+            let mut encoder = self.encoder();
+            encoder.transition_resources(std::iter::empty(), each);
+            self.submit([encoder])?;
+        }
         Ok(())
     }
 

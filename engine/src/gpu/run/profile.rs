@@ -1,4 +1,4 @@
-//! Where a step's time goes: the same dispatches, each in a pass of its own with the GPU's clock read before and after.
+//! Where a step's time goes: the same dispatches, each with the GPU's clock read before and after.
 
 use std::time::{Duration, Instant};
 
