@@ -8,6 +8,6 @@ for target in "$@"; do
         cargo check --quiet --package cli --target "$target"
         echo "compiles for $target"
     else
-        echo "targets: $target cannot be fetched by rustup, so that compiling for it is not checked here" >&2
+        echo "targets: $target cannot be fetched, so that compiling for it is not checked here" >&2
     fi
 done

@@ -22,9 +22,9 @@ khronos_validation.enables = VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDA
 SETTINGS
 export VK_LAYER_PATH=$folder VK_INSTANCE_LAYERS=VK_LAYER_KHRONOS_validation VK_LAYER_SETTINGS_PATH=$layers/vk_layer_settings.txt
 export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/tmp}
-rm -f "$layers/log.txt"
 # One after the other: each process begins the log anew.
 for test in what_is_recorded_once a_profiled_step sessions_may_go; do
+    rm -f "$layers/log.txt"
     cargo nextest run --workspace -E "binary(gpu) and test($test)"
     [ -e "$layers/log.txt" ] || { echo "validation: the layers were not loaded" >&2; exit 1; }
     [ ! -s "$layers/log.txt" ] || { cat "$layers/log.txt" >&2; exit 1; }

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     error::Error as _,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -345,19 +346,26 @@ impl Gpu {
         self.poll(Some(submission), patience)
     }
 
-    fn poll(
+    fn poll(&self, submission: Option<wgpu::SubmissionIndex>, patience: Duration) -> Result<(), GpuError> {
+        let polled = self.polled(submission, patience);
+        self.check()?;
+        match polled {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(wgpu::PollError::Timeout)) => Err(GpuError::Timeout { seconds: patience.as_secs() }),
+            Some(Err(error)) => Err(GpuError::Command(error.to_string())),
+            None => Err(GpuError::Lost("the driver gave up while it was waited for".to_owned())),
+        }
+    }
+
+    /// Waits until a submission is done, or all are; `None` where wgpu 30 panics, which it does when the driver says meanwhile
+    /// that the device is lost.
+    pub(super) fn polled(
         &self,
         submission_index: Option<wgpu::SubmissionIndex>,
         patience: Duration,
-    ) -> Result<(), GpuError> {
+    ) -> Option<Result<wgpu::PollStatus, wgpu::PollError>> {
         let poll = wgpu::PollType::Wait { submission_index, timeout: Some(patience) };
-        let polled = self.device.poll(poll);
-        self.check()?;
-        match polled {
-            Ok(_) => Ok(()),
-            Err(wgpu::PollError::Timeout) => Err(GpuError::Timeout { seconds: patience.as_secs() }),
-            Err(error) => Err(GpuError::Command(error.to_string())),
-        }
+        catch_unwind(AssertUnwindSafe(|| self.device.poll(poll))).ok()
     }
 
     /// Reports a fault that no call has reported: a lost device for ever, a refused command once.

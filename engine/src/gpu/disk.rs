@@ -106,7 +106,9 @@ impl DiskCache {
 /// # Errors
 /// When it cannot be written; nothing is left behind.
 pub(super) fn replace(file: &Path, bytes: &[u8]) -> Result<(), GpuError> {
-    let part = file.with_extension(format!("{}.part", std::process::id()));
+    let mut part = file.as_os_str().to_owned();
+    part.push(format!(".{}.part", std::process::id()));
+    let part = PathBuf::from(part);
     let written = fs::write(&part, bytes).and_then(|()| fs::rename(&part, file));
     written.map_err(|e| {
         // It may not even exist, and the first error is the one that matters.

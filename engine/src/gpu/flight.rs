@@ -3,11 +3,11 @@
 use std::{
     collections::VecDeque,
     ops::Range,
-    sync::{Arc, MutexGuard, PoisonError},
+    sync::{MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use super::{Chooser, Gpu, Run, buffer::PATIENCE, costs::Part, replay::Recording, slices::Slices};
+use super::{Chooser, Gpu, Run, buffer::PATIENCE, costs::Part, slices::Slices};
 use crate::error::EngineError;
 
 /// Submissions that are kept in mind; of so many, nobody waits for any.
@@ -33,8 +33,6 @@ struct Flight {
     calls: Range<usize>,
     submission: wgpu::SubmissionIndex,
     submitted: Instant,
-    /// Would wait for the submission if it were let go of before its end.
-    _kept: Option<Arc<Recording>>,
 }
 
 impl Flights {
@@ -79,9 +77,8 @@ impl Run {
         let last = slices.len() - 1;
         for (at, calls) in slices.into_iter().enumerate() {
             let choice = if at == last { &mut choice } else { &mut None };
-            let recorded = costs.time(Part::Record, || self.record(gpu, calls.clone(), choice))?;
-            let submission = gpu.submit(recorded.encoders)?;
-            let kept = recorded.kept.inspect(|kept| kept.submitted(submission.clone()));
+            let encoders = costs.time(Part::Record, || self.record(gpu, calls.clone(), choice))?;
+            let submission = gpu.submit(encoders)?;
             if let Some((chooser, _)) = choice {
                 costs.time(Part::Read, || chooser.begin(submission.clone()));
             }
@@ -89,7 +86,7 @@ impl Run {
                 flights.flying.clear();
                 flights.steps = 0;
             }
-            flights.flying.push_back(Flight { calls, submission, submitted: Instant::now(), _kept: kept });
+            flights.flying.push_back(Flight { calls, submission, submitted: Instant::now() });
         }
         flights.steps += 1;
         Ok(())
@@ -128,7 +125,7 @@ impl Run {
         let end = self.bound.calls.len();
         // Submissions whose ends nobody saw count together with the next one.
         let (mut first, mut unseen) = (None, 0);
-        while let Some(Flight { calls, submission, submitted, _kept }) = flights.flying.pop_front() {
+        while let Some(Flight { calls, submission, submitted }) = flights.flying.pop_front() {
             let before = Instant::now();
             costs.time(Part::Read, || gpu.wait_for(submission, PATIENCE))?;
             let now = Instant::now();

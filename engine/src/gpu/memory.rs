@@ -10,6 +10,8 @@ use crate::{error::EngineError, op::RootKind, plan::Plan};
 pub struct Arena {
     pub(super) buffer: Buffer,
     pub(super) caches: Vec<Buffer>,
+    /// Whose they are.
+    pub(super) device: wgpu::Device,
 }
 
 impl Arena {
@@ -29,7 +31,7 @@ impl Arena {
             caches.push(gpu.storage(&root.name, size)?);
         }
         gpu.clear(caches.iter().chain([&buffer]))?;
-        Ok(Self { buffer, caches })
+        Ok(Self { buffer, caches, device: gpu.device().clone() })
     }
 
     /// Bytes of the arena.

@@ -27,6 +27,10 @@ impl Recorder {
         match self.0 {}
     }
 
+    pub fn found(&self) -> bool {
+        match self.0 {}
+    }
+
     pub fn forget(&self) {
         match self.0 {}
     }
@@ -52,7 +56,7 @@ impl Replay {
         match self.0 {}
     }
 
-    pub fn timed(&self, _: impl Fn(usize) -> [u32; 3], _: f32) -> Result<Recording, GpuError> {
+    pub fn timed(&self, _: impl Fn(usize) -> [u32; 3], _: f32) -> Result<Arc<Recording>, GpuError> {
         match self.0 {}
     }
 }
@@ -66,11 +70,7 @@ impl Recording {
         match self.0 {}
     }
 
-    pub fn execute(&self, _: &mut wgpu::CommandEncoder) -> Result<(), GpuError> {
-        match self.0 {}
-    }
-
-    pub fn submitted(&self, _: wgpu::SubmissionIndex) {
+    pub fn execute(self: &Arc<Self>, _: &wgpu::Device, _: &mut wgpu::CommandEncoder) -> Result<(), GpuError> {
         match self.0 {}
     }
 }

@@ -1,4 +1,4 @@
-//! Kernels as SPIR-V, past wgpu's WGSL: the road to f16 where the driver has it and wgpu does not offer it.
+//! Kernels as SPIR-V, past wgpu's WGSL: for recordings, and for f16 where the driver has it and wgpu does not offer it.
 
 use shaders::{Kernel, ShaderError, SpirvOptions, spirv};
 
@@ -8,8 +8,8 @@ use super::vulkan::Offer;
 const OP_CAPABILITY: u32 = 2 << 16 | 17;
 const UNIFORM_AND_STORAGE_BUFFER_16_BIT_ACCESS: u32 = 4434;
 
-/// A kernel's words for a device with `shaderFloat16` and `storageBuffer16BitAccess`. Bounds are checked in the words
-/// unless the device itself answers reads beyond a binding.
+/// A kernel's words for a device; those of a kernel in f16 need `shaderFloat16` and `storageBuffer16BitAccess` alone. Bounds are
+/// checked in the words unless the device itself answers reads beyond a binding.
 pub(super) fn words(kernel: &Kernel, offer: &Offer) -> Result<Vec<u32>, ShaderError> {
     let Offer { robust_buffers, integer_dot, .. } = *offer;
     let options = SpirvOptions { check_bounds: !robust_buffers, integer_dot, ..SpirvOptions::default() };

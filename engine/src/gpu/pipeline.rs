@@ -105,7 +105,10 @@ impl Gpu {
     /// Whether pipelines that an earlier run kept are at hand.
     #[must_use]
     pub fn kept_pipelines(&self) -> bool {
-        self.disk().is_some_and(DiskCache::found)
+        match self.recorder() {
+            Some(recorder) => recorder.found(),
+            None => self.disk().is_some_and(DiskCache::found),
+        }
     }
 
     /// Keeps the pipelines made so far for later runs, where the backend can and a folder for it was given.
@@ -113,8 +116,8 @@ impl Gpu {
     /// # Errors
     /// When the file cannot be written.
     pub fn save_pipelines(&self) -> Result<(), GpuError> {
-        self.disk().map_or(Ok(()), DiskCache::save)?;
-        self.recorder().map_or(Ok(()), Recorder::save)
+        let saved = self.disk().map_or(Ok(()), DiskCache::save);
+        self.recorder().map_or(Ok(()), Recorder::save).and(saved)
     }
 
     fn make_pipeline(&self, kernel: &Kernel) -> Result<Pipeline, GpuError> {

@@ -81,7 +81,8 @@ impl Run {
     /// Prepares a plan for a session's memory, which is laid out for the numbers of `largest`.
     ///
     /// # Errors
-    /// When a size cannot be bound, a pipeline cannot be made, a slot lies outside its buffer, or the device has no memory.
+    /// When weights or memory are another device's, a size cannot be bound, a pipeline cannot be made, a slot lies outside its
+    /// buffer, or the device has no memory.
     pub fn new(
         gpu: &Gpu,
         plan: &Arc<Plan>,
@@ -91,6 +92,10 @@ impl Run {
         bindings: &Bindings,
         largest: &Bindings,
     ) -> Result<Self, EngineError> {
+        weights.check(gpu)?;
+        if arena.device != *gpu.device() {
+            return Err(EngineError::model("gpu", "the arena is on another device"));
+        }
         let bound = plan.bind_within(bindings, largest, gpu.offset_alignment())?;
         let params = gpu.uniform("params", bound.params.len() as u64)?;
         let weights = plan.weights.iter().map(|w| weights.get(graph, w).cloned()).collect();

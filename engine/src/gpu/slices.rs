@@ -12,16 +12,35 @@ const FILLED: f64 = 0.8;
 pub(super) struct Slices {
     /// Seconds of a workgroup of each call.
     costs: Vec<Option<f64>>,
+    /// The latest submissions.
+    cut: Vec<Range<usize>>,
 }
 
 impl Slices {
     pub fn new(calls: usize) -> Self {
-        Self { costs: vec![None; calls] }
+        Self { costs: vec![None; calls], cut: Vec::new() }
     }
 
     /// Cuts calls of so many workgroups into submissions of about equal length, none expected to take longer than the limit
-    /// unless a single call does; of limit 0, one.
-    pub fn cut(&self, limit: Duration, workgroups: impl Fn(usize) -> u64) -> Vec<Range<usize>> {
+    /// unless a single call does; of limit 0, one. As long as they keep to the limit and are hardly more than need be, they stay
+    /// what they were: what was recorded of them is then good for one more step.
+    pub fn cut(&mut self, limit: Duration, workgroups: impl Fn(usize) -> u64) -> Vec<Range<usize>> {
+        let fresh = self.fresh(limit, &workgroups);
+        let most = limit.as_secs_f64();
+        let expected = |slice: &Range<usize>| {
+            let calls = slice.clone().map(|call| Some(self.costs[call]? * workgroups(call) as f64));
+            calls.sum::<Option<f64>>()
+        };
+        let keeps =
+            |slice: &Range<usize>| slice.len() == 1 || expected(slice).is_some_and(|time| time <= most);
+        let same = !self.cut.is_empty() && self.cut.len() <= fresh.len() + 1 && self.cut.iter().all(keeps);
+        if !same {
+            self.cut = fresh;
+        }
+        self.cut.clone()
+    }
+
+    fn fresh(&self, limit: Duration, workgroups: &impl Fn(usize) -> u64) -> Vec<Range<usize>> {
         let count = self.costs.len();
         let most = limit.as_secs_f64() * FILLED;
         if most == 0.0 || count == 0 {
@@ -114,7 +133,7 @@ mod tests {
 
     #[test]
     fn parts_are_even_and_within_the_limit() {
-        let slices = learnt(&[2; 12]);
+        let mut slices = learnt(&[2; 12]);
         // 24 ms, at most 8 in each: three parts of four calls.
         assert_eq!(lengths(&slices.cut(MS * 10, |_| 1)), [4, 4, 4]);
         // Half the workgroups take half the time.
@@ -128,16 +147,34 @@ mod tests {
     }
 
     #[test]
+    fn parts_stay_while_they_keep_to_the_limit() {
+        let mut slices = learnt(&[2; 12]);
+        let first = slices.cut(MS * 10, |_| 1);
+        for step in 0..100 {
+            for (at, slice) in slices.cut(MS * 10, |_| 1).into_iter().enumerate() {
+                let off = [1.1, 0.9, 1.05, 0.85][(step + at) % 4];
+                slices.learn(slice, (MS * 8).mul_f64(off), true, |_| 1, |_| 1.0);
+            }
+            assert_eq!(slices.cut(MS * 10, |_| 1), first, "step {step}");
+        }
+        // Twice the workgroups are twice the parts, and one for a quarter of them.
+        assert_eq!(slices.cut(MS * 10, |_| 2).len(), 6);
+        let mut few = learnt(&[2; 12]);
+        assert_eq!(few.cut(MS * 10, |_| 2).len(), 6);
+        assert_eq!(few.cut(MS * 40, |_| 1).len(), 1);
+    }
+
+    #[test]
     fn an_upper_bound_only_lowers() {
         let mut slices = learnt(&[4, 4]);
-        let one = |slices: &Slices| slices.cut(MS * 10, |_| 1).len() == 1;
+        let one = |slices: &mut Slices| slices.cut(MS * 10, |_| 1).len() == 1;
         slices.learn(0..2, MS * 100, false, |_| 1, |_| 1.0);
-        assert!(one(&slices));
+        assert!(one(&mut slices));
         slices.learn(0..2, MS * 100, true, |_| 1, |_| 1.0);
-        assert!(!one(&slices));
+        assert!(!one(&mut slices));
         for _ in 0..9 {
             slices.learn(0..2, MS, false, |_| 1, |_| 1.0);
         }
-        assert!(one(&slices));
+        assert!(one(&mut slices));
     }
 }

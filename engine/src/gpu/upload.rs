@@ -105,9 +105,8 @@ impl Gpu {
             let before = staged.under_way.take();
             staged.submitted(&self.queue().submit([]));
             if let Some((before, _)) = before {
-                let poll = wgpu::PollType::Wait { submission_index: Some(before), timeout: Some(PATIENCE) };
                 // A device that is lost or stuck is reported by the next submit or wait; here it only costs memory.
-                let _ = self.device().poll(poll);
+                let _ = self.polled(Some(before), PATIENCE);
             }
         }
         staged.waiting += bytes;

@@ -49,6 +49,8 @@ pub struct Weights {
     buffers: HashMap<(String, WeightPacking), WeightBuffers>,
     bytes: u64,
     in_textures: u64,
+    /// Whose they are, once there are some.
+    device: Option<wgpu::Device>,
 }
 
 impl Weights {
@@ -78,6 +80,8 @@ impl Weights {
         source: &WeightSource,
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<(), EngineError> {
+        self.check(gpu)?;
+        self.device = Some(gpu.device().clone());
         let mut wanted: Vec<(&Graph, &WeightUse)> = Vec::new();
         let mut seen = std::collections::HashSet::new();
         for (graph, plan) in plans {
@@ -105,6 +109,16 @@ impl Weights {
         }
         source.release_all();
         Ok(gpu.flush()?)
+    }
+
+    /// Whether they are this device's.
+    pub(super) fn check(&self, gpu: &Gpu) -> Result<(), EngineError> {
+        match &self.device {
+            Some(device) if device != gpu.device() => {
+                Err(EngineError::model("gpu", "the weights are on another device"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The buffers of a constant that a plan names.

@@ -1,6 +1,15 @@
 //! Every operator's cases on a device, each variant of each, twice, behind other work of the GPU.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    num::NonZero,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
+};
 
 use devices::F16;
 use serde::Serialize;
@@ -59,53 +68,88 @@ pub struct Failure {
     pub kernels: Vec<Kernel>,
 }
 
-/// Runs the cases of some operators, and those of a cache of 8 bits. `progress` hears how many cases are done, and of how many.
+/// Runs the cases of some operators, and those of a cache of 8 bits, on all processors, since most of it is compiling.
+/// `progress` hears how many cases are done, and of how many.
 ///
 /// # Errors
 /// When the device cannot do what stands before each run.
 pub fn qualify(
     gpu: &Gpu,
     operators: &[&Operator],
-    progress: &dyn Fn(usize, usize),
+    progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Qualification, EngineError> {
     let load = Load::new(gpu)?;
     let elems: &[Elem] = if gpu.offers().f16 == F16::None { &[Elem::F32] } else { &[Elem::F32, Elem::F16] };
-    let cases: Vec<(Elem, Case)> = elems
-        .iter()
-        .flat_map(|elem| {
-            let cases = operators.iter().flat_map(|operator| (operator.cases)());
-            let held = cases.filter_map(|case| if *elem == Elem::F16 { in_half(case) } else { Some(case) });
-            held.map(|case| (*elem, case))
-        })
-        .collect();
-    let total = cases.len() + cached::CASES.len() * elems.len();
-    let mut rows = BTreeMap::new();
-    let mut done = 0;
-    let mut run = |name: &'static str, elem: Elem, case: &str, planned: &dyn Fn(Target) -> _| {
-        progress(done, total);
-        load.run(case, planned, row(&mut rows, name, elem));
-        // Drivers hold what they compiled as long as its pipeline is there: gigabytes for all of them.
-        gpu.forget_pipelines();
-        done += 1;
-    };
-    for (elem, case) in &cases {
-        run(case.op.name(), *elem, &case.name, &|target| Trial::new(target, case, *elem));
-    }
-    for elem in elems {
-        for step in cached::CASES {
-            run(cached::NAME, *elem, &step.to_string(), &|target| step.trial(target, *elem));
+    let jobs: Vec<Job> = elems.iter().flat_map(|elem| jobs(operators, *elem)).collect();
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(jobs.len())));
+    progress(0, jobs.len());
+    let work = || {
+        loop {
+            let index = next.fetch_add(1, Relaxed);
+            let Some(job) = jobs.get(index) else { break };
+            let results = load.run(job);
+            // Drivers hold what they compiled as long as its pipeline is there: gigabytes for all of them.
+            gpu.forget_pipelines();
+            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+            done.push((index, results));
+            progress(done.len(), jobs.len());
         }
+    };
+    thread::scope(|scope| {
+        let threads = thread::available_parallelism().map_or(1, NonZero::get);
+        (1..threads).for_each(|_| _ = scope.spawn(work));
+        work();
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(index, _)| *index);
+    let mut rows = BTreeMap::new();
+    for (index, results) in done {
+        let Job { operator, activations, .. } = jobs[index];
+        let activations = activations.wgsl();
+        let fresh = || Row { operator, activations, cases: 0, passed: 0, failures: Vec::new() };
+        let row = rows.entry((operator, activations)).or_insert_with(fresh);
+        row.cases += results.len();
+        row.passed += results.iter().filter(|result| result.is_ok()).count();
+        row.failures.extend(results.into_iter().filter_map(Result::err));
     }
-    progress(total, total);
     Ok(Qualification { device: gpu.summary().adapter.device(), rows: rows.into_values().collect() })
 }
 
-type Rows = BTreeMap<(&'static str, &'static str), Row>;
+/// A case to run, in all variants.
+struct Job {
+    operator: &'static str,
+    activations: Elem,
+    source: Source,
+}
 
-fn row<'a>(rows: &'a mut Rows, operator: &'static str, elem: Elem) -> &'a mut Row {
-    let activations = elem.wgsl();
-    let fresh = || Row { operator, activations, cases: 0, passed: 0, failures: Vec::new() };
-    rows.entry((operator, activations)).or_insert_with(fresh)
+enum Source {
+    Operator(Case),
+    Cached(cached::Step),
+}
+
+/// All that is to be run with activations held so.
+fn jobs(operators: &[&Operator], activations: Elem) -> Vec<Job> {
+    let cases = operators.iter().flat_map(|operator| (operator.cases)());
+    let held = cases.filter_map(|case| if activations == Elem::F16 { in_half(case) } else { Some(case) });
+    let of_case = |case: Case| Job { operator: case.op.name(), activations, source: Source::Operator(case) };
+    let of_step = |step| Job { operator: cached::NAME, activations, source: Source::Cached(step) };
+    held.map(of_case).chain(cached::CASES.into_iter().map(of_step)).collect()
+}
+
+impl Job {
+    fn name(&self) -> String {
+        match &self.source {
+            Source::Operator(case) => case.name.clone(),
+            Source::Cached(step) => step.to_string(),
+        }
+    }
+
+    fn trial(&self, target: Target) -> Result<Trial, EngineError> {
+        match &self.source {
+            Source::Operator(case) => Trial::new(target, case, self.activations),
+            Source::Cached(step) => step.trial(target, self.activations),
+        }
+    }
 }
 
 /// A GPU with other work to do before each run.
@@ -122,31 +166,29 @@ impl<'a> Load<'a> {
     }
 
     /// Runs all variants of a case.
-    fn run(&self, case: &str, planned: &dyn Fn(Target) -> Result<Trial, EngineError>, row: &mut Row) {
+    fn run(&self, job: &Job) -> Vec<Result<(), Failure>> {
         let busy = || (0..SUBMITS).try_for_each(|_| self.other.submit(self.gpu));
-        let (mut round, mut rounds) = (0, 1);
-        while round < rounds {
+        let mut results = Vec::new();
+        loop {
             let mut target = self.gpu.target();
-            target.choices = Arc::new(Choices { round: Some(round), ..Choices::default() });
-            let trial = planned(target);
+            target.choices = Arc::new(Choices { round: Some(results.len()), ..Choices::default() });
+            let trial = job.trial(target);
             let choices = trial.as_ref().map_or(&[][..], Trial::choices);
-            rounds = choices.iter().map(|choice| choice.candidates.len()).max().unwrap_or(1);
             let result = match &trial {
                 Ok(trial) => trial.run_behind(self.gpu, 2, &busy),
                 Err(e) => Err(Wrong { run: 0, text: e.to_string() }),
             };
-            row.cases += 1;
-            match result {
-                Ok(()) => row.passed += 1,
-                Err(Wrong { run, text }) => row.failures.push(Failure {
-                    case: case.to_owned(),
-                    variants: choices.iter().map(ToString::to_string).collect(),
-                    run,
-                    text,
-                    kernels: trial.iter().flat_map(Trial::kernels).cloned().collect(),
-                }),
+            results.push(result.map_err(|Wrong { run, text }| Failure {
+                case: job.name(),
+                variants: choices.iter().map(ToString::to_string).collect(),
+                run,
+                text,
+                kernels: trial.iter().flat_map(Trial::kernels).cloned().collect(),
+            }));
+            let rounds = choices.iter().map(|choice| choice.candidates.len()).max().unwrap_or(1);
+            if results.len() >= rounds {
+                return results;
             }
-            round += 1;
         }
     }
 }

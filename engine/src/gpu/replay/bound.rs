@@ -22,8 +22,7 @@ pub(super) struct Bound {
     /// What the descriptor sets name.
     buffers: Vec<wgpu::Buffer>,
     views: Vec<wgpu::TextureView>,
-    /// Bytes of a storage buffer that the device binds at once.
-    most: u64,
+    limits: wgpu::Limits,
 }
 
 #[derive(Debug)]
@@ -41,7 +40,7 @@ impl Bound {
             calls: Vec::with_capacity(calls.len()),
             buffers: Vec::new(),
             views: Vec::new(),
-            most: device.owner().limits().max_storage_buffer_binding_size,
+            limits: device.owner().limits(),
         };
         for (program, entries) in calls {
             bound.add(program, &entries)?;
@@ -79,8 +78,18 @@ impl Bound {
         range: &wgpu::BufferBinding<'_>,
     ) -> Result<(), String> {
         let size = range.size.map_or(range.buffer.size() - range.offset, NonZero::get);
-        if size > self.most {
-            return Err(format!("{size} bytes are to be bound, the device allows {}", self.most));
+        let limits = &self.limits;
+        let (most, align) = match to.descriptor_type {
+            vk::DescriptorType::UNIFORM_BUFFER => {
+                (limits.max_uniform_buffer_binding_size, limits.min_uniform_buffer_offset_alignment)
+            }
+            _ => (limits.max_storage_buffer_binding_size, limits.min_storage_buffer_offset_alignment),
+        };
+        if size == 0 || size > most || !range.offset.is_multiple_of(align.into()) {
+            let at = range.offset;
+            return Err(format!(
+                "{size} bytes from byte {at} on are to be bound: the device allows 1 to {most}, from multiples of {align} on"
+            ));
         }
         // SAFETY: the handle is only named, in a set that is held together with the buffer.
         let buffer = unsafe { range.buffer.as_hal::<Vulkan>() }.ok_or("a buffer is not Vulkan's")?;

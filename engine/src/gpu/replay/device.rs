@@ -26,6 +26,17 @@ impl Device {
         Some(Self { owner: owner.clone(), raw: hal.raw_device().clone(), family: hal.queue_family_index() })
     }
 
+    /// The device and the version of its driver, as bytes.
+    pub fn driver(&self) -> Result<Vec<u8>, String> {
+        // SAFETY: the guard is only read from, and nothing of it is destroyed.
+        let hal = unsafe { self.owner.as_hal::<Vulkan>() }.ok_or("the device is not Vulkan's")?;
+        let instance = hal.shared_instance().raw_instance();
+        // SAFETY: the physical device belongs to the instance, and both are alive behind the guard.
+        let known = unsafe { instance.get_physical_device_properties(hal.raw_physical_device()) };
+        let numbers = [known.vendor_id, known.device_id, known.driver_version].map(u32::to_le_bytes);
+        Ok([numbers.as_flattened(), &known.pipeline_cache_uuid].concat())
+    }
+
     pub fn owner(&self) -> &wgpu::Device {
         &self.owner
     }

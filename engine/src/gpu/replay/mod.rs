@@ -6,9 +6,10 @@
 //! executed inside of a command buffer of wgpu's, in the order of wgpu's submissions.
 //!
 //! What wgpu would do for such dispatches is done here:
-//! - Memory is zeroed when it is made ([`Arena`](super::Arena)), since wgpu zeroes what its own commands read first.
-//! - Barriers stand between dispatches, each of which reads what the one before wrote, and around a recording.
-//! - Whatever a recording names is kept until the GPU is done with it.
+//! - Arenas and caches are zeroed when they are made ([`Arena`](super::Arena)), since wgpu zeroes what its own commands read
+//!   first; weights are written whole.
+//! - Barriers stand between dispatches, each of which may read what the one before wrote, and around a recording.
+//! - A recording holds all that it names, and wgpu holds the recording until the GPU is done with it.
 
 #![allow(unsafe_code)] // calls of ash and wgpu-hal; each says why it is sound
 

@@ -20,6 +20,7 @@ pub(in crate::gpu) struct Recorder {
     stage: vk::PipelineShaderStageCreateFlags,
     cache: vk::PipelineCache,
     file: Option<CacheFile>,
+    found: bool,
     programs: Mutex<HashMap<KernelSpec, Arc<Program>>>,
 }
 
@@ -52,12 +53,16 @@ impl Recorder {
     ) -> Result<Option<Self>, String> {
         let Some(raw) = Device::of(device).filter(|_| offer.vulkan_1_1) else { return Ok(None) };
         // Of a file that cannot be read, `save` tells.
-        let data = file.as_ref().and_then(|file| file.read().ok()?).unwrap_or_default();
-        let info = vk::PipelineCacheCreateInfo::default().initial_data(&data);
-        // SAFETY: the device is alive. The data is what `save` got from the same device and driver: the name of the file
-        // says so, and its checksum that nothing happened to it since; the driver checks its header besides.
-        let cache = unsafe { raw.raw().create_pipeline_cache(&info, None) };
-        let cache = cache.map_err(refused("vkCreatePipelineCache"))?;
+        let kept = file.as_ref().and_then(|file| file.read().ok()?).unwrap_or_default();
+        let data = kept.strip_prefix(raw.driver()?.as_slice()).unwrap_or_default();
+        let make = |data| {
+            let info = vk::PipelineCacheCreateInfo::default().initial_data(data);
+            // SAFETY: the device is alive. The data is what `save` got from the same device and version of its driver, which
+            // stand before it, and its checksum says that nothing happened to it since.
+            unsafe { raw.raw().create_pipeline_cache(&info, None) }
+        };
+        let cache = make(data).or_else(|_| make(&[])).map_err(refused("vkCreatePipelineCache"))?;
+        let found = !data.is_empty();
         let stage = match device.features().contains(wgpu::Features::SUBGROUP) {
             true => vk::PipelineShaderStageCreateFlags::ALLOW_VARYING_SUBGROUP_SIZE,
             false => vk::PipelineShaderStageCreateFlags::empty(),
@@ -67,7 +72,8 @@ impl Recorder {
         let robust = unsafe { device.as_hal::<Vulkan>() }
             .is_some_and(|hal| hal.enabled_device_extensions().contains(&ext::robustness2::NAME));
         let offer = Offer { robust_buffers: offer.robust_buffers && robust, ..*offer };
-        Ok(Some(Self { device: Arc::new(raw), offer, stage, cache, file, programs: Mutex::default() }))
+        let programs = Mutex::default();
+        Ok(Some(Self { device: Arc::new(raw), offer, stage, cache, file, found, programs }))
     }
 
     pub(super) fn device(&self) -> &Arc<Device> {
@@ -92,7 +98,12 @@ impl Recorder {
         Ok((made, true))
     }
 
-    /// Lets go of the programs that nothing holds.
+    /// Whether an earlier run left something.
+    pub fn found(&self) -> bool {
+        self.found
+    }
+
+    /// Lets go of all programs; those of runs stay with them.
     pub fn forget(&self) {
         self.programs().clear();
     }
@@ -105,7 +116,10 @@ impl Recorder {
         let Some(file) = &self.file else { return Ok(()) };
         // SAFETY: the device and the cache are alive.
         let data = unsafe { self.device.raw().get_pipeline_cache_data(self.cache) };
-        data.map_or(Ok(()), |data| file.write(&data))
+        match (self.device.driver(), data) {
+            (Ok(driver), Ok(data)) => file.write(&[&driver[..], &data].concat()),
+            _ => Ok(()),
+        }
     }
 
     fn make(&self, kernel: &Kernel) -> Result<Program, String> {
@@ -132,7 +146,8 @@ impl Recorder {
             unsafe { raw.create_pipeline_layout(&info, None) }.map_err(refused("vkCreatePipelineLayout"))?;
         let info = vk::ShaderModuleCreateInfo::default().code(&words);
         // SAFETY: naga wrote these words from a module that it validated, the device was opened with the features that they
-        // use, and reads beyond a binding are answered by the device or clamped in the words.
+        // use, and reads beyond a binding are answered by the device or clamped in the words. Of arrays of their own, and of
+        // textures, kernels read nothing outside.
         let module =
             unsafe { raw.create_shader_module(&info, None) }.map_err(refused("vkCreateShaderModule"))?;
         let stage = vk::PipelineShaderStageCreateInfo::default()

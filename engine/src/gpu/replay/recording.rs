@@ -15,7 +15,7 @@ use super::{
     clock::Clock,
     device::refused,
 };
-use crate::gpu::{GpuError, buffer::PATIENCE};
+use crate::gpu::GpuError;
 
 /// The dispatches of a run, and what is recorded of them.
 #[derive(Debug)]
@@ -34,8 +34,6 @@ pub(in crate::gpu) struct Recording {
     calls: Range<usize>,
     workgroups: Vec<[u32; 3]>,
     clock: Option<Clock>,
-    /// The latest submission that executes it.
-    latest: Mutex<Option<wgpu::SubmissionIndex>>,
 }
 
 impl Replay {
@@ -76,10 +74,15 @@ impl Replay {
     ///
     /// # Errors
     /// When the driver has no room.
-    pub fn timed(&self, workgroups: impl Fn(usize) -> [u32; 3], tick: f32) -> Result<Recording, GpuError> {
+    pub fn timed(
+        &self,
+        workgroups: impl Fn(usize) -> [u32; 3],
+        tick: f32,
+    ) -> Result<Arc<Recording>, GpuError> {
         let calls = 0..self.bound.calls.len();
         let clock = Clock::new(self.bound.device(), calls.len(), tick).map_err(GpuError::Command)?;
-        Recording::new(&self.bound, calls, workgroups, Some(clock)).map_err(GpuError::Command)
+        let made = Recording::new(&self.bound, calls, workgroups, Some(clock));
+        made.map(Arc::new).map_err(GpuError::Command)
     }
 }
 
@@ -95,10 +98,9 @@ impl Recording {
         let info = vk::CommandPoolCreateInfo::default().queue_family_index(bound.device().family());
         // SAFETY: the device is alive and has this family.
         let pool = unsafe { raw.create_command_pool(&info, None) }.map_err(refused("vkCreateCommandPool"))?;
-        let (bound, latest) = (bound.clone(), Mutex::default());
+        let bound = bound.clone();
         // From here on the pool is destroyed with it.
-        let mut made =
-            Self { bound, pool, commands: vk::CommandBuffer::null(), calls, workgroups, clock, latest };
+        let mut made = Self { bound, pool, commands: vk::CommandBuffer::null(), calls, workgroups, clock };
         made.record()?;
         Ok(made)
     }
@@ -186,40 +188,36 @@ impl Recording {
         Ok(times)
     }
 
-    /// Has a command buffer of wgpu's execute it, which then records nothing else.
+    /// Has a command buffer of this device execute it, which then records nothing else.
     ///
     /// # Errors
-    /// When that is not one of Vulkan's, or was refused.
-    pub fn execute(&self, encoder: &mut wgpu::CommandEncoder) -> Result<(), GpuError> {
+    /// When the command buffer is another device's, or was refused.
+    pub fn execute(
+        self: &Arc<Self>,
+        device: &wgpu::Device,
+        encoder: &mut wgpu::CommandEncoder,
+    ) -> Result<(), GpuError> {
+        let lost = || GpuError::Command("a recorded step found no command buffer to go into".to_owned());
+        if device != self.bound.device().owner() {
+            return Err(lost());
+        }
         let raw = self.bound.device().raw();
-        // SAFETY: the command buffer is under recording, outside of any pass, and belongs to the same device and family. The
-        // recording outlives its execution, for which its `Drop` waits.
+        // SAFETY: the command buffer is under recording, outside of any pass, and belongs to the same device and family. wgpu
+        // holds the recording until it has been executed: see below.
         let done = unsafe {
             encoder.as_hal_mut::<Vulkan, _, _>(|hal| {
                 hal.map(|hal| raw.cmd_execute_commands(hal.raw_handle(), &[self.commands]))
             })
         };
-        done.ok_or_else(|| GpuError::Command("a recorded step found no command buffer to go into".to_owned()))
-    }
-
-    /// Notes the submission that executes it.
-    pub fn submitted(&self, submission: wgpu::SubmissionIndex) {
-        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(submission);
+        let held = self.clone();
+        encoder.on_submitted_work_done(move || drop(held));
+        done.ok_or_else(lost)
     }
 }
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        let latest = self.latest.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        if latest.is_some() {
-            let wait = wgpu::PollType::Wait { submission_index: latest, timeout: Some(PATIENCE) };
-            if matches!(self.bound.device().owner().poll(wait), Err(wgpu::PollError::Timeout)) {
-                // It may still be executed: better lost than destroyed. Its sets and programs are lost with it.
-                std::mem::forget((self.bound.clone(), self.clock.take()));
-                return;
-            }
-        }
-        // SAFETY: no submission executes it any more, and the device is alive.
+        // SAFETY: nothing executes it, or wgpu would hold it, and the device is alive.
         unsafe { self.bound.device().raw().destroy_command_pool(self.pool, None) };
     }
 }

@@ -39,7 +39,7 @@ impl Gpu {
                 .map(|index| {
                     let mut encoder = self.encoder();
                     record(index, &mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
-                    self.time_submit(encoder, drop)
+                    self.time_submit(encoder)
                 })
                 .collect(),
             Clock::Timestamps => {
@@ -53,14 +53,10 @@ impl Gpu {
         }
     }
 
-    fn time_submit(
-        &self,
-        encoder: wgpu::CommandEncoder,
-        submitted: impl FnOnce(wgpu::SubmissionIndex),
-    ) -> Result<Duration, EngineError> {
+    fn time_submit(&self, encoder: wgpu::CommandEncoder) -> Result<Duration, EngineError> {
         self.wait(PATIENCE)?;
         let start = Instant::now();
-        submitted(self.submit([encoder])?);
+        self.submit([encoder])?;
         self.wait(PATIENCE)?;
         Ok(start.elapsed())
     }
@@ -113,15 +109,12 @@ impl Run {
             (Dispatches::Kept(replay), Clock::Timestamps) => {
                 let tick = gpu.queue().get_timestamp_period();
                 let timed = replay.timed(|call| self.bound.calls[call].workgroups, tick)?;
-                timed.submitted(gpu.submit([timed.play(gpu)?])?);
+                gpu.submit([timed.play(gpu)?])?;
                 gpu.wait(PATIENCE)?;
                 Ok(timed.times()?)
             }
             (Dispatches::Kept(replay), Clock::Submits) => (0..self.plan.calls.len())
-                .map(|call| {
-                    let kept = self.recording(gpu, replay, call..call + 1)?;
-                    gpu.time_submit(kept.play(gpu)?, |submission| kept.submitted(submission))
-                })
+                .map(|call| gpu.time_submit(self.recording(gpu, replay, call..call + 1)?.play(gpu)?))
                 .collect(),
         }
     }

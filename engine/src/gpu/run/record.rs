@@ -11,34 +11,24 @@ use crate::{
     },
 };
 
-/// What is to be submitted.
-#[derive(Default)]
-pub(in crate::gpu) struct Recorded {
-    pub encoders: Vec<wgpu::CommandEncoder>,
-    /// What they execute, where it was recorded once for all.
-    pub kept: Option<Arc<Recording>>,
-}
-
 impl Run {
-    /// Records some calls of a step, and behind them a choice, with whether the step is one of decode.
+    /// Records some calls of a step, and behind them a choice, with whether the step is one of decode: what is to be submitted.
     pub(in crate::gpu) fn record(
         &self,
         gpu: &Gpu,
         calls: Range<usize>,
         choice: &mut Option<(&mut Chooser, bool)>,
-    ) -> Result<Recorded, EngineError> {
-        let mut recorded = Recorded::default();
+    ) -> Result<Vec<wgpu::CommandEncoder>, EngineError> {
+        let mut encoders = Vec::with_capacity(2);
         let by_wgpu = match &self.dispatches {
             Dispatches::ByWgpu(dispatches) => dispatches.as_slice(),
             Dispatches::Kept(replay) => {
-                let kept = self.recording(gpu, replay, calls.clone())?;
-                recorded.encoders.push(kept.play(gpu)?);
-                recorded.kept = Some(kept);
+                encoders.push(self.recording(gpu, replay, calls.clone())?.play(gpu)?);
                 &[]
             }
         };
         if by_wgpu.is_empty() && choice.is_none() {
-            return Ok(recorded);
+            return Ok(encoders);
         }
         let mut encoder = gpu.encoder();
         {
@@ -53,8 +43,8 @@ impl Run {
         if let Some((chooser, _)) = choice {
             chooser.copy(gpu, &mut encoder)?;
         }
-        recorded.encoders.push(encoder);
-        Ok(recorded)
+        encoders.push(encoder);
+        Ok(encoders)
     }
 
     /// The recording of some calls, as many workgroups as they have in this step.
@@ -92,9 +82,9 @@ impl Run {
 
 impl Recording {
     /// What is to be submitted to have it executed.
-    pub(super) fn play(&self, gpu: &Gpu) -> Result<wgpu::CommandEncoder, EngineError> {
+    pub(super) fn play(self: &Arc<Self>, gpu: &Gpu) -> Result<wgpu::CommandEncoder, EngineError> {
         let mut encoder = gpu.encoder();
-        self.execute(&mut encoder)?;
+        self.execute(gpu.device(), &mut encoder)?;
         gpu.counters().dispatched(self.len());
         Ok(encoder)
     }
