@@ -1,5 +1,5 @@
-//! A bound plan on a device: its bind groups are made once, for memory laid out for the largest step. What a step then does
-//! is in `flight`.
+//! A bound plan on a device: what it reads and writes is bound once, for memory laid out for the largest step. What a step
+//! then does is in `flight`.
 
 mod profile;
 mod record;
