@@ -77,6 +77,7 @@ pub mod ops {
 pub mod open;
 pub mod passes;
 pub mod plan;
+mod processors;
 pub mod qualify;
 pub mod record;
 pub mod sampler;

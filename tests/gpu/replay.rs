@@ -22,11 +22,11 @@ fn open(replay: bool, max_submit: Duration) -> Arc<Gpu> {
     Arc::new(Gpu::open(&options).unwrap())
 }
 
-fn tiny() -> (ModelFile, Architecture) {
+fn tiny() -> ModelFile {
     let (name, tiny) = &TINY[0];
     // A width that the kernels of attention have.
     let architecture = Architecture { head_dim: 16, ..tiny.clone() };
-    (architecture.open(name, 7).unwrap(), architecture)
+    architecture.open(name, 7).unwrap()
 }
 
 /// What a session gives for prompts and steps, back and forth, until keys lie in several parts.
@@ -45,7 +45,7 @@ fn logits(gpu: &Arc<Gpu>, file: &ModelFile, choices: Choices) -> Vec<f32> {
 
 #[test]
 fn what_is_recorded_once_gives_what_wgpu_does() {
-    let (file, _) = tiny();
+    let file = tiny();
     let whole = Duration::ZERO;
     let (once, anew, sliced) = (open(true, whole), open(false, whole), open(true, Duration::from_nanos(10)));
     let packed = WeightFormat::M0e4 { group: GroupSize::G32 };
@@ -71,7 +71,7 @@ fn what_is_recorded_once_gives_what_wgpu_does() {
 
 #[test]
 fn steps_are_recorded_when_their_workgroups_change() {
-    let (file, _) = tiny();
+    let file = tiny();
     let gpu = open(true, Duration::ZERO);
     let model = load_on(&gpu, &file, Choices::default()).unwrap();
     let mut session = Session::new(model.clone(), 128).unwrap();
@@ -96,7 +96,7 @@ fn steps_are_recorded_when_their_workgroups_change() {
 /// A step that nobody waits for still reads what its session had.
 #[test]
 fn sessions_may_go_while_their_steps_are_under_way() {
-    let (file, _) = tiny();
+    let file = tiny();
     let gpu = open(true, Duration::ZERO);
     let model = load_on(&gpu, &file, Choices { all_logits: false, ..Choices::default() }).unwrap();
     let texts: Vec<Vec<u32>> = (0..20)
@@ -109,5 +109,4 @@ fn sessions_may_go_while_their_steps_are_under_way() {
         })
         .collect();
     assert!(texts.iter().all(|text| *text == texts[0]), "{texts:?}");
-    drop((model, gpu));
 }

@@ -17,7 +17,7 @@ const CRATES: &[(&str, &[&str])] = &[
 
 /// The layers of `engine/src`; a file may name its own layer and those before it.
 const LAYERS: &[&[&str]] = &[
-    &["dtype", "host", "sampler"],
+    &["dtype", "host", "processors", "sampler"],
     &["error"],
     &["graph", "op"],
     &["ops"],

@@ -2,13 +2,10 @@
 
 use std::{
     collections::HashSet,
-    num::NonZero,
-    panic::resume_unwind,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    thread,
 };
 
 use devices::F16;
@@ -20,7 +17,7 @@ use super::{
     passthrough,
     replay::{Program, Recorder},
 };
-use crate::{error::EngineError, plan::Plan};
+use crate::{error::EngineError, plan::Plan, processors};
 
 /// A kernel that the driver has compiled.
 #[derive(Debug)]
@@ -86,13 +83,7 @@ impl Gpu {
             }
             Ok::<_, GpuError>(())
         };
-        let threads = thread::available_parallelism().map_or(1, NonZero::get).min(kernels.len());
-        thread::scope(|scope| {
-            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-            let mine = work();
-            let joined = others.into_iter().map(|t| t.join().unwrap_or_else(|e| resume_unwind(e)));
-            joined.fold(mine, Result::and)
-        })?;
+        processors::on_all(kernels.len(), work).into_iter().collect::<Result<(), _>>()?;
         Ok(())
     }
 

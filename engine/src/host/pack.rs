@@ -1,10 +1,6 @@
 //! Turns the rows of a matrix into a [`PackedWeight`], on all processors, a few rows at a time.
 
-use std::{
-    num::NonZero,
-    sync::{Mutex, PoisonError},
-    thread,
-};
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use half::f16;
@@ -14,6 +10,7 @@ use super::{
     m0e4::Fit,
     packed::{m0e4_word, packed_bytes},
 };
+use crate::processors;
 
 /// Rows that one thread reads and packs at a time; a multiple of 4.
 const ROWS: usize = 64;
@@ -45,13 +42,7 @@ pub fn pack(
         }
         Ok(())
     };
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(n.div_ceil(ROWS));
-    let results: Vec<Result<(), (usize, HostError)>> = thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        let mine = work();
-        let joined = others.into_iter().map(|t| t.join().unwrap_or_else(|e| std::panic::resume_unwind(e)));
-        std::iter::once(mine).chain(joined).collect()
-    });
+    let results: Vec<Result<(), (usize, HostError)>> = processors::on_all(n.div_ceil(ROWS), work);
     drop(jobs);
     // Jobs are taken in order and a thread stops at its first error, so that the least one is the matrix's first.
     if let Some((_, error)) = results.into_iter().filter_map(Result::err).min_by_key(|(first, _)| *first) {

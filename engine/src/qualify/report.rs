@@ -3,12 +3,10 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    num::NonZero,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    thread,
 };
 
 use devices::F16;
@@ -21,6 +19,7 @@ use crate::{
     gpu::{Gpu, Run},
     op::{Case, Choices, Elem, Operator, Target, sample},
     ops::binary::Binary,
+    processors,
 };
 
 /// Elements of a submission of other work.
@@ -95,11 +94,7 @@ pub fn qualify(
             progress(done.len(), jobs.len());
         }
     };
-    thread::scope(|scope| {
-        let threads = thread::available_parallelism().map_or(1, NonZero::get);
-        (1..threads).for_each(|_| _ = scope.spawn(work));
-        work();
-    });
+    processors::on_all(jobs.len(), work);
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_by_key(|(index, _)| *index);
     let mut rows = BTreeMap::new();

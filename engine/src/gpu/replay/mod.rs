@@ -1,9 +1,9 @@
 //! Steps that the driver keeps: recorded once, and run again by naming them.
 //!
 //! wgpu checks and records every dispatch of every step anew, though a decode step differs from the one before in the
-//! numbers of its parameter blocks alone. On Vulkan a run that repeats itself therefore has pipelines and descriptor sets
-//! of its own, and its dispatches stand in a secondary command buffer: a step is then one command for the CPU. It is
-//! executed inside of a command buffer of wgpu's, in the order of wgpu's submissions.
+//! numbers of its parameter blocks alone. On Vulkan a run therefore has pipelines and descriptor sets of its own, and its
+//! dispatches stand in a secondary command buffer: a step is then one command for the CPU. It is executed inside of a
+//! command buffer of wgpu's, in the order of wgpu's submissions.
 //!
 //! What wgpu would do for such dispatches is done here:
 //! - Arenas and caches are zeroed when they are made ([`Arena`](super::Arena)), since wgpu zeroes what its own commands read
